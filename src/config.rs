@@ -1,11 +1,11 @@
-//! The daemon's settings: defaults, a TOML file and the environment, in this order, parsed into domain types.
+//! The daemon's settings: defaults, a TOML file and the environment, in this order, parsed into
+//! domain types.
 //!
-//! The file is the one given with `--config`, else `$FERRYD_CONFIG`, else `/etc/ferryd/ferryd.toml` where that
-//! exists. Every
-//! key can be set by an environment variable too: `FERRYD_`, then the key in capitals with `__` between its levels,
-//! such as
-//! `FERRYD_AMQP__URI`. An empty variable counts as unset. Lists are separated by commas. `FERRYD_LOG` is short for
-//! `FERRYD_LOG__FILTER`. `deploy/ferryd.example.toml` explains every key.
+//! The file is the one given with `--config`, else `$FERRYD_CONFIG`, else `/etc/ferryd/ferryd.toml`
+//! where that exists. Every key can be set by an environment variable too: `FERRYD_`, then the key
+//! in capitals with `__` between its levels, such as `FERRYD_AMQP__URI`. An empty variable counts
+//! as unset. Lists are separated by commas. `FERRYD_LOG` is short for `FERRYD_LOG__FILTER`.
+//! `deploy/ferryd.example.toml` explains every key.
 
 mod amqp_uri;
 mod api;
@@ -29,21 +29,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use amqp_uri::{AmqpUri, InvalidAmqpUri};
-pub use api::{Api, ApiToken, Role};
+pub use api::{ApiConfig, ApiToken, TokenRole};
 pub(crate) use api::{HOST_TOKEN_NAME, is_bearer_token};
-pub use environment::Environment;
+pub use environment::EnvironmentVariables;
 pub use error::ConfigError;
 pub use management_url::{InvalidManagementUrl, ManagementUrl};
 pub use public_url::{InvalidPublicUrl, PublicUrl};
-pub use secret::Secret;
-pub use sections::{Amqp, Events, Filter, Format, InvalidFilter, Ledger, Log, Providers, Retry, Shutdown, Subscriber};
-pub use webhooks::Webhooks;
+pub use secret::SecretText;
+pub use sections::{
+    AmqpConfig, EventsConfig, InvalidFilter, LedgerConfig, LogConfig, LogFilter, LogFormat,
+    ProvidersConfig, RetryConfig, ShutdownConfig, SubscriberConfig,
+};
+pub use webhooks::WebhooksConfig;
 
-use ferryd_domain::callback_token::TokenKey;
 use ferryd_domain::name::Name;
 use ferryd_domain::retry::RetryPolicy;
-use ferryd_provider::link::LinkSettings;
-use ferryd_provider::registry::Defaults;
+use ferryd_domain::webhook_token::TokenKey;
+use ferryd_provider::registry::ProviderDefaults;
+use ferryd_provider::webhook_links::LinkSettings;
 
 /// The configuration file that is read where none is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/ferryd/ferryd.toml";
@@ -57,42 +60,42 @@ pub struct Config {
     /// `FERRYD_PREFIX`.
     pub prefix: Name,
     /// The connection to the broker.
-    pub amqp: Amqp,
+    pub amqp: AmqpConfig,
     /// The provider files, and defaults for them.
-    pub providers: Providers,
+    pub providers: ProvidersConfig,
     /// The retries of commands, unless the provider file has its own.
-    pub retry: Retry,
+    pub retry: RetryConfig,
     /// The provider for commands of a type that name no provider: `payment = "stripe"`. Default: no
     /// routes. Environment: `FERRYD_ROUTES__PAYMENT` for the type `payment`.
     pub routes: BTreeMap<Name, Name>,
     /// The events about commands, and their subscribers.
-    pub events: Events,
+    pub events: EventsConfig,
     /// The record of what happened to each command.
-    pub ledger: Ledger,
+    pub ledger: LedgerConfig,
     /// The HTTP API beside the queues.
-    pub api: Api,
+    pub api: ApiConfig,
     /// The endpoint for webhooks of providers.
-    pub webhooks: Webhooks,
+    pub webhooks: WebhooksConfig,
     /// The shutdown of the daemon.
-    pub shutdown: Shutdown,
+    pub shutdown: ShutdownConfig,
     /// The log on the standard error.
-    pub log: Log,
+    pub log: LogConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             prefix: default_prefix(),
-            amqp: Amqp::default(),
-            providers: Providers::default(),
-            retry: Retry::default(),
+            amqp: AmqpConfig::default(),
+            providers: ProvidersConfig::default(),
+            retry: RetryConfig::default(),
             routes: BTreeMap::new(),
-            events: Events::default(),
-            ledger: Ledger::default(),
-            api: Api::default(),
-            webhooks: Webhooks::default(),
-            shutdown: Shutdown::default(),
-            log: Log::default(),
+            events: EventsConfig::default(),
+            ledger: LedgerConfig::default(),
+            api: ApiConfig::default(),
+            webhooks: WebhooksConfig::default(),
+            shutdown: ShutdownConfig::default(),
+            log: LogConfig::default(),
         }
     }
 }
@@ -125,8 +128,8 @@ impl Config {
 
     /// Returns the defaults for keys that provider files leave out.
     #[must_use]
-    pub fn provider_defaults(&self) -> Defaults {
-        Defaults {
+    pub fn provider_defaults(&self) -> ProviderDefaults {
+        ProviderDefaults {
             retry: RetryPolicy::from(&self.retry),
             max_in_flight: self.providers.max_in_flight,
             max_bytes_in_flight: self.providers.max_bytes_in_flight,
@@ -137,10 +140,14 @@ impl Config {
     /// Returns the address and the keys with which tokens are made; `None` where there is no key. A
     /// token is valid for as long as the ledger keeps a command.
     fn links(&self) -> Option<LinkSettings> {
-        let Webhooks { public_url, token_keys, .. } = &self.webhooks;
-        let keys: Vec<_> = token_keys.iter().map(|key| TokenKey::new(key.expose())).collect();
+        let WebhooksConfig { public_url, signing_keys, .. } = &self.webhooks;
+        let keys: Vec<_> = signing_keys.iter().map(|key| TokenKey::new(key.expose())).collect();
         let public_url = public_url.as_ref().map(ToString::to_string);
-        (!keys.is_empty()).then_some(LinkSettings { public_url, keys, lifetime: self.ledger.duplicate_window })
+        (!keys.is_empty()).then_some(LinkSettings {
+            public_url,
+            keys,
+            lifetime: self.ledger.duplicate_window,
+        })
     }
 
     /// Returns the JSON Schema of the configuration file, so that editors complete it.

@@ -1,13 +1,13 @@
 use std::path::Path;
 
 use super::*;
-use ferryd_domain::lifecycle::State;
+use ferryd_domain::lifecycle::LifecycleState;
 use proptest::prelude::*;
 use std::time::Duration;
 
 const PATH: &str = "/etc/ferryd/ferryd.toml";
 
-pub(super) fn environment(variables: &[(&str, &str)]) -> Environment {
+pub(super) fn environment(variables: &[(&str, &str)]) -> EnvironmentVariables {
     variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
@@ -21,7 +21,7 @@ fn faults(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
 
 #[test]
 fn without_a_file_the_defaults_hold() {
-    let config = Config::from_parts(None, &Environment::new()).unwrap();
+    let config = Config::from_parts(None, &EnvironmentVariables::new()).unwrap();
     assert_eq!(config, Config::default());
     assert_eq!(config.amqp.uri.expose(), "amqp://guest:guest@127.0.0.1:5672/%2f");
     assert_eq!(RetryPolicy::from(&config.retry), RetryPolicy::default());
@@ -29,9 +29,7 @@ fn without_a_file_the_defaults_hold() {
 
 #[test]
 fn switching_the_ledger_off_is_refused_with_what_to_do_first() {
-    let message = "ledger.enabled: is no key any more: the ledger is always on. Remove it; where it is false, first let the version \
-                   before carry out everything that waits, because nothing of that is on record \
-                   (\"Upgrading from a ledger that was off\" in docs/how-to/upgrading.md)";
+    let message = "ledger.enabled: is no key any more: the ledger is always on; remove it";
     assert_eq!(faults("[ledger]\nenabled = false", &[]), [format!("{PATH}:2: {message}")]);
     let found = faults("", &[("FERRYD_LEDGER__ENABLED", "true")]);
     assert_eq!(found, [format!("environment variable FERRYD_LEDGER__ENABLED: {message}")]);
@@ -39,8 +37,7 @@ fn switching_the_ledger_off_is_refused_with_what_to_do_first() {
 
 #[test]
 fn the_environment_comes_before_the_file_and_the_file_before_the_defaults() {
-    let text =
-        "prefix = 'shop'\n[amqp]\nheartbeat = '20s'\n[retry]\nschedule = ['1s', '1m']\n[routes]\npayment = 'stripe'";
+    let text = "prefix = 'shop'\n[amqp]\nheartbeat = '20s'\n[retry]\nschedule = ['1s', '1m']\n[routes]\npayment = 'stripe'";
     let variables = [
         ("FERRYD_AMQP__HEARTBEAT", "30s"),
         ("FERRYD_AMQP__MAX_UNCONFIRMED", "7"),
@@ -59,8 +56,9 @@ fn the_environment_comes_before_the_file_and_the_file_before_the_defaults() {
     assert_eq!(config.amqp.connect_timeout, Duration::from_secs(10));
     assert_eq!(config.retry.schedule, [2, 300].map(Duration::from_secs));
     assert!(!config.retry.jitter);
-    assert_eq!(config.events.states, [State::Completed, State::Failed]);
-    let routes: Vec<_> = config.routes.iter().map(|(kind, name)| (kind.as_str(), name.as_str())).collect();
+    assert_eq!(config.events.states, [LifecycleState::Completed, LifecycleState::Failed]);
+    let routes: Vec<_> =
+        config.routes.iter().map(|(kind, name)| (kind.as_str(), name.as_str())).collect();
     assert_eq!(routes, [("payment", "stripe"), ("shipping", "easypost")]);
     assert_eq!(config.providers.dir, Path::new("/etc/ferryd/providers"));
     assert_eq!(config.log.filter.as_str(), "debug");
@@ -86,7 +84,11 @@ fn the_index_of_the_ledger_is_kept_where_services_and_people_keep_their_state() 
         ("", vec![], "/var/lib/ferryd"),
         ("", vec![home], "/home/ann/.local/state/ferryd"),
         ("", vec![home, ("XDG_STATE_HOME", "/state")], "/state/ferryd"),
-        ("", vec![home, ("STATE_DIRECTORY", "/var/lib/private/ferryd:/other")], "/var/lib/private/ferryd"),
+        (
+            "",
+            vec![home, ("STATE_DIRECTORY", "/var/lib/private/ferryd:/other")],
+            "/var/lib/private/ferryd",
+        ),
         ("[ledger]\ndir = 'index'", vec![home], "/etc/ferryd/index"),
         ("[ledger]\ndir = 'index'", vec![("FERRYD_LEDGER__DIR", "here")], "here"),
     ] {
@@ -100,7 +102,8 @@ fn the_password_of_the_broker_may_stand_elsewhere() {
     std::fs::write(dir.path().join("password"), "p@ss\n").unwrap();
     let text = "[amqp]\nuri = 'amqps://ferry:${file:password}@host/${env:VHOST}'";
     let path = dir.path().join("ferryd.toml");
-    let config = Config::from_parts(Some((&path, text)), &environment(&[("VHOST", "shop")])).unwrap();
+    let config =
+        Config::from_parts(Some((&path, text)), &environment(&[("VHOST", "shop")])).unwrap();
     assert_eq!(config.amqp.uri.expose(), "amqps://ferry:p%40ss@host/shop");
     assert!(!format!("{config:?}").contains("p%40ss"));
 }
@@ -134,7 +137,7 @@ states = ["waiting", "done"]
 subscribers = [{ queue = "shop" }]
 
 [shutdown]
-grace = 30
+grace_period = 30
 
 [log]
 format = "xml"
@@ -160,7 +163,7 @@ schedule = ["5s", "13h", "10ms"]
 give_up_after = "0s"
 [ledger]
 retention = "1d"
-claim_slack = "1ms"
+claim_margin = "1ms"
 [events]
 states = ["waiting"]
 subscribers = [
@@ -182,7 +185,7 @@ fn faults_of_the_environment_name_the_variable() {
         ("FERRYD_AMQP_HEARTBEAT", "5s"),
         ("FERRYD_LOG", "info,=loud"),
         ("FERRYD_RETRY__SCHEDULE", "5s,,1m"),
-        ("FERRYD_SHUTDOWN__GRACE", "soon"),
+        ("FERRYD_SHUTDOWN__GRACE_PERIOD", "soon"),
         ("FERRYD_COLOUR__OF", "red"),
         ("FERRYD_A B__C", "red"),
         // Set by container platforms for a service named `ferryd`.
@@ -230,7 +233,10 @@ fn what_is_no_toml_is_told_with_its_line() {
 #[test]
 fn the_file_is_the_one_given_else_the_one_in_the_environment() {
     let variables = environment(&[("FERRYD_CONFIG", "/env.toml")]);
-    assert_eq!(Config::find(Some(Path::new("/given.toml")), &variables), Some("/given.toml".into()));
+    assert_eq!(
+        Config::find(Some(Path::new("/given.toml")), &variables),
+        Some("/given.toml".into())
+    );
     assert_eq!(Config::find(None, &variables), Some("/env.toml".into()));
 }
 
@@ -265,7 +271,11 @@ const EXAMPLE: &str = include_str!("../deploy/ferryd.example.toml");
 
 #[test]
 fn the_example_says_what_the_defaults_are() {
-    let config = Config::from_parts(Some((Path::new("ferryd.example.toml"), EXAMPLE)), &Environment::new()).unwrap();
+    let config = Config::from_parts(
+        Some((Path::new("ferryd.example.toml"), EXAMPLE)),
+        &EnvironmentVariables::new(),
+    )
+    .unwrap();
     assert_eq!(config, Config::default());
 }
 
@@ -291,34 +301,51 @@ fn keys_of(text: &str) -> Vec<String> {
             section = format!("{name}.");
         }
         let setting = line.strip_prefix("# ").unwrap_or(line).split_once(" = ");
-        let is_word = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        keys.extend(setting.filter(|(key, _)| is_word(key)).map(|(key, _)| format!("{section}{key}")));
+        let is_word =
+            |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        keys.extend(
+            setting.filter(|(key, _)| is_word(key)).map(|(key, _)| format!("{section}{key}")),
+        );
     }
     keys
 }
 
 #[test]
-fn the_keys_of_callback_urls_may_stand_elsewhere_and_are_never_shown() {
+fn the_keys_of_webhook_urls_may_stand_elsewhere_and_are_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let (new, old) = ("0123456789abcdef0123456789abcdef", "0123456789ABCDEF0123456789ABCDEF");
     std::fs::write(dir.path().join("old"), format!("{old}\n")).unwrap();
-    let text = "[webhooks]\npublic_url = 'https://hooks.example.com'\ntoken_keys = ['${env:NEW}', '${file:old}']";
+    let text = "[webhooks]\npublic_url = 'https://hooks.example.com'\nsigning_keys = ['${env:NEW}', '${file:old}']";
     let path = dir.path().join("ferryd.toml");
     let in_file = Config::from_parts(Some((&path, text)), &environment(&[("NEW", new)])).unwrap();
     let list = format!("{new}, ${{file:{}}}", dir.path().join("old").display());
     let url = ("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com");
-    let in_environment = read("", &[url, ("FERRYD_WEBHOOKS__TOKEN_KEYS", &list)]).unwrap();
+    let in_environment = read("", &[url, ("FERRYD_WEBHOOKS__SIGNING_KEYS", &list)]).unwrap();
     for config in [in_file, in_environment] {
-        let keys: Vec<_> = config.webhooks.token_keys.iter().map(Secret::expose).collect();
+        let keys: Vec<_> = config.webhooks.signing_keys.iter().map(SecretText::expose).collect();
         assert_eq!(keys, [new, old]);
-        let shown = format!("{config:?} {} {:?}", serde_json::to_string(&config).unwrap(), config.provider_defaults());
-        assert!(shown.contains("[secret]") && !shown.to_lowercase().contains("0123456789"), "{shown}");
+        let shown = format!(
+            "{config:?} {} {:?}",
+            serde_json::to_string(&config).unwrap(),
+            config.provider_defaults()
+        );
+        assert!(
+            shown.contains("[secret]") && !shown.to_lowercase().contains("0123456789"),
+            "{shown}"
+        );
         let links = config.provider_defaults().links.unwrap();
         let settings = (links.public_url.as_deref(), links.keys.len(), links.lifetime);
-        assert_eq!(settings, (Some("https://hooks.example.com"), 2, config.ledger.duplicate_window));
+        assert_eq!(
+            settings,
+            (Some("https://hooks.example.com"), 2, config.ledger.duplicate_window)
+        );
     }
     let only_url = read("[webhooks]\npublic_url = 'https://hooks.example.com'", &[]).unwrap();
     assert!(only_url.provider_defaults().links.is_none());
-    let only_keys = read("", &[("FERRYD_WEBHOOKS__TOKEN_KEYS", new)]).unwrap();
-    assert_eq!(only_keys.provider_defaults().links.unwrap().public_url, None, "they are good for command tokens");
+    let only_keys = read("", &[("FERRYD_WEBHOOKS__SIGNING_KEYS", new)]).unwrap();
+    assert_eq!(
+        only_keys.provider_defaults().links.unwrap().public_url,
+        None,
+        "they are good for command tokens"
+    );
 }

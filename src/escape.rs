@@ -70,9 +70,10 @@ pub struct JsonEscaper<W>(pub W);
 impl<W: Write> Write for JsonEscaper<W> {
     fn write_str(&mut self, part: &str) -> fmt::Result {
         part.chars().try_for_each(|c| match c {
-            c if c != '\n' && is_escaped(c) => {
-                c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(self.0, "\\u{unit:04x}"))
-            }
+            c if c != '\n' && is_escaped(c) => c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .try_for_each(|unit| write!(self.0, "\\u{unit:04x}")),
             c => self.0.write_char(c),
         })
     }
@@ -122,14 +123,19 @@ mod tests {
             assert!(!shown.contains(is_escaped), "{c:?}");
             assert_eq!(escape_text(&shown), shown, "{c:?}: escaping twice");
         }
-        assert_eq!(escape_text("\u{1b}[2J\r\n\u{202e}\u{e0041}"), "\\u{1b}[2J\\r\\n\\u{202e}\\u{e0041}");
+        assert_eq!(
+            escape_text("\u{1b}[2J\r\n\u{202e}\u{e0041}"),
+            "\\u{1b}[2J\\r\\n\\u{202e}\\u{e0041}"
+        );
     }
 
     #[test]
     fn json_keeps_its_lines_and_means_the_same() {
         let text: String = CHARACTERS.iter().map(|(c, _)| *c).collect();
         let value = serde_json::json!({ text.as_str(): [text] });
-        for document in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
+        for document in
+            [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()]
+        {
             let escaped = escape_json(&document);
             assert_eq!(escaped.find(|c| is_escaped(c) && c != '\n'), None, "{escaped}");
             assert_eq!(escaped.lines().count(), document.lines().count(), "{escaped}");

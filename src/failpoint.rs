@@ -1,7 +1,7 @@
 //! Named places in the pipeline at which tests let the daemon die, and waits that tests shorten.
 //!
-//! Only builds with the feature `failpoints` have them. In all others [`hit`] does nothing, and
-//! [`shorten_wait`] shortens nothing.
+//! Only builds with the feature `failpoints` have them. In all others [`pass_failpoint`] does
+//! nothing, and [`shorten_wait`] shortens nothing.
 
 use std::time::Duration;
 
@@ -109,13 +109,13 @@ pub fn shorten_wait(which: ShortenedWait, wait: Duration) -> Duration {
 /// Does nothing: this build has no failpoints.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
-pub fn hit(_: Failpoint) {}
+pub fn pass_failpoint(_: Failpoint) {}
 
 /// Dies or panics at a failpoint if `FERRYD_FAILPOINT` names it, as `<name>=kill`, `<name>=panic`,
 /// or `<name>=kill:<n>` for the n-th time.
 #[cfg(feature = "failpoints")]
-pub fn hit(point: Failpoint) {
-    armed::hit(point);
+pub fn pass_failpoint(point: Failpoint) {
+    armed::pass_failpoint(point);
 }
 
 #[cfg(feature = "failpoints")]
@@ -125,36 +125,36 @@ mod armed {
 
     use super::Failpoint;
 
-    struct Armed {
+    struct ArmedFailpoint {
         name: String,
         action: String,
         left: AtomicU64,
     }
 
-    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+    static ARMED: OnceLock<Option<ArmedFailpoint>> = OnceLock::new();
 
-    fn read() -> Option<Armed> {
+    fn read() -> Option<ArmedFailpoint> {
         let text = std::env::var("FERRYD_FAILPOINT").ok()?;
         let (name, action) = text.split_once('=')?;
         let (action, times) = action.split_once(':').unwrap_or((action, "1"));
         let left = AtomicU64::new(times.parse().ok()?);
-        Some(Armed { name: name.to_owned(), action: action.to_owned(), left })
+        Some(ArmedFailpoint { name: name.to_owned(), action: action.to_owned(), left })
     }
 
     #[expect(clippy::panic, reason = "a panic is what the test asks for")]
-    pub(super) fn hit(point: Failpoint) {
+    pub(super) fn pass_failpoint(point: Failpoint) {
         let Some(armed) = ARMED.get_or_init(read) else { return };
         if armed.name != point.name() || armed.left.fetch_sub(1, Ordering::SeqCst) != 1 {
             return;
         }
         match armed.action.as_str() {
             "panic" => panic!("failpoint {}", armed.name),
-            _ => die(),
+            _ => kill_process(),
         }
     }
 
     /// Ends the process as `kill -9` does: nothing is flushed, closed or unwound.
-    fn die() {
+    fn kill_process() {
         let pid = std::process::id().to_string();
         let _ = std::process::Command::new("kill").args(["-9", &pid]).status();
         std::process::abort();

@@ -19,7 +19,8 @@ pub struct KeyedLimiter<K: Hash + Eq + Clone, C: Clock = DefaultClock>(
 );
 
 impl<K: Hash + Eq + Clone> KeyedLimiter<K> {
-    /// Limits each key to `burst` events at once, and then one in each `interval`, which is not zero.
+    /// Limits each key to `burst` events at once, and then one in each `interval`, which is not
+    /// zero.
     #[must_use]
     pub fn new(burst: NonZeroU32, interval: Duration) -> Self {
         Self::with_clock(burst, interval, DefaultClock::default())
@@ -30,7 +31,8 @@ impl<K: Hash + Eq + Clone, C: Clock> KeyedLimiter<K, C> {
     /// Makes the same limiter with this clock.
     #[must_use]
     pub fn with_clock(burst: NonZeroU32, interval: Duration, clock: C) -> Self {
-        let quota = Quota::with_period(interval).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
+        let quota =
+            Quota::with_period(interval).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
         Self(RateLimiter::new(quota, HashMapStateStore::default(), clock))
     }
 

@@ -1,11 +1,13 @@
-//! ferryd carries integration commands from a core application to outside providers, and their answers back.
+//! ferryd carries integration commands from a core application to outside providers, and their
+//! answers back.
 //!
-//! The story of one command: the core application publishes it to RabbitMQ and goes on. [`ferryd_broker`] delivers it to the lane of
-//! its provider, where [`pipeline`] reads it, asks [`ferryd_domain`] whether a call may be made, has the [`ferryd_provider`]'s adapter
-//! describe the request, sends it through [`ferryd_transport`], has the adapter interpret the answer, and lets [`ferryd_domain`] decide
-//! what follows. Everything that follows, an event, a retry, a dead letter, is published and confirmed; only then is the
-//! delivery acked. Whatever may have reached a provider without a known end is *unknown*, and never sent again where that
-//! could act twice.
+//! The story of one command: the core application publishes it to RabbitMQ and goes on.
+//! [`ferryd_broker`] delivers it to the lane of its provider, where [`pipeline`] reads it, asks
+//! [`ferryd_domain`] whether a call may be made, has the [`ferryd_provider`]'s adapter describe the
+//! request, sends it through [`ferryd_transport`], has the adapter interpret the answer, and lets
+//! [`ferryd_domain`] decide what follows. Everything that follows, an event, a retry, a dead
+//! letter, is published and confirmed; only then is the delivery acked. Whatever may have reached a
+//! provider without a known end is *unknown*, and never sent again where that could act twice.
 //!
 //! | module or crate | what |
 //! |---|---|
@@ -13,7 +15,7 @@
 //! | [`pipeline`] | the way of one command, top to bottom; the lanes and what they publish |
 //! | [`ferryd_provider`] | provider files, adapters, the catalog |
 //! | [`ferryd_redact`] | the mask: takes secrets out of whatever leaves ferryd |
-//! | [`ferryd_transport`] | HTTPS, and the exchange log |
+//! | [`ferryd_transport`] | HTTPS, and the call log |
 //! | [`ferryd_broker`] | topology, the link to the broker, publishing, consuming, headers |
 //! | [`keyed_limiter`] | how often something may happen for each of many keys |
 //! | [`ferryd_ledger`] | what is known of every command: the index over the stream |

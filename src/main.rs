@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
-use ferryd::cli::output::{complain, complain_of_panic};
+use ferryd::cli::output::{complain_of_panic, print_error};
 use ferryd::cli::usage::read_command_line;
-use ferryd::cli::{Exit, Output};
+use ferryd::cli::{ExitStatus, TerminalOutput};
 use tikv_jemallocator::Jemalloc;
 
 /// The allocator of the process. ferryd allocates thousands of short-lived buffers of all sizes on
@@ -20,12 +20,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    let mut out = Output::stdout();
+    let mut out = TerminalOutput::stdout();
     match cli.run(&mut out).and_then(|()| Ok(out.flush()?)) {
-        Ok(()) => Exit::Done.into(),
+        Ok(()) => ExitStatus::Done.into(),
         Err(error) => {
             // One line for each fault.
-            error.lines().iter().for_each(|line| complain(line));
+            error.lines().iter().for_each(|line| print_error(line));
             error.exit().into()
         }
     }

@@ -11,18 +11,18 @@
 //! confirmed every message that follows from it. If the process dies anywhere, the broker delivers
 //! the message again, and the records say how far it had come.
 //!
-//! [`Pipeline::carry`] takes the steps one after the other. The files of the folder, declared below
-//! in the same order, hold the steps:
+//! [`Pipeline::handle_delivery`] takes the steps one after the other. The files of the folder,
+//! declared below in the same order, hold the steps:
 //!
 //! | step | files, the first one first | from → to |
 //! |---|---|---|
-//! | read | [`parcel`], [`origin`] | delivery → [`Order`] |
+//! | read | [`incoming_message`], [`message_origin`] | delivery → [`CommandMessage`] |
 //! | admit | [`lane`], [`in_flight`] | a place among the calls and in memory |
-//! | ask the ledger | [`memory`] | record → [`NextAction`] |
-//! | attempt | `attempt`, [`inquire`] | request → answer → [`Outcome`] → [`Decision`] |
+//! | ask the ledger | [`ledger_gate`] | record → [`NextAction`] |
+//! | attempt | `attempt`, [`query`] | request → answer → [`Outcome`] → [`Decision`] |
 //! | record the decision | `record_decision` | decision → record → ruling → next action |
 //! | follow the ruling | [`follow_ruling`] | next action → [`Effects`] |
-//! | build the messages | [`outbox`] | decision → recorded effects → messages |
+//! | build the messages | [`messages`] | decision → recorded effects → messages |
 //! | publish, ack, settle | `publish` | [`Effects`] → the broker |
 //!
 //! [`Decision`]: ferryd_domain::lifecycle::Decision
@@ -31,9 +31,9 @@
 
 // Read.
 pub(crate) mod command_check;
+pub mod incoming_message;
 mod locate;
-pub mod origin;
-pub mod parcel;
+pub mod message_origin;
 pub mod publisher_rules;
 
 // Admit.
@@ -41,12 +41,12 @@ pub mod in_flight;
 pub mod lane;
 
 // Ask the ledger.
-pub mod memory;
+pub mod ledger_gate;
 
 // Attempt: call, or ask the provider.
 mod attempt;
 mod call_health;
-pub mod inquire;
+pub mod query;
 pub mod send;
 
 // Record the decision.
@@ -61,27 +61,27 @@ mod give_up;
 
 // Build the messages.
 pub mod event_message;
-pub mod outbox;
+pub mod messages;
 
 // Publish, ack, settle.
 mod acks;
 mod log;
 mod publish;
-mod refused;
+mod refused_message;
 
-// Process a webhook call.
-pub mod callback;
-mod callback_decision;
-pub mod callbacks;
+// Process a webhook.
 mod echoed_values;
+pub mod handle_webhook;
 pub mod lookup_limit;
+mod notice_match;
 mod notices;
-mod proof;
+mod webhook_decision;
+pub mod webhook_handler;
 
 // Handle requests of people, unroutable messages, and unfinished work.
 pub mod cancel;
-pub mod stray;
-pub mod sweep;
+pub mod event_recovery;
+pub mod unroutable;
 
 #[cfg(test)]
 mod exits_tests;
@@ -94,22 +94,22 @@ use jiff::Timestamp;
 use lapin::message::Delivery;
 use tokio_util::sync::CancellationToken;
 
-use self::acks::{ack, requeue};
+use self::acks::{ack_deliveries, requeue_deliveries};
 use self::command_check::unknown_account;
-use self::in_flight::{Entry, InFlight, Step};
-use self::lane::{CallSlot, Lane, Lanes, NotAdmitted};
-use self::memory::Memory;
-use self::outbox::{Effects, Outbox};
-use self::parcel::{Order, Refusal};
+use self::in_flight::{InFlight, MessageStep, StepEntry};
+use self::incoming_message::{CommandMessage, MessageRefusal};
+use self::lane::{CallPermit, Lane, NotAdmitted, ProviderLanes};
+use self::ledger_gate::LedgerGate;
+use self::messages::{Effects, MessageFactory};
 use self::publisher_rules::PublisherRules;
-use crate::failpoint::{Failpoint, hit};
-use ferryd_broker::broker::Broker;
+use crate::failpoint::{Failpoint, pass_failpoint};
+use ferryd_broker::broker::BrokerHandle;
 use ferryd_broker::error::BrokerError;
-use ferryd_broker::topology::Names;
-use ferryd_domain::ledger::record::Reason;
+use ferryd_broker::topology::TopologyNames;
+use ferryd_domain::ledger::record::WaitReason;
 use ferryd_domain::outcome::Failure;
 use ferryd_domain::retry::Rung;
-use ferryd_ledger::exchanges::Exchanges;
+use ferryd_ledger::call_log::CallLog;
 
 /// The rung on which a delivery waits when its provider is busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -117,21 +117,21 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// The parts that every lane shares.
 pub struct Pipeline {
     /// The link to the broker.
-    pub broker: Broker,
+    pub broker: BrokerHandle,
     /// The names of the topology.
-    pub names: Names,
+    pub names: TopologyNames,
     /// The rules by which fresh commands are carried out, or refused.
     pub publisher_rules: PublisherRules,
     /// The ledger's answers about commands.
-    pub memory: Memory,
+    pub ledger_gate: LedgerGate,
     /// Builds the messages that are published.
-    pub outbox: Outbox,
+    pub messages: MessageFactory,
     /// The steps that this process is running.
     pub in_flight: InFlight,
     /// The stream of calls to providers.
-    pub exchanges: Exchanges,
+    pub call_log: CallLog,
     /// The most bytes of a body in the log of calls.
-    pub log_body_cap: usize,
+    pub max_logged_body_size: usize,
     /// Cancelled when no new work may begin.
     pub stop: CancellationToken,
     /// Cancelled when nothing is consumed any more, which follows `stop`.
@@ -141,26 +141,26 @@ pub struct Pipeline {
 impl Pipeline {
     /// Processes one delivery to its end: publishes and confirms everything that follows from it,
     /// and acks it.
-    pub async fn carry(&self, lanes: &Lanes, delivery: Box<Delivery>) {
+    pub async fn handle_delivery(&self, lanes: &ProviderLanes, delivery: Box<Delivery>) {
         let acker = delivery.acker.clone();
         let copy = delivery.redelivered || delivery.exchange.as_str() != self.names.commands();
-        let (mut order, lane) = match self.read(lanes, &delivery) {
+        let (mut command, lane) = match self.read(lanes, &delivery) {
             Ok(read) => read,
             Err(refusal) => return Box::pin(self.refuse(lanes, refusal, acker)).await,
         };
         drop(delivery);
-        let claim = match self.in_flight.enter(
-            Step::new(&order.command.id, &order.parcel.travel, &order.parcel.body),
+        let claim = match self.in_flight.enter_step(
+            MessageStep::new(&command.command.id, &command.message.state, &command.message.body),
             acker,
             copy,
         ) {
-            Entry::Begun(claim) => claim,
-            Entry::Joined => return,
-            Entry::Ended(acker) => return ack([acker]).await,
+            StepEntry::Begun(claim) => claim,
+            StepEntry::Joined => return,
+            StepEntry::Ended(acker) => return ack_deliveries([acker]).await,
         };
         // Held until the delivery is acked.
         let mut room = None;
-        let effects = match lane.admit(order.parcel.body.len(), &self.stop).await {
+        let effects = match lane.wait_for_permit(command.message.body.len(), &self.stop).await {
             Err(NotAdmitted::Stopping) => {
                 // Requeued earlier, the delivery would come back to this process. A delivery that
                 // crosses the end of consuming is lost to this process, and the broker then hands
@@ -168,76 +168,98 @@ impl Pipeline {
                 self.detached.cancelled().await;
                 // The ledger says that the message was not begun, so it need not lose its place in
                 // the queue.
-                return requeue(claim.finish()).await;
+                return requeue_deliveries(claim.finish_step()).await;
             }
-            Err(NotAdmitted::Busy) => self.wait(&mut order, Rung::at_least(BUSY_WAIT), Reason::Busy).await,
+            Err(NotAdmitted::Busy) => {
+                self.wait(&mut command, Rung::at_least(BUSY_WAIT), WaitReason::Busy).await
+            }
             Ok(turn) => {
                 room = Some(turn.room);
                 let work = async {
-                    let effects = self.take_up(lane, &mut order, turn.call).await?;
-                    Ok(self.with_affected(lane, &order, effects).await)
+                    let effects = self.take_up(lane, &mut command, turn.call).await?;
+                    Ok(self.add_affected_query(lane, &command, effects).await)
                 };
                 match AssertUnwindSafe(work).catch_unwind().await {
                     Ok(effects) => effects,
-                    Err(_) => self.poisoned(lane, &mut order).await,
+                    Err(_) => self.give_up_poisoned(lane, &mut command).await,
                 }
             }
         };
         // Where ferryd stops before it may publish, the delivery comes back.
-        let Some(effects) = self.or_unrecorded(&order.parcel, effects) else { return };
+        let Some(effects) = self.or_unrecorded(&command.message, effects) else { return };
         if self.publish(&effects).await.is_err() {
             return;
         }
-        hit(Failpoint::Published);
-        ack(claim.finish()).await;
-        hit(Failpoint::Acked);
+        pass_failpoint(Failpoint::Published);
+        ack_deliveries(claim.finish_step()).await;
+        pass_failpoint(Failpoint::Acked);
         drop(room);
-        self.settled(&order.parcel, effects).await;
+        self.settle_published(&command.message, effects).await;
     }
 
     /// Reads a delivery, and finds the lane of its account. A delivery that makes the reading
     /// itself panic is given up like any other that can't be read.
-    fn read<'l>(&self, lanes: &'l Lanes, delivery: &Delivery) -> Result<(Box<Order>, &'l Lane), Box<Refusal>> {
+    fn read<'l>(
+        &self,
+        lanes: &'l ProviderLanes,
+        delivery: &Delivery,
+    ) -> Result<(Box<CommandMessage>, &'l Lane), Box<MessageRefusal>> {
         let now = Timestamp::now();
-        let unreadable = |failure| Refusal::unreadable(delivery, &lanes.provider, &self.names, now, failure);
+        let unreadable = |failure| {
+            MessageRefusal::for_unreadable(delivery, &lanes.provider, &self.names, now, failure)
+        };
         // Boxed like the delivery: thousands of deliveries wait in futures, which would hold each
         // one more than once.
         let read = || {
-            let order = Order::read(delivery, &lanes.provider, &self.names, &self.publisher_rules, now)?;
-            hit(Failpoint::Decoded);
-            let account = &order.command.account;
-            let lane = lanes.of(account).ok_or_else(|| unreadable(unknown_account(&lanes.provider, account)))?;
-            Ok((Box::new(order), lane))
+            let command = CommandMessage::read(
+                delivery,
+                &lanes.provider,
+                &self.names,
+                &self.publisher_rules,
+                now,
+            )?;
+            pass_failpoint(Failpoint::Decoded);
+            let account = &command.command.account;
+            let lane = lanes
+                .of(account)
+                .ok_or_else(|| unreadable(unknown_account(&lanes.provider, account)))?;
+            Ok((Box::new(command), lane))
         };
-        std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(unreadable(panicked())))
+        std::panic::catch_unwind(AssertUnwindSafe(read))
+            .unwrap_or_else(|_| Err(unreadable(handle_panic())))
     }
 
     /// Takes the next action for a message, if anything is left to do: the next call, or a query
     /// about one.
-    async fn take_up(&self, lane: &Lane, order: &mut Order, slot: CallSlot) -> Result<Effects, BrokerError> {
-        let Some(operation) = lane.provider.operations.get(&order.command.operation) else {
-            return self.poisoned(lane, order).await;
+    async fn take_up(
+        &self,
+        lane: &Lane,
+        command: &mut CommandMessage,
+        slot: CallPermit,
+    ) -> Result<Effects, BrokerError> {
+        let Some(operation) = lane.provider.operations.get(&command.command.operation) else {
+            return self.give_up_poisoned(lane, command).await;
         };
-        self.memory.recall(&mut order.parcel);
-        if !operation.repeatable && self.memory.has_lost(&order.parcel).await? {
-            order.progress_mut().unknown = true;
+        self.ledger_gate.merge_recorded(&mut command.message);
+        if !operation.repeatable && self.ledger_gate.has_lost(&command.message).await? {
+            command.progress_mut().unknown = true;
         }
-        if order.parcel.fresh {
-            order.note_opening();
+        if command.message.fresh {
+            command.note_identity();
         }
-        if let Some(next) = self.memory.glance(&order.parcel) {
-            let remedies = operation.remedies(order.progress());
-            let mut effects = self.follow_ruling(&mut order.parcel, remedies, None, next).await?;
-            effects.messages.extend(self.asked_anew(&order.parcel));
+        if let Some(next) = self.ledger_gate.check_recorded(&command.message) {
+            let options = operation.recovery_options(command.progress());
+            let mut effects = self.follow_ruling(&mut command.message, options, None, next).await?;
+            effects.messages.extend(self.repeated_query_message(&command.message));
             return Ok(effects);
         }
-        match order.progress().inquiry {
-            None => self.attempt(lane, operation, order, slot).await,
-            Some(inquiry) => self.inquire(lane, operation, order, inquiry, slot).await,
+        match command.progress().inquiry {
+            None => self.attempt(lane, operation, command, slot).await,
+            Some(query) => self.run_due_query(lane, operation, command, query, slot).await,
         }
     }
 }
 
-fn panicked() -> Failure {
+fn handle_panic() -> Failure {
     Failure::new("panic", "handling the command failed in ferryd itself; see its log")
 }

@@ -14,10 +14,10 @@ use ferryd_domain::event::Event;
 use ferryd_domain::job::record::{JobClaim, JobEnding, JobReport, JobRequest};
 use ferryd_domain::job::{JobId, JobSpec};
 use ferryd_domain::ledger::record::{
-    Asked, CancelWished, ContentErasure, Finished, Opened, Prompted, Released, Replayed, Settled, Started, TakenOver,
-    VERSION,
+    CancelRequested, ClaimExpired, ContentErasure, FinishedRecord, OpenedRecord, PromptRecord,
+    ReleasedRecord, ReplayedRecord, ReplyTarget, SettledRecord, StartedRecord, VERSION,
 };
-use ferryd_domain::received::ReceivedEvent;
+use ferryd_domain::webhook_event::ReceivedEvent;
 
 /// Returns the schema of the configuration file.
 #[must_use]
@@ -37,19 +37,31 @@ pub fn command() -> Value {
 /// Returns the schema of an event.
 #[must_use]
 pub fn event() -> Value {
-    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Event>().to_value()
+    SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+        .into_root_schema_for::<Event>()
+        .to_value()
 }
 
 /// Returns the schema of an event about a contradiction.
 #[must_use]
 pub fn conflict() -> Value {
-    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<ConflictEvent>().to_value()
+    SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+        .into_root_schema_for::<ConflictEvent>()
+        .to_value()
 }
 
-/// Returns the schema of an event about a webhook call.
+/// Returns the schema of an event about a webhook.
 #[must_use]
-pub fn callback() -> Value {
-    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<ReceivedEvent>().to_value()
+pub fn webhook() -> Value {
+    SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator()
+        .into_root_schema_for::<ReceivedEvent>()
+        .to_value()
 }
 
 /// Returns the schema of a record of the ledger.
@@ -57,21 +69,22 @@ pub fn callback() -> Value {
 pub fn record() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let kinds = [
-        ("opened", true, generator.subschema_for::<Opened>()),
-        ("started", true, generator.subschema_for::<Started>()),
-        ("released", true, generator.subschema_for::<Released>()),
-        ("taken_over", true, generator.subschema_for::<TakenOver>()),
-        ("finished", true, generator.subschema_for::<Finished>()),
-        ("settled", false, generator.subschema_for::<Settled>()),
-        ("cancel_wished", true, generator.subschema_for::<CancelWished>()),
-        ("replayed", true, generator.subschema_for::<Replayed>()),
-        ("asked", false, generator.subschema_for::<Asked>()),
+        ("opened", true, generator.subschema_for::<OpenedRecord>()),
+        ("started", true, generator.subschema_for::<StartedRecord>()),
+        ("released", true, generator.subschema_for::<ReleasedRecord>()),
+        ("claim_expired", true, generator.subschema_for::<ClaimExpired>()),
+        ("finished", true, generator.subschema_for::<FinishedRecord>()),
+        ("settled", false, generator.subschema_for::<SettledRecord>()),
+        ("cancel_requested", true, generator.subschema_for::<CancelRequested>()),
+        ("replayed", true, generator.subschema_for::<ReplayedRecord>()),
+        ("reply_requested", false, generator.subschema_for::<ReplyTarget>()),
         ("conflicted", false, generator.subschema_for::<ConflictNote>()),
         ("erased", false, generator.subschema_for::<ContentErasure>()),
-        ("prompted", false, generator.subschema_for::<Prompted>()),
+        ("prompted", false, generator.subschema_for::<PromptRecord>()),
     ];
     let kinds = kinds.map(|(kind, critical, data)| {
-        let fields = json!({ "kind": { "const": kind }, "critical": { "const": critical }, "data": data });
+        let fields =
+            json!({ "kind": { "const": kind }, "critical": { "const": critical }, "data": data });
         json!({ "properties": fields, "required": ["command", "data"] })
     });
     let jobs = [
@@ -84,10 +97,12 @@ pub fn record() -> Value {
         ("job_ended", generator.subschema_for::<JobEnding>()),
     ];
     let jobs = jobs.map(|(kind, data)| {
-        let fields = json!({ "kind": { "const": kind }, "critical": { "const": false }, "data": data });
+        let fields =
+            json!({ "kind": { "const": kind }, "critical": { "const": false }, "data": data });
         json!({ "properties": fields, "required": ["job", "data"] })
     });
-    let marker = json!({ "properties": { "kind": { "const": "marker" }, "critical": { "const": false } } });
+    let marker =
+        json!({ "properties": { "kind": { "const": "marker" }, "critical": { "const": false } } });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ferryd record",
@@ -121,7 +136,7 @@ mod tests {
             ("command", command()),
             ("event", event()),
             ("conflict", conflict()),
-            ("callback", callback()),
+            ("webhook", webhook()),
             ("record", record()),
             ("account", account_schema().clone()),
         ] {
@@ -132,7 +147,11 @@ mod tests {
                 std::fs::write(&path, &expected).unwrap();
             }
             let found = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(found == expected, "{} is out of date: run the tests with UPDATE_SCHEMAS=1", path.display());
+            assert!(
+                found == expected,
+                "{} is out of date: run the tests with UPDATE_SCHEMAS=1",
+                path.display()
+            );
         }
     }
 
@@ -141,7 +160,8 @@ mod tests {
         let validator = jsonschema::validator_for(&record()).unwrap();
         for line in ferryd_domain::ledger::record_examples::lines() {
             let value: Value = serde_json::from_slice(&line).unwrap();
-            let faults: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+            let faults: Vec<_> =
+                validator.iter_errors(&value).map(|error| error.to_string()).collect();
             assert!(faults.is_empty(), "{faults:?} {value:#}");
             let mut other = value;
             other["kind"] = json!("split");

@@ -28,10 +28,10 @@ use tracing_subscriber::registry::Registry;
 
 use self::log_format::{EscapedJson, write_field};
 use self::log_queue::LogQueue;
-use crate::config::{Format, Log};
+use crate::config::{LogConfig, LogFormat};
 
 /// The target of the log of calls to providers and their answers.
-pub const EXCHANGE_TARGET: &str = "ferryd::exchange";
+pub const CALL_TARGET: &str = "ferryd::call";
 
 /// The reason why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -55,21 +55,24 @@ static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
+enum LogStyle {
     Human { colour: bool },
     Json,
 }
 
-/// Sends the log of this process to the standard error, and panics to the log. [`flush`] it before the process ends.
+/// Sends the log of this process to the standard error, and panics to the log. [`flush`] it before
+/// the process ends.
 ///
 /// # Errors
-/// [`TelemetryError`] where the filter cannot be read, the process has a log already, or there can be no thread to
-/// write it.
+/// [`TelemetryError`] where the filter cannot be read, the process has a log already, or there can
+/// be no thread to write it.
 #[expect(clippy::disallowed_methods, reason = "every line is escaped by its format")]
-pub fn init(log: &Log) -> Result<(), TelemetryError> {
+pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let style = style(log.format, std::io::stderr().is_terminal(), no_color);
-    let queue = LogQueue::start(std::io::stderr(), move |dropped| notice(style, dropped, Timestamp::now()))?;
+    let queue = LogQueue::start(std::io::stderr(), move |dropped| {
+        notice(style, dropped, Timestamp::now())
+    })?;
     let writer = queue.clone();
     tracing::subscriber::set_global_default(subscriber(log, style, move || writer.clone())?)?;
     QUEUE.get_or_init(|| queue);
@@ -87,19 +90,21 @@ pub fn flush() {
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    let (reason, place) = (panic.payload_as_str().unwrap_or_default(), panic.location().map(ToString::to_string));
-    let backtrace = Some(Backtrace::capture()).filter(|trace| trace.status() == BacktraceStatus::Captured);
+    let (reason, place) =
+        (panic.payload_as_str().unwrap_or_default(), panic.location().map(ToString::to_string));
+    let backtrace =
+        Some(Backtrace::capture()).filter(|trace| trace.status() == BacktraceStatus::Captured);
     let backtrace = backtrace.map(|trace| trace.to_string());
     error!(reason, place, backtrace, "panicked");
 }
 
 /// Writes the line that says how many lines are missing. The line is no event, so no filter leaves
 /// it out.
-fn notice(style: Style, dropped: u64, now: Timestamp) -> Vec<u8> {
+fn notice(style: LogStyle, dropped: u64, now: Timestamp) -> Vec<u8> {
     let (target, message) = (module_path!(), "dropped log lines that nobody read in time");
     let line = match style {
-        Style::Human { .. } => format!("{now}  WARN {target}: {message} dropped={dropped}"),
-        Style::Json => {
+        LogStyle::Human { .. } => format!("{now}  WARN {target}: {message} dropped={dropped}"),
+        LogStyle::Json => {
             let now = now.to_string();
             json!({"timestamp": now, "level": "WARN", "message": message, "dropped": dropped, "target": target})
                 .to_string()
@@ -110,36 +115,43 @@ fn notice(style: Style, dropped: u64, now: Timestamp) -> Vec<u8> {
 
 /// Chooses the style. Colours are only for a terminal where `NO_COLOR` is not set
 /// (<https://no-color.org>).
-fn style(format: Format, terminal: bool, no_color: bool) -> Style {
-    let human = Style::Human { colour: terminal && !no_color };
+fn style(format: LogFormat, terminal: bool, no_color: bool) -> LogStyle {
+    let human = LogStyle::Human { colour: terminal && !no_color };
     match format {
-        Format::Human => human,
-        Format::Auto if terminal => human,
-        Format::Auto | Format::Json => Style::Json,
+        LogFormat::Human => human,
+        LogFormat::Auto if terminal => human,
+        LogFormat::Auto | LogFormat::Json => LogStyle::Json,
     }
 }
 
-fn filter(log: &Log) -> Result<EnvFilter, ParseError> {
+fn filter(log: &LogConfig) -> Result<EnvFilter, ParseError> {
     // lapin logs every lost connection as several errors. ferryd handles them and logs one line.
     let filter = EnvFilter::try_new(format!("lapin=off,{}", log.filter.as_str()))?;
-    if log.exchanges {
+    if log.calls {
         return Ok(filter);
     }
-    let off: Directive = format!("{EXCHANGE_TARGET}=off").parse()?;
+    let off: Directive = format!("{CALL_TARGET}=off").parse()?;
     Ok(filter.add_directive(off))
 }
 
-fn subscriber<W>(log: &Log, style: Style, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, ParseError>
+fn subscriber<W>(
+    log: &LogConfig,
+    style: LogStyle,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, ParseError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let registry = Registry::default().with(filter(log)?);
     Ok(match style {
-        Style::Human { colour } => {
+        LogStyle::Human { colour } => {
             let fields = fmt::format::debug_fn(write_field).delimited(" ");
-            Box::new(registry.with(fmt::layer().fmt_fields(fields).with_ansi(colour).with_writer(writer)))
+            Box::new(
+                registry
+                    .with(fmt::layer().fmt_fields(fields).with_ansi(colour).with_writer(writer)),
+            )
         }
-        Style::Json => {
+        LogStyle::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_span_list(false);
             Box::new(registry.with(layer.map_event_format(EscapedJson).with_writer(writer)))
         }

@@ -1,8 +1,8 @@
 use super::*;
 use crate::captured_text::CapturedText;
-use crate::config::Filter;
+use crate::config::LogFilter;
 
-fn logged(log: &Log, style: Style, events: impl FnOnce()) -> String {
+fn logged(log: &LogConfig, style: LogStyle, events: impl FnOnce()) -> String {
     let buffer = CapturedText::default();
     let writer = buffer.clone();
     let subscriber = subscriber(log, style, move || writer.clone()).unwrap();
@@ -10,13 +10,13 @@ fn logged(log: &Log, style: Style, events: impl FnOnce()) -> String {
     buffer.text()
 }
 
-fn filtered(filter: &str) -> Log {
-    Log { filter: Filter::try_from(filter.to_owned()).unwrap(), ..Log::default() }
+fn filtered(filter: &str) -> LogConfig {
+    LogConfig { filter: LogFilter::try_from(filter.to_owned()).unwrap(), ..LogConfig::default() }
 }
 
 #[test]
 fn a_json_line_is_one_flat_object_with_the_time_in_utc() {
-    let text = logged(&Log::default(), Style::Json, || {
+    let text = logged(&LogConfig::default(), LogStyle::Json, || {
         let _span = tracing::info_span!("command", command.id = "order-1").entered();
         tracing::info!(target: "ferryd::test", duration_ms = 7, "two\nlines");
     });
@@ -33,45 +33,46 @@ fn a_json_line_is_one_flat_object_with_the_time_in_utc() {
 
 #[test]
 fn colours_are_for_people_on_a_terminal_who_want_them() {
-    use Format::{Auto, Human, Json};
-    let (plain, colour) = (Style::Human { colour: false }, Style::Human { colour: true });
+    use LogFormat::{Auto, Human, Json};
+    let (plain, colour) = (LogStyle::Human { colour: false }, LogStyle::Human { colour: true });
     let table = [
         // format, terminal, NO_COLOR, expected
         (Auto, true, false, colour),
         (Auto, true, true, plain),
-        (Auto, false, false, Style::Json),
+        (Auto, false, false, LogStyle::Json),
         (Human, true, false, colour),
         (Human, false, false, plain),
         (Human, true, true, plain),
-        (Json, true, false, Style::Json),
+        (Json, true, false, LogStyle::Json),
     ];
     for (format, terminal, no_color, expected) in table {
         assert_eq!(style(format, terminal, no_color), expected, "{format:?} {terminal} {no_color}");
     }
-    let line = |style| logged(&Log::default(), style, || tracing::warn!("careful"));
+    let line = |style| logged(&LogConfig::default(), style, || tracing::warn!("careful"));
     assert!(line(colour).contains('\u{1b}'));
     assert!(!line(plain).contains('\u{1b}') && line(plain).contains("careful"));
 }
 
 #[test]
 fn no_line_holds_what_a_terminal_obeys_or_does_not_show() {
-    let hostile =
-        "x\u{1b}]0;t\u{7}\u{1b}[2J\r\n2026-01-01T00:00:00Z  INFO forged\u{202e}\u{200b}\u{9b}\u{2028}\u{e0041}";
+    let hostile = "x\u{1b}]0;t\u{7}\u{1b}[2J\r\n2026-01-01T00:00:00Z  INFO forged\u{202e}\u{200b}\u{9b}\u{2028}\u{e0041}";
     let event = || {
         let _span = tracing::info_span!("command", by = %hostile, id = hostile).entered();
         tracing::info!(error = %hostile, code = hostile, debug = ?hostile, "{hostile}");
     };
-    for style in [Style::Human { colour: false }, Style::Human { colour: true }, Style::Json] {
-        let text = logged(&Log::default(), style, event);
+    for style in
+        [LogStyle::Human { colour: false }, LogStyle::Human { colour: true }, LogStyle::Json]
+    {
+        let text = logged(&LogConfig::default(), style, event);
         assert_eq!(text.lines().count(), 1, "{text}");
-        let own = if style == (Style::Human { colour: true }) {
+        let own = if style == (LogStyle::Human { colour: true }) {
             anstream::adapter::strip_str(&text).to_string()
         } else {
             text
         };
         assert_eq!(own.matches("[2J").count(), 6, "{own}");
         assert!(!own.trim_end_matches('\n').contains(crate::escape::is_escaped), "{own}");
-        if style == Style::Json {
+        if style == LogStyle::Json {
             let line: serde_json::Value = serde_json::from_str(&own).unwrap();
             for pointer in ["/message", "/error", "/code", "/span/id"] {
                 assert_eq!(line.pointer(pointer).unwrap(), hostile, "{pointer}");
@@ -82,10 +83,11 @@ fn no_line_holds_what_a_terminal_obeys_or_does_not_show() {
 
 #[test]
 fn a_line_for_people_is_its_message_and_its_fields() {
-    let event = || tracing::info!(target: "ferryd::test", status = 7, error = %"a\nb", text = "c", "said");
-    let text = logged(&Log::default(), Style::Human { colour: false }, event);
+    let event =
+        || tracing::info!(target: "ferryd::test", status = 7, error = %"a\nb", text = "c", "said");
+    let text = logged(&LogConfig::default(), LogStyle::Human { colour: false }, event);
     assert!(text.ends_with(" INFO ferryd::test: said status=7 error=a\\nb text=\"c\"\n"), "{text}");
-    let coloured = logged(&Log::default(), Style::Human { colour: true }, event);
+    let coloured = logged(&LogConfig::default(), LogStyle::Human { colour: true }, event);
     let plain = anstream::adapter::strip_str(&coloured).to_string();
     assert_eq!(plain.split_once(' ').unwrap().1, text.split_once(' ').unwrap().1);
     assert!(coloured.contains("\u{1b}[3mstatus\u{1b}[0m\u{1b}[2m=\u{1b}[0m7"), "{coloured:?}");
@@ -93,7 +95,7 @@ fn a_line_for_people_is_its_message_and_its_fields() {
 
 #[test]
 fn the_filter_chooses_levels_by_target() {
-    let text = logged(&filtered("warn,ferryd_broker=debug"), Style::Json, || {
+    let text = logged(&filtered("warn,ferryd_broker=debug"), LogStyle::Json, || {
         tracing::info!(target: "ferryd::pipeline", "left out");
         tracing::debug!(target: "ferryd_broker", "kept");
     });
@@ -102,15 +104,15 @@ fn the_filter_chooses_levels_by_target() {
 }
 
 #[test]
-fn exchanges_are_logged_unless_switched_off() {
+fn calls_are_logged_unless_switched_off() {
     let event = || {
-        tracing::info!(target: EXCHANGE_TARGET, "exchange");
+        tracing::info!(target: CALL_TARGET, "call");
         tracing::info!("other");
     };
-    for (exchanges, lines) in [(true, 2), (false, 1)] {
-        for filter in ["info", "info,ferryd::exchange=trace"] {
-            let text = logged(&Log { exchanges, ..filtered(filter) }, Style::Json, event);
-            assert_eq!(text.lines().count(), lines, "{filter} {exchanges}: {text}");
+    for (calls, lines) in [(true, 2), (false, 1)] {
+        for filter in ["info", "info,ferryd::call=trace"] {
+            let text = logged(&LogConfig { calls, ..filtered(filter) }, LogStyle::Json, event);
+            assert_eq!(text.lines().count(), lines, "{filter} {calls}: {text}");
         }
     }
 }
@@ -118,13 +120,15 @@ fn exchanges_are_logged_unless_switched_off() {
 #[test]
 fn the_line_about_dropped_lines_has_the_form_of_the_others() {
     let now = jiff::Timestamp::UNIX_EPOCH;
-    let json: serde_json::Value = serde_json::from_slice(&notice(Style::Json, 7, now)).unwrap();
-    let text = logged(&Log::default(), Style::Json, || tracing::warn!(dropped = 7, "careful"));
+    let json: serde_json::Value = serde_json::from_slice(&notice(LogStyle::Json, 7, now)).unwrap();
+    let text =
+        logged(&LogConfig::default(), LogStyle::Json, || tracing::warn!(dropped = 7, "careful"));
     let other: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let names = |line: &serde_json::Value| line.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let names =
+        |line: &serde_json::Value| line.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&json), names(&other));
     assert_eq!((&json["dropped"], &json["level"]), (&7.into(), &"WARN".into()));
-    let human = String::from_utf8(notice(Style::Human { colour: true }, 7, now)).unwrap();
+    let human = String::from_utf8(notice(LogStyle::Human { colour: true }, 7, now)).unwrap();
     assert_eq!(
         human,
         "1970-01-01T00:00:00Z  WARN ferryd::telemetry: dropped log lines that nobody read in time dropped=7\n"

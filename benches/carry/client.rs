@@ -5,13 +5,16 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
 use lapin::options::{
-    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueuePurgeOptions,
+    BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, PublisherConfirm};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, PublisherConfirm,
+};
 use serde_json::{Value, json};
 
-use crate::Fault;
+use crate::BenchError;
 use crate::contender::{EVENTS, QUEUE};
 
 /// The longest time for one command, which is enough on a busy machine.
@@ -21,35 +24,50 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const BATCH: usize = 500;
 
 /// The core application's connection to the broker.
-pub(crate) struct Client {
+pub(crate) struct BenchClient {
     _connection: Connection,
     channel: Channel,
     events: Consumer,
 }
 
-impl Client {
+impl BenchClient {
     /// Connects, and consumes the events.
-    pub(crate) async fn connect(uri: &str) -> Result<Self, Fault> {
+    pub(crate) async fn connect(uri: &str) -> Result<Self, BenchError> {
         let connection = Connection::connect(uri, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let consuming = connection.create_channel().await?;
         consuming.basic_qos(1_000, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-        let events = consuming.basic_consume(EVENTS.into(), "".into(), options, FieldTable::default()).await?;
+        let events = consuming
+            .basic_consume(EVENTS.into(), "".into(), options, FieldTable::default())
+            .await?;
         Ok(Self { _connection: connection, channel, events })
     }
 
     /// Publishes a command. The caller awaits the broker's confirm.
-    pub(crate) async fn publish(&self, id: &str, sandbox: &Value) -> Result<PublisherConfirm, Fault> {
-        let properties = BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+    pub(crate) async fn publish(
+        &self,
+        id: &str,
+        sandbox: &Value,
+    ) -> Result<PublisherConfirm, BenchError> {
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_content_type("application/json".into());
         let options = BasicPublishOptions::default();
         let (exchange, key) = ("ferry.commands".into(), "payment.bench.charge".into());
-        Ok(self.channel.basic_publish(exchange, key, options, command(id, sandbox).as_bytes(), properties).await?)
+        Ok(self
+            .channel
+            .basic_publish(exchange, key, options, command(id, sandbox).as_bytes(), properties)
+            .await?)
     }
 
     /// Publishes commands, and returns when the broker has all of them.
-    pub(crate) async fn publish_all(&self, ids: &[String], sandbox: &Value) -> Result<(), Fault> {
+    pub(crate) async fn publish_all(
+        &self,
+        ids: &[String],
+        sandbox: &Value,
+    ) -> Result<(), BenchError> {
         for batch in ids.chunks(BATCH) {
             let mut confirms = Vec::with_capacity(batch.len());
             for id in batch {
@@ -61,22 +79,26 @@ impl Client {
     }
 
     /// Waits for the next event, which has to be of a completed command. Returns the command's id.
-    pub(crate) async fn completed(&mut self) -> Result<String, Fault> {
+    pub(crate) async fn completed(&mut self) -> Result<String, BenchError> {
         self.told("completed").await
     }
 
     /// Waits for the next event, which has to be of this state. Returns the command's id.
-    pub(crate) async fn told(&mut self, state: &str) -> Result<String, Fault> {
-        let event = tokio::time::timeout(PATIENCE, self.events.next()).await?.ok_or("the events ended")??;
-        let id = event.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
+    pub(crate) async fn told(&mut self, state: &str) -> Result<String, BenchError> {
+        let event = tokio::time::timeout(PATIENCE, self.events.next())
+            .await?
+            .ok_or("the events ended")??;
+        let id =
+            event.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
         match id.split_once('/') {
             Some((command, way)) if way.ends_with(state) => Ok(command.to_owned()),
-            _ => Err(format!("a command is not {state}: {}", String::from_utf8_lossy(&event.data)).into()),
+            _ => Err(format!("a command is not {state}: {}", String::from_utf8_lossy(&event.data))
+                .into()),
         }
     }
 
     /// Purges the queue of commands.
-    pub(crate) async fn purge(&self) -> Result<(), Fault> {
+    pub(crate) async fn purge(&self) -> Result<(), BenchError> {
         self.channel.queue_purge(QUEUE.into(), QueuePurgeOptions::default()).await?;
         Ok(())
     }

@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-use crate::Fault;
-use crate::place::{FERRYD, Place};
-use crate::process::Process;
+use crate::BenchError;
+use crate::process::ChildProcess;
+use crate::setup::{BenchPlace, FERRYD};
 
 /// The queue both consume.
 pub(crate) const QUEUE: &str = "ferry.commands.bench";
@@ -20,7 +20,7 @@ bindings = ["#"]
 
 /// A program that carries the commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Contender {
+pub(crate) enum CommandCarrier {
     /// The minimal consumer.
     Minimal,
     /// ferryd with its default settings; its log goes to a file.
@@ -29,7 +29,7 @@ pub(crate) enum Contender {
     FerrydUnlogged,
 }
 
-impl Contender {
+impl CommandCarrier {
     /// All contenders, in the order of their turns.
     pub(crate) const ALL: [Self; 3] = [Self::Minimal, Self::Ferryd, Self::FerrydUnlogged];
 
@@ -38,26 +38,30 @@ impl Contender {
         match self {
             Self::Minimal => "minimal consumer",
             Self::Ferryd => "ferryd",
-            Self::FerrydUnlogged => "ferryd, log.exchanges = false",
+            Self::FerrydUnlogged => "ferryd, log.calls = false",
         }
     }
 
     /// Starts the program with at most `in_flight` calls at the same time.
-    pub(crate) fn start(self, place: &Place, in_flight: u16) -> Result<Process, Fault> {
+    pub(crate) fn start(
+        self,
+        place: &BenchPlace,
+        in_flight: u16,
+    ) -> Result<ChildProcess, BenchError> {
         let mut command = match self {
             Self::Minimal => minimal(place, in_flight)?,
             Self::Ferryd | Self::FerrydUnlogged => daemon(place, in_flight)?,
         };
         if self == Self::FerrydUnlogged {
-            command.env("FERRYD_LOG__EXCHANGES", "false");
+            command.env("FERRYD_LOG__CALLS", "false");
         }
         let log = File::create(place.dir.join("contender.log"))?;
-        Process::spawn(command.stdout(Stdio::null()).stderr(log))
+        ChildProcess::spawn(command.stdout(Stdio::null()).stderr(log))
     }
 }
 
 /// Declares the topology, with the queue for events.
-pub(crate) fn declare(place: &Place) -> Result<(), Fault> {
+pub(crate) fn declare(place: &BenchPlace) -> Result<(), BenchError> {
     configure(place, 64)?;
     let mut command = Command::new(FERRYD);
     command.args(["topology", "apply", "--config"]).arg(place.dir.join("ferryd.toml"));
@@ -66,24 +70,27 @@ pub(crate) fn declare(place: &Place) -> Result<(), Fault> {
     if output.status.success() { Ok(()) } else { Err(failure()) }
 }
 
-fn minimal(place: &Place, in_flight: u16) -> Result<Command, Fault> {
+fn minimal(place: &BenchPlace, in_flight: u16) -> Result<Command, BenchError> {
     let program = std::env::current_exe()?;
-    let mut command = Process::command(program.to_str().ok_or("the path of this program is not UTF-8")?);
+    let mut command =
+        ChildProcess::command(program.to_str().ok_or("the path of this program is not UTF-8")?);
     command.args(["minimal", "--queue", QUEUE, "--amqp-uri", &place.amqp_uri, "--url", &place.url]);
     command.arg("--prefetch").arg(in_flight.to_string()).arg("--ca-file").arg(place.ca_file());
     Ok(command)
 }
 
-fn daemon(place: &Place, in_flight: u16) -> Result<Command, Fault> {
+fn daemon(place: &BenchPlace, in_flight: u16) -> Result<Command, BenchError> {
     configure(place, in_flight)?;
-    let mut command = Process::command(FERRYD);
+    let mut command = ChildProcess::command(FERRYD);
     command.args(["run", "--config"]).arg(place.dir.join("ferryd.toml"));
-    command.env("FERRYD_AMQP__URI", &place.amqp_uri).env("FERRYD_LEDGER__DIR", place.dir.join("state"));
+    command
+        .env("FERRYD_AMQP__URI", &place.amqp_uri)
+        .env("FERRYD_LEDGER__DIR", place.dir.join("state"));
     command.env("FERRYD_API__BIND", "127.0.0.1:0");
     Ok(command)
 }
 
-fn configure(place: &Place, in_flight: u16) -> Result<(), Fault> {
+fn configure(place: &BenchPlace, in_flight: u16) -> Result<(), BenchError> {
     let (url, ca_file) = (&place.url, place.ca_file());
     let provider = format!(
         r#"

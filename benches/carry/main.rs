@@ -7,31 +7,35 @@
 //! sandbox, so that other load on the machine affects both. Only the ratios are valid on another
 //! machine.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the result goes to stdout, progress to stderr")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the result goes to stdout, progress to stderr"
+)]
 
 mod client;
 mod contender;
 mod measure;
 mod minimal;
-mod place;
 mod process;
 mod report;
+mod setup;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::contender::Contender;
-use crate::measure::Bench;
-use crate::place::Place;
-use crate::report::Report;
+use crate::contender::CommandCarrier;
+use crate::measure::BenchSetup;
+use crate::report::BenchReport;
+use crate::setup::BenchPlace;
 
 /// Any error. The bench does not distinguish them.
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+type BenchError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures ferryd beside a minimal consumer. Needs rabbitmq-server (`rabbitmq/node install`).
 #[derive(Debug, Parser)]
-struct Arguments {
+struct BenchArguments {
     #[command(subcommand)]
-    role: Option<Role>,
+    role: Option<ProcessRole>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -43,22 +47,22 @@ struct Arguments {
     rounds: u32,
     /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',')]
-    only: Vec<Question>,
+    only: Vec<MeasuredQuestion>,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Debug, Subcommand)]
-enum Role {
+enum ProcessRole {
     /// Run as the minimal consumer
     #[command(hide = true)]
-    Minimal(minimal::Settings),
+    Minimal(minimal::MinimalSettings),
 }
 
 /// The measured quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Question {
+enum MeasuredQuestion {
     /// Commands per second from a full queue
     Drain,
     /// Time from publish to event at a steady rate
@@ -70,7 +74,7 @@ enum Question {
 }
 
 /// The sizes of the measurements.
-struct Sizes {
+struct LoadSizes {
     rounds: u32,
     drained: usize,
     prefetches: &'static [u16],
@@ -81,8 +85,8 @@ struct Sizes {
     waiting: (&'static [usize], &'static [&'static str]),
 }
 
-impl Sizes {
-    fn of(arguments: &Arguments) -> Self {
+impl LoadSizes {
+    fn of(arguments: &BenchArguments) -> Self {
         if arguments.quick {
             let waiting: (&[usize], &[&str]) = (&[1_000], &["1,000"]);
             return Self {
@@ -96,43 +100,63 @@ impl Sizes {
             };
         }
         let rounds = arguments.rounds;
-        let waiting: (&[usize], &[&str]) = (&[25_000, 50_000, 100_000], &["25,000", "50,000", "100,000"]);
-        Self { rounds, drained: 20_000, prefetches: &[64, 256], rate: 200, seconds: 20, in_flight: 4_000, waiting }
+        let waiting: (&[usize], &[&str]) =
+            (&[25_000, 50_000, 100_000], &["25,000", "50,000", "100,000"]);
+        Self {
+            rounds,
+            drained: 20_000,
+            prefetches: &[64, 256],
+            rate: 200,
+            seconds: 20,
+            in_flight: 4_000,
+            waiting,
+        }
     }
 }
 
-fn main() -> Result<(), Fault> {
-    let arguments = Arguments::parse();
+fn main() -> Result<(), BenchError> {
+    let arguments = BenchArguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match &arguments.role {
-        Some(Role::Minimal(settings)) => runtime.block_on(minimal::run(settings)),
+        Some(ProcessRole::Minimal(settings)) => runtime.block_on(minimal::run(settings)),
         None => runtime.block_on(measure_all(&arguments)),
     }
 }
 
-async fn measure_all(arguments: &Arguments) -> Result<(), Fault> {
-    let sizes = Sizes::of(arguments);
+async fn measure_all(arguments: &BenchArguments) -> Result<(), BenchError> {
+    let sizes = LoadSizes::of(arguments);
     let asked = |question| arguments.only.is_empty() || arguments.only.contains(&question);
     eprintln!("starting a RabbitMQ node and a sandbox");
-    let mut bench = Bench::new(Place::start()?).await?;
-    let mut report = Report::default();
+    let mut bench = BenchSetup::new(BenchPlace::start()?).await?;
+    let mut report = BenchReport::default();
     for round in 1..=sizes.rounds {
         eprintln!("round {round} of {}", sizes.rounds);
-        for &prefetch in sizes.prefetches.iter().filter(|_| asked(Question::Drain)) {
-            for contender in Contender::ALL {
-                report.drained(contender, prefetch, &bench.drain(contender, prefetch, sizes.drained).await?);
+        for &prefetch in sizes.prefetches.iter().filter(|_| asked(MeasuredQuestion::Drain)) {
+            for contender in CommandCarrier::ALL {
+                report.drained(
+                    contender,
+                    prefetch,
+                    &bench.drain(contender, prefetch, sizes.drained).await?,
+                );
             }
         }
-        for contender in Contender::ALL.into_iter().filter(|_| asked(Question::Latency)) {
+        for contender in
+            CommandCarrier::ALL.into_iter().filter(|_| asked(MeasuredQuestion::Latency))
+        {
             report.answered(contender, &bench.latency(contender, sizes.rate, sizes.seconds).await?);
         }
-        for contender in Contender::ALL.into_iter().filter(|_| asked(Question::Memory)) {
+        for contender in CommandCarrier::ALL.into_iter().filter(|_| asked(MeasuredQuestion::Memory))
+        {
             report.held(contender, &bench.memory(contender, sizes.in_flight).await?);
         }
         // The messages of waiting commands stay with the broker.
-        if asked(Question::Waiting) {
+        if asked(MeasuredQuestion::Waiting) {
             let (counts, shown) = sizes.waiting;
-            report.waited(Contender::Ferryd, shown, &bench.waiting(Contender::Ferryd, counts).await?);
+            report.waited(
+                CommandCarrier::Ferryd,
+                shown,
+                &bench.waiting(CommandCarrier::Ferryd, counts).await?,
+            );
         }
     }
     if arguments.json {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use crate::Fault;
-use crate::client::Client;
-use crate::contender::{Contender, declare};
-use crate::place::Place;
-use crate::process::{Process, cpu as cpu_of};
+use crate::BenchError;
+use crate::client::BenchClient;
+use crate::contender::{CommandCarrier, declare};
+use crate::process::{ChildProcess, cpu as cpu_of};
+use crate::setup::BenchPlace;
 
 /// The seconds at the start of a steady rate that are not counted, because connections are being
 /// opened.
@@ -26,7 +26,7 @@ const WAITING_AT_ONCE: usize = 5_000;
 const REACHED_WITHIN: Duration = Duration::from_mins(1);
 
 /// The result of draining a queue.
-pub(crate) struct Drained {
+pub(crate) struct DrainResult {
     /// Commands per second, from the first event to the last.
     pub(crate) per_second: f64,
     /// Processor time of the contender for each command.
@@ -36,7 +36,7 @@ pub(crate) struct Drained {
 }
 
 /// The memory for calls in flight.
-pub(crate) struct Held {
+pub(crate) struct HeldCalls {
     /// The most memory ever resident, in bytes.
     pub(crate) peak: u64,
     /// The resident memory with no call in flight, in bytes.
@@ -44,25 +44,35 @@ pub(crate) struct Held {
 }
 
 /// A running broker and sandbox with a core application.
-pub(crate) struct Bench {
-    place: Place,
-    client: Client,
+pub(crate) struct BenchSetup {
+    place: BenchPlace,
+    client: BenchClient,
     calls: reqwest::Client,
     published: u64,
 }
 
-impl Bench {
+impl BenchSetup {
     /// Declares the topology and connects.
-    pub(crate) async fn new(place: Place) -> Result<Self, Fault> {
+    pub(crate) async fn new(place: BenchPlace) -> Result<Self, BenchError> {
         declare(&place)?;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ca = reqwest::Certificate::from_pem_bundle(&std::fs::read(place.ca_file())?)?;
         let calls = reqwest::Client::builder().tls_certs_only(ca).build()?;
-        Ok(Self { client: Client::connect(&place.amqp_uri).await?, place, calls, published: 0 })
+        Ok(Self {
+            client: BenchClient::connect(&place.amqp_uri).await?,
+            place,
+            calls,
+            published: 0,
+        })
     }
 
     /// Measures the rate at which a contender drains `count` commands.
-    pub(crate) async fn drain(&mut self, contender: Contender, prefetch: u16, count: usize) -> Result<Drained, Fault> {
+    pub(crate) async fn drain(
+        &mut self,
+        contender: CommandCarrier,
+        prefetch: u16,
+        count: usize,
+    ) -> Result<DrainResult, BenchError> {
         eprintln!("  {}: draining {count} commands, prefetch {prefetch}", contender.name());
         let ids = self.ids(count);
         self.client.publish_all(&ids, &Value::Null).await?;
@@ -78,17 +88,17 @@ impl Bench {
         let broker_cpu = cpu_of(self.place.broker)?.saturating_sub(broker_cpu);
         process.stop()?;
         let per_second = f64::from(counted) / took.as_secs_f64();
-        Ok(Drained { per_second, cpu: cpu / counted, broker_cpu: broker_cpu / counted })
+        Ok(DrainResult { per_second, cpu: cpu / counted, broker_cpu: broker_cpu / counted })
     }
 
     /// Measures the time from publish to event at `rate` commands a second. The times are sorted
     /// ascending.
     pub(crate) async fn latency(
         &mut self,
-        contender: Contender,
+        contender: CommandCarrier,
         rate: u32,
         seconds: u32,
-    ) -> Result<Vec<Duration>, Fault> {
+    ) -> Result<Vec<Duration>, BenchError> {
         eprintln!("  {}: {rate} commands a second for {seconds} s", contender.name());
         let process = self.started(contender, 64).await?;
         let ids = self.ids((rate * (seconds + WARM_UP)) as usize);
@@ -114,13 +124,18 @@ impl Bench {
         }
         process.stop()?;
         latencies.sort_by_key(|(due, _)| *due);
-        let mut counted: Vec<_> = latencies.into_iter().skip((rate * WARM_UP) as usize).map(|(_, took)| took).collect();
+        let mut counted: Vec<_> =
+            latencies.into_iter().skip((rate * WARM_UP) as usize).map(|(_, took)| took).collect();
         counted.sort();
         Ok(counted)
     }
 
     /// Measures the memory of a contender with `in_flight` calls that the provider does not answer.
-    pub(crate) async fn memory(&mut self, contender: Contender, in_flight: u16) -> Result<Held, Fault> {
+    pub(crate) async fn memory(
+        &mut self,
+        contender: CommandCarrier,
+        in_flight: u16,
+    ) -> Result<HeldCalls, BenchError> {
         eprintln!("  {}: {in_flight} calls in flight", contender.name());
         let process = self.started(contender, in_flight).await?;
         let idle = process.peak_memory()?;
@@ -131,7 +146,7 @@ impl Bench {
             self.client.publish_all(wave, &json!({ "hang": "before_answer" })).await?;
             timeout(REACHED_WITHIN, self.hanging(|hanging| hanging >= reached)).await??;
         }
-        let held = Held { peak: process.peak_memory()?, idle };
+        let held = HeldCalls { peak: process.peak_memory()?, idle };
         drop(process);
         // The lost connection returns the deliveries in flight to the queue, and the provider
         // notices too.
@@ -142,7 +157,11 @@ impl Bench {
 
     /// Measures the resident memory of a contender with no command waiting at its provider, and
     /// with these counts.
-    pub(crate) async fn waiting(&mut self, contender: Contender, counts: &[usize]) -> Result<Vec<u64>, Fault> {
+    pub(crate) async fn waiting(
+        &mut self,
+        contender: CommandCarrier,
+        counts: &[usize],
+    ) -> Result<Vec<u64>, BenchError> {
         let process = self.started(contender, 64).await?;
         let mut resident = vec![process.memory()?];
         let mut waiting = 0;
@@ -164,7 +183,11 @@ impl Bench {
     }
 
     /// Starts a contender, and waits until it has carried its first command.
-    async fn started(&mut self, contender: Contender, in_flight: u16) -> Result<Process, Fault> {
+    async fn started(
+        &mut self,
+        contender: CommandCarrier,
+        in_flight: u16,
+    ) -> Result<ChildProcess, BenchError> {
         let process = contender.start(&self.place, in_flight)?;
         let first = self.ids(1);
         self.client.publish_all(&first, &Value::Null).await?;
@@ -173,7 +196,7 @@ impl Bench {
     }
 
     /// Waits until the number of calls that hang at the provider is as wanted.
-    async fn hanging(&self, wanted: impl Fn(u64) -> bool) -> Result<(), Fault> {
+    async fn hanging(&self, wanted: impl Fn(u64) -> bool) -> Result<(), BenchError> {
         loop {
             let answer = self.calls.get(format!("{}/sandbox/calls", self.place.url)).send().await?;
             let counted: Value = serde_json::from_slice(&answer.bytes().await?)?;

@@ -13,18 +13,19 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use reqwest::{Certificate, Client, redirect, retry, tls};
 use serde_json::{Value, json};
 
-use crate::Fault;
+use crate::BenchError;
 
 /// The arguments of the minimal consumer.
 #[derive(Debug, Args)]
-pub(crate) struct Settings {
+pub(crate) struct MinimalSettings {
     #[arg(long)]
     amqp_uri: String,
     #[arg(long)]
@@ -37,25 +38,28 @@ pub(crate) struct Settings {
     ca_file: PathBuf,
 }
 
-struct Carrier {
+struct MinimalCarrier {
     client: Client,
     url: String,
     events: Channel,
 }
 
 /// Consumes until it is killed.
-pub(crate) async fn run(settings: &Settings) -> Result<(), Fault> {
-    let connect = async || Connection::connect(&settings.amqp_uri, ConnectionProperties::default()).await;
+pub(crate) async fn run(settings: &MinimalSettings) -> Result<(), BenchError> {
+    let connect =
+        async || Connection::connect(&settings.amqp_uri, ConnectionProperties::default()).await;
     let (consuming, publishing) = (connect().await?, connect().await?);
     let events = publishing.create_channel().await?;
     events.confirm_select(ConfirmSelectOptions::default()).await?;
     let client = client(settings)?;
-    let carrier = Arc::new(Carrier { client, url: format!("{}/v1/charges", settings.url), events });
+    let carrier =
+        Arc::new(MinimalCarrier { client, url: format!("{}/v1/charges", settings.url), events });
     let channel = consuming.create_channel().await?;
     channel.basic_qos(settings.prefetch, BasicQosOptions::default()).await?;
     let queue = settings.queue.as_str().into();
     let options = BasicConsumeOptions::default();
-    let mut deliveries = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
+    let mut deliveries =
+        channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
     while let Some(delivery) = deliveries.next().await {
         let (carrier, delivery) = (Arc::clone(&carrier), delivery?);
         tokio::spawn(async move {
@@ -68,7 +72,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Fault> {
 }
 
 /// Builds an HTTP client with the settings of ferryd's own.
-fn client(settings: &Settings) -> Result<Client, Fault> {
+fn client(settings: &MinimalSettings) -> Result<Client, BenchError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let keepalive = Duration::from_secs(15);
     let client = Client::builder()
@@ -88,8 +92,8 @@ fn client(settings: &Settings) -> Result<Client, Fault> {
     Ok(client.build()?)
 }
 
-impl Carrier {
-    async fn carry(&self, delivery: Delivery) -> Result<(), Fault> {
+impl MinimalCarrier {
+    async fn carry(&self, delivery: Delivery) -> Result<(), BenchError> {
         let command: Value = serde_json::from_slice(&delivery.data)?;
         let id = command["id"].as_str().ok_or("a command without an id")?;
         let answer = self.call(id, &command["payload"]).await?;
@@ -103,8 +107,10 @@ impl Carrier {
             .with_content_type("application/json".into())
             .with_message_id(format!("{id}/completed").into());
         let options = BasicPublishOptions::default();
-        let (exchange, key, body) = ("ferry.events".into(), "payment.bench.charge.completed".into(), event.to_string());
-        let confirm = self.events.basic_publish(exchange, key, options, body.as_bytes(), properties).await?;
+        let (exchange, key, body) =
+            ("ferry.events".into(), "payment.bench.charge.completed".into(), event.to_string());
+        let confirm =
+            self.events.basic_publish(exchange, key, options, body.as_bytes(), properties).await?;
         if !confirm.await?.is_ack() {
             return Err("the broker refused an event".into());
         }
@@ -112,7 +118,7 @@ impl Carrier {
         Ok(())
     }
 
-    async fn call(&self, id: &str, payload: &Value) -> Result<Value, Fault> {
+    async fn call(&self, id: &str, payload: &Value) -> Result<Value, BenchError> {
         let request = self
             .client
             .post(&self.url)

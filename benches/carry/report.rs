@@ -6,22 +6,27 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::contender::Contender;
-use crate::measure::{Drained, Held};
+use crate::contender::CommandCarrier;
+use crate::measure::{DrainResult, HeldCalls};
 
 /// The percentiles that are shown, in hundredths.
 const PERCENTILES: [(&str, usize); 4] = [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)];
 
 /// Values of one kind by contender, one for each round.
-type Rounds = BTreeMap<Contender, Vec<f64>>;
+type RoundValues = BTreeMap<CommandCarrier, Vec<f64>>;
 
 /// All measurements: a title, then a unit, then values.
 #[derive(Default)]
-pub(crate) struct Report(BTreeMap<String, Vec<(&'static str, Rounds)>>);
+pub(crate) struct BenchReport(BTreeMap<String, Vec<(&'static str, RoundValues)>>);
 
-impl Report {
+impl BenchReport {
     /// Adds a drained queue.
-    pub(crate) fn drained(&mut self, contender: Contender, prefetch: u16, drained: &Drained) {
+    pub(crate) fn drained(
+        &mut self,
+        contender: CommandCarrier,
+        prefetch: u16,
+        drained: &DrainResult,
+    ) {
         let title = format!("1. draining a full queue, prefetch {prefetch:>3}");
         self.note(&title, "commands/s", contender, drained.per_second);
         self.note(&title, "cpu µs each", contender, drained.cpu.as_secs_f64() * 1e6);
@@ -29,7 +34,7 @@ impl Report {
     }
 
     /// Adds latencies, sorted ascending.
-    pub(crate) fn answered(&mut self, contender: Contender, latencies: &[Duration]) {
+    pub(crate) fn answered(&mut self, contender: CommandCarrier, latencies: &[Duration]) {
         for (name, hundredths) in PERCENTILES {
             let at = (latencies.len() * hundredths).div_ceil(100).saturating_sub(1);
             let millis = latencies.get(at).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3);
@@ -38,24 +43,29 @@ impl Report {
     }
 
     /// Adds the memory for calls in flight.
-    pub(crate) fn held(&mut self, contender: Contender, held: &Held) {
+    pub(crate) fn held(&mut self, contender: CommandCarrier, held: &HeldCalls) {
         let title = "3. resident memory with all calls in flight, MiB";
         self.note(title, "peak", contender, mebibytes(held.peak));
         self.note(title, "idle", contender, mebibytes(held.idle));
     }
 
     /// Adds the memory with no command waiting, and with these counts.
-    pub(crate) fn waited(&mut self, contender: Contender, counts: &[&'static str], resident: &[u64]) {
+    pub(crate) fn waited(
+        &mut self,
+        contender: CommandCarrier,
+        counts: &[&'static str],
+        resident: &[u64],
+    ) {
         let title = "4. resident memory with commands that wait for their provider, MiB";
         for (count, &bytes) in ["none"].iter().chain(counts).zip(resident) {
             self.note(title, count, contender, mebibytes(bytes));
         }
     }
 
-    fn note(&mut self, title: &str, unit: &'static str, contender: Contender, value: f64) {
+    fn note(&mut self, title: &str, unit: &'static str, contender: CommandCarrier, value: f64) {
         let columns = self.0.entry(title.to_owned()).or_default();
         let at = columns.iter().position(|(known, _)| *known == unit).unwrap_or_else(|| {
-            columns.push((unit, Rounds::new()));
+            columns.push((unit, RoundValues::new()));
             columns.len() - 1
         });
         columns[at].1.entry(contender).or_default().push(value);
@@ -63,27 +73,31 @@ impl Report {
 
     /// Returns all values, by title, unit and contender.
     pub(crate) fn json(&self) -> Value {
-        let column = |(unit, rounds): &(&str, Rounds)| {
+        let column = |(unit, rounds): &(&str, RoundValues)| {
             let values = rounds.iter().map(|(contender, values)| {
                 let shown = json!({ "rounds": values, "median": median(values), "ratio": ratio(rounds, *contender) });
                 (contender.name().to_owned(), shown)
             });
             ((*unit).to_owned(), Value::Object(values.collect()))
         };
-        let titled = self.0.iter().map(|(title, columns)| (title.clone(), columns.iter().map(column).collect()));
+        let titled = self
+            .0
+            .iter()
+            .map(|(title, columns)| (title.clone(), columns.iter().map(column).collect()));
         Value::Object(titled.collect())
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for BenchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (title, columns) in &self.0 {
             writeln!(f, "\n{title}")?;
             write!(f, "{:30}", "")?;
             columns.iter().try_for_each(|(unit, _)| write!(f, "{unit:>16}{:>8}", "ratio"))?;
             writeln!(f)?;
-            for contender in
-                Contender::ALL.into_iter().filter(|one| columns.iter().any(|(_, rounds)| rounds.contains_key(one)))
+            for contender in CommandCarrier::ALL
+                .into_iter()
+                .filter(|one| columns.iter().any(|(_, rounds)| rounds.contains_key(one)))
             {
                 write!(f, "{:30}", contender.name())?;
                 for (_, rounds) in columns {
@@ -93,15 +107,22 @@ impl fmt::Display for Report {
                 writeln!(f)?;
             }
         }
-        writeln!(f, "\nmiddle values of all rounds; `ratio` is to the minimal consumer, the middle one within a round")
+        writeln!(
+            f,
+            "\nmiddle values of all rounds; `ratio` is to the minimal consumer, the middle one within a round"
+        )
     }
 }
 
 /// Returns the ratio to the minimal consumer within each round, where other load on the machine
 /// affects both.
-fn ratio(rounds: &Rounds, contender: Contender) -> f64 {
+fn ratio(rounds: &RoundValues, contender: CommandCarrier) -> f64 {
     let of = |contender| rounds.get(&contender).map(Vec::as_slice).unwrap_or_default();
-    let ratios: Vec<f64> = of(contender).iter().zip(of(Contender::Minimal)).map(|(own, base)| own / base).collect();
+    let ratios: Vec<f64> = of(contender)
+        .iter()
+        .zip(of(CommandCarrier::Minimal))
+        .map(|(own, base)| own / base)
+        .collect();
     median(&ratios)
 }
 

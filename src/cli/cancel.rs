@@ -5,13 +5,13 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
+use super::actor;
 use super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::error::CommandError;
-use super::exit::Exit;
-use super::output::Output;
-use super::person;
-use crate::web::answers::{CancelOutcome, CancelledCommand};
-use crate::web::problem::Kind;
+use super::exit_status::ExitStatus;
+use super::output::TerminalOutput;
+use crate::web::problem::ProblemKind;
+use crate::web::responses::{CancelOutcome, CancelledCommand};
 use ferryd_domain::command_id::{CommandId, PublishedCommandId};
 use ferryd_domain::ledger::ruling::TooLate;
 
@@ -30,17 +30,17 @@ where the broker did not confirm it in time, and then it may be cancelled all th
 /// The arguments of `ferryd cancel`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Cancel {
+pub struct CancelArguments {
     /// The command's id
     #[arg(value_name = "ID")]
     id: PublishedCommandId,
     #[command(flatten)]
     api: ApiArguments,
     /// The person who cancels [default: $USER, or the user who runs this]
-    #[arg(long, value_name = "NAME", value_parser = person::text)]
+    #[arg(long, value_name = "NAME", value_parser = actor::text)]
     by: Option<String>,
     /// The reason
-    #[arg(long, value_name = "TEXT", value_parser = person::text)]
+    #[arg(long, value_name = "TEXT", value_parser = actor::text)]
     reason: Option<String>,
     /// Print JSON: `id`, `outcome` (cancelled, noted, `too_late`), `reason`
     #[arg(long)]
@@ -55,21 +55,27 @@ struct LateCancel<'a> {
     reason: Option<TooLate>,
 }
 
-impl Cancel {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+impl CancelArguments {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let Self { id, api, by, reason, json } = self;
         let id = CommandId::from(id);
-        let by = Some(by.unwrap_or_else(person::user));
-        let request = ApiRequest::delete(["commands", id.as_str()]).with("by", by).with("reason", reason);
-        match ApiClient::open(&api, config)?.ask::<CancelledCommand>(&request) {
+        let by = Some(by.unwrap_or_else(actor::user));
+        let request =
+            ApiRequest::delete(["commands", id.as_str()]).with("by", by).with("reason", reason);
+        match ApiClient::open(&api, config)?.send_request::<CancelledCommand>(&request) {
             Ok(cancelled) if json => Ok(out.json(&cancelled)?),
             Ok(cancelled) => Ok(out.line(sentence(&cancelled))?),
             Err(error) => {
-                let problem = error.into_problem(Kind::TooLate)?;
-                let reason = problem.reason.and_then(|word| serde_json::from_value(word.into()).ok());
+                let problem = error.into_problem(ProblemKind::TooLate)?;
+                let reason =
+                    problem.reason.and_then(|word| serde_json::from_value(word.into()).ok());
                 if json {
                     out.json(&LateCancel { id: &id, outcome: "too_late", reason })?;
-                    return Err(CommandError::Told(Exit::Failed));
+                    return Err(CommandError::Told(ExitStatus::Failed));
                 }
                 let why = reason.map_or(problem.detail, |reason: TooLate| reason.to_string());
                 Err(CommandError::Refused(format!("it is too late to cancel `{id}`: {why}")))
@@ -81,6 +87,8 @@ impl Cancel {
 fn sentence(CancelledCommand { id, outcome }: &CancelledCommand) -> String {
     match outcome {
         CancelOutcome::Cancelled => format!("{id} is cancelled"),
-        CancelOutcome::Noted => format!("{id} is not known yet; it will be cancelled when it comes"),
+        CancelOutcome::Noted => {
+            format!("{id} is not known yet; it will be cancelled when it comes")
+        }
     }
 }

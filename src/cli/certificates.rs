@@ -15,7 +15,9 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use ferryd_provider::Provider;
-use ferryd_provider::certificate::{CertificateDates, CertificateValidity, name_place, read_certificate_dates};
+use ferryd_provider::certificate::{
+    CertificateDates, CertificateValidity, name_place, read_certificate_dates,
+};
 
 /// The warnings and faults of all certificates, one line each.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,7 +47,11 @@ struct CertificateFile {
 }
 
 /// Examines every certificate that the configuration and the provider files name.
-pub(super) fn examine_certificates(config: &Config, providers: &[&Provider], now: Timestamp) -> CertificateFindings {
+pub(super) fn examine_certificates(
+    config: &Config,
+    providers: &[&Provider],
+    now: Timestamp,
+) -> CertificateFindings {
     let mut findings = CertificateFindings::default();
     for file in named_files(config, providers) {
         match read_certificate_dates(&file.path) {
@@ -69,7 +75,11 @@ fn named_files(config: &Config, providers: &[&Provider]) -> Vec<CertificateFile>
             .filter(|file| is_readable(&file.path)),
     ];
     let of_provider = providers.iter().map(|provider| {
-        file(&format!("provider {}: ca_file", provider.name), &provider.http.ca_file, CertificateUse::Authorities)
+        file(
+            &format!("provider {}: ca_file", provider.name),
+            &provider.http.ca_file,
+            CertificateUse::Authorities,
+        )
     });
     of_daemon.into_iter().chain(of_provider).flatten().collect()
 }
@@ -103,19 +113,33 @@ impl CertificateFile {
                 Ok(certificate) => certificate,
                 Err(reason) => {
                     let name = name_place(index, count);
-                    findings.warnings.push(format!("{place}: {name} cannot be read, and may be of no use ({reason})"));
+                    findings.warnings.push(format!(
+                        "{place}: {name} cannot be read, and may be of no use ({reason})"
+                    ));
                     continue;
                 }
             };
-            let (validity, Some(dates)) = (certificate.validity(now), certificate.describe_validity(now)) else {
+            let (validity, Some(dates)) =
+                (certificate.validity(now), certificate.describe_validity(now))
+            else {
                 continue;
             };
             let is_fault = match (self.usage, validity) {
                 (_, CertificateValidity::Good | CertificateValidity::Ending) => false,
-                (CertificateUse::Own, CertificateValidity::Expired | CertificateValidity::NotYet) => index == 0,
-                (CertificateUse::Authorities, CertificateValidity::Expired | CertificateValidity::NotYet) => is_lost,
+                (
+                    CertificateUse::Own,
+                    CertificateValidity::Expired | CertificateValidity::NotYet,
+                ) => index == 0,
+                (
+                    CertificateUse::Authorities,
+                    CertificateValidity::Expired | CertificateValidity::NotYet,
+                ) => is_lost,
             };
-            let line = format!("{place}: {} {dates}{}", certificate.name(index, count), self.remedy(validity, index));
+            let line = format!(
+                "{place}: {} {dates}{}",
+                certificate.name(index, count),
+                self.remedy(validity, index)
+            );
             if is_fault { findings.faults.push(line) } else { findings.warnings.push(line) }
         }
     }

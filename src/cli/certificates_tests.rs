@@ -11,9 +11,9 @@ use crate::cli::fixture;
 /// The day on which the tests examine certificates.
 const NOW: &str = "2030-06-15T12:00:00Z";
 
-type Date = (i32, u8, u8);
+type CalendarDate = (i32, u8, u8);
 
-fn pem(name: &str, from: Date, to: Date) -> String {
+fn pem(name: &str, from: CalendarDate, to: CalendarDate) -> String {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.not_before = date_time_ymd(from.0, from.1, from.2);
@@ -53,7 +53,8 @@ fn found_of(usage: CertificateUse, certificates: &[String]) -> CertificateFindin
     }
     let folder = dir.path().display().to_string();
     let CertificateFindings { warnings, faults } = findings(&config, &[]);
-    let without = |lines: Vec<String>| lines.into_iter().map(|line| line.replace(&folder, "")).collect();
+    let without =
+        |lines: Vec<String>| lines.into_iter().map(|line| line.replace(&folder, "")).collect();
     CertificateFindings { warnings: without(warnings), faults: without(faults) }
 }
 
@@ -64,10 +65,17 @@ fn an_own_certificate_that_is_over_is_a_fault_and_its_chain_a_warning() {
     assert_eq!(found, CertificateFindings { warnings: vec![], faults: vec![line.to_owned()] });
     let found = found_of(CertificateUse::Own, &[good("me"), old("issuer")]);
     assert_eq!((found.warnings.len(), found.faults.len()), (1, 0));
-    assert!(found.warnings[0].contains("certificate 2 of 2 `CN=issuer` expired on 2030-06-15T00:00:00Z"), "{found:?}");
+    assert!(
+        found.warnings[0]
+            .contains("certificate 2 of 2 `CN=issuer` expired on 2030-06-15T00:00:00Z"),
+        "{found:?}"
+    );
     let found = found_of(CertificateUse::Own, &[coming("me")]);
     assert_eq!((found.warnings.len(), found.faults.len()), (0, 1));
-    assert!(found.faults[0].ends_with("is not good before 2030-07-01T00:00:00Z; is the clock right?"), "{found:?}");
+    assert!(
+        found.faults[0].ends_with("is not good before 2030-07-01T00:00:00Z; is the clock right?"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -107,10 +115,18 @@ fn every_file_that_is_named_is_looked_at() {
     provider.http.ca_file = write("private");
     let found = findings(&config, &[&provider]);
     let keys: Vec<_> = found.faults.iter().map(|line| line.split(" = ").next().unwrap()).collect();
-    let expected = ["amqp.ca_file", "amqp.client_cert_file", "webhooks.tls_cert_file", "provider twilio: ca_file"];
+    let expected = [
+        "amqp.ca_file",
+        "amqp.client_cert_file",
+        "webhooks.tls_cert_file",
+        "provider twilio: ca_file",
+    ];
     assert_eq!(keys, expected);
     for (name, line) in ["broker", "client", "server", "private"].iter().zip(&found.faults) {
-        assert!(line.contains(&format!("/{name}.pem\": the certificate `CN={name}` expired")), "{line}");
+        assert!(
+            line.contains(&format!("/{name}.pem\": the certificate `CN={name}` expired")),
+            "{line}"
+        );
     }
 }
 
@@ -122,7 +138,10 @@ fn a_file_that_holds_no_certificate_is_a_fault_once() {
     config.webhooks.tls_cert_file = Some("/no/such/cert.pem".into());
     let found = findings(&config, &[]);
     assert_eq!(found.faults.len(), 1, "{found:?}");
-    assert!(found.faults[0].starts_with("amqp.ca_file = \"/no/such/ca.pem\": cannot be read"), "{found:?}");
+    assert!(
+        found.faults[0].starts_with("amqp.ca_file = \"/no/such/ca.pem\": cannot be read"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -130,6 +149,10 @@ fn a_certificate_that_cannot_be_read_is_a_warning_and_leaves_the_others_to_be_ju
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
     let found = found_of(CertificateUse::Authorities, &[broken, old("b")]);
     assert_eq!((found.warnings.len(), found.faults.len()), (2, 0), "{found:?}");
-    let start = "amqp.ca_file = \"/x.pem\": certificate 1 of 2 cannot be read, and may be of no use (";
-    assert!(found.warnings[0].starts_with(start) && found.warnings[1].contains("`CN=b` expired"), "{found:?}");
+    let start =
+        "amqp.ca_file = \"/x.pem\": certificate 1 of 2 cannot be read, and may be of no use (";
+    assert!(
+        found.warnings[0].starts_with(start) && found.warnings[1].contains("`CN=b` expired"),
+        "{found:?}"
+    );
 }

@@ -9,7 +9,7 @@ use super::*;
 fn run(arguments: &[&str]) -> (Result<(), CommandError>, String) {
     let mut result = Ok(());
     let printed = fixture::printed(|out| {
-        let cli = Cli::try_parse_from(["ferryd"].iter().chain(arguments)).unwrap();
+        let cli = CliArguments::try_parse_from(["ferryd"].iter().chain(arguments)).unwrap();
         result = cli.run(out);
     });
     (result, printed)
@@ -25,13 +25,13 @@ fn help_of(command: &mut clap::Command, path: &str, found: &mut Vec<(String, Str
 
 #[test]
 fn the_command_line_is_consistent() {
-    Cli::command().debug_assert();
+    CliArguments::command().debug_assert();
 }
 
 #[test]
 fn every_command_explains_itself() {
     let mut found = Vec::new();
-    let mut command = Cli::command().term_width(110);
+    let mut command = CliArguments::command().term_width(110);
     command.build();
     help_of(&mut command, "ferryd", &mut found);
     for (path, help) in found {
@@ -42,7 +42,7 @@ fn every_command_explains_itself() {
 #[test]
 fn every_command_shows_examples() {
     let mut found = Vec::new();
-    let mut command = Cli::command();
+    let mut command = CliArguments::command();
     command.build();
     help_of(&mut command, "ferryd", &mut found);
     for (path, help) in found {
@@ -60,13 +60,19 @@ fn a_wrong_configuration_is_told_and_ends_with_its_code() {
 
     let (result, printed) = run(&[&["check"], &config[..]].concat());
     let error = result.unwrap_err();
-    assert_eq!((error.exit(), error.lines().len(), printed.as_str()), (Exit::Configuration, 2, ""));
+    assert_eq!(
+        (error.exit(), error.lines().len(), printed.as_str()),
+        (ExitStatus::Configuration, 2, "")
+    );
 
     let (result, printed) = run(&[&["check", "--json"], &config[..]].concat());
     let error = result.unwrap_err();
-    assert_eq!((error.exit(), error.lines().len()), (Exit::Configuration, 0));
+    assert_eq!((error.exit(), error.lines().len()), (ExitStatus::Configuration, 0));
     let report: serde_json::Value = serde_json::from_str(&printed).unwrap();
-    assert_eq!((&report["ok"], report["faults"].as_array().map(Vec::len)), (&false.into(), Some(2)));
+    assert_eq!(
+        (&report["ok"], report["faults"].as_array().map(Vec::len)),
+        (&false.into(), Some(2))
+    );
 }
 
 #[test]
@@ -74,7 +80,10 @@ fn schemas_and_completions_are_printed() {
     for subject in ["config", "command", "event"] {
         let (result, printed) = run(&["schema", subject]);
         result.unwrap();
-        assert!(serde_json::from_str::<serde_json::Value>(&printed).unwrap().is_object(), "{subject}");
+        assert!(
+            serde_json::from_str::<serde_json::Value>(&printed).unwrap().is_object(),
+            "{subject}"
+        );
     }
     for shell in ["bash", "zsh", "fish"] {
         let (result, printed) = run(&["completions", shell]);
@@ -85,8 +94,8 @@ fn schemas_and_completions_are_printed() {
 
 #[test]
 fn a_closed_pipe_is_no_failure() {
-    struct Closed;
-    impl io::Write for Closed {
+    struct ClosedPipe;
+    impl io::Write for ClosedPipe {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             Err(io::ErrorKind::BrokenPipe.into())
         }
@@ -94,21 +103,23 @@ fn a_closed_pipe_is_no_failure() {
             Ok(())
         }
     }
-    let cli = Cli::try_parse_from(["ferryd", "schema", "event"]).unwrap();
-    let error = cli.run(&mut Output::plain(Closed)).unwrap_err();
-    assert_eq!((error.exit(), error.lines()), (Exit::Done, Vec::new()));
+    let cli = CliArguments::try_parse_from(["ferryd", "schema", "event"]).unwrap();
+    let error = cli.run(&mut TerminalOutput::plain(ClosedPipe)).unwrap_err();
+    assert_eq!((error.exit(), error.lines()), (ExitStatus::Done, Vec::new()));
 }
 
 #[test]
 fn an_unknown_command_is_a_usage_error() {
-    let error = Cli::try_parse_from(["ferryd", "sail"]).unwrap_err();
-    assert_eq!(error.exit_code(), Exit::Usage as i32);
+    let error = CliArguments::try_parse_from(["ferryd", "sail"]).unwrap_err();
+    assert_eq!(error.exit_code(), ExitStatus::Usage as i32);
 }
 
 #[test]
 fn the_configuration_can_be_named_before_or_after_the_command() {
-    for arguments in [["ferryd", "--config", "a.toml", "check"], ["ferryd", "check", "--config", "a.toml"]] {
-        let cli = Cli::try_parse_from(arguments).unwrap();
+    for arguments in
+        [["ferryd", "--config", "a.toml", "check"], ["ferryd", "check", "--config", "a.toml"]]
+    {
+        let cli = CliArguments::try_parse_from(arguments).unwrap();
         assert_eq!(cli.config.as_deref(), Some(Path::new("a.toml")));
     }
 }

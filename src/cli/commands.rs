@@ -7,14 +7,14 @@ use jiff::Timestamp;
 
 use super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::error::CommandError;
-use super::output::{Output, Table};
-use super::wording::{age, step};
-use crate::web::answers::CommandPage;
+use super::format::{format_age, format_step};
+use super::output::{TerminalOutput, TextTable};
 use crate::web::query::{CommandListQuery, PageQuery};
+use crate::web::responses::CommandPage;
 use ferryd_domain::ledger::record::Step;
 use ferryd_domain::name::Name;
 use ferryd_ledger::command_filter::CommandFilter;
-use ferryd_ledger::index::{Cursor, Row};
+use ferryd_ledger::index::{CommandRow, PageCursor};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +33,7 @@ const MAX_MESSAGE: usize = 80;
 /// The arguments of `ferryd commands`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Commands {
+pub struct CommandListArguments {
     #[command(flatten)]
     filter: CommandFilter,
     /// Only commands that were asked to be cancelled and have not come, which are not listed
@@ -47,20 +47,24 @@ pub struct Commands {
     limit: u16,
     /// Continue after the list that ended with this cursor
     #[arg(long, value_name = "TEXT")]
-    cursor: Option<Cursor>,
+    cursor: Option<PageCursor>,
     /// Print JSON, as the HTTP API does: `commands` and `next`, the cursor, null at the end
     #[arg(long)]
     json: bool,
 }
 
-impl Commands {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+impl CommandListArguments {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let Self { filter, cancel_requested, api, limit, cursor, json } = self;
         let request = ApiRequest::get(["commands"])
             .with_fields(&filter)
             .with_fields(&CommandListQuery { dead: false, cancel_requested })
             .with_fields(&PageQuery { limit: limit.into(), cursor });
-        let page: CommandPage = ApiClient::open(&api, config)?.ask(&request)?;
+        let page: CommandPage = ApiClient::open(&api, config)?.send_request(&request)?;
         if json {
             return Ok(out.json(&page)?);
         }
@@ -68,35 +72,46 @@ impl Commands {
     }
 }
 
-fn print(page: &CommandPage, now: Timestamp, out: &mut Output) -> Result<(), CommandError> {
+fn print(page: &CommandPage, now: Timestamp, out: &mut TerminalOutput) -> Result<(), CommandError> {
     if page.commands.is_empty() {
         return Ok(out.line("no commands")?);
     }
-    let mut table = Table::new(["AGE", "ID", "OPERATION", "STATE", "KIND", "CODE", "CALL", "REFERENCE", "MESSAGE"]);
+    let mut table = TextTable::new([
+        "AGE",
+        "ID",
+        "OPERATION",
+        "STATE",
+        "KIND",
+        "CODE",
+        "CALL",
+        "REFERENCE",
+        "MESSAGE",
+    ]);
     for row in &page.commands {
-        table.row(cells(row, now));
+        table.row(row_cells(row, now));
     }
     out.table(&table)?;
     if let Some(next) = &page.next {
-        out.gap()?;
+        out.print_blank_line()?;
         out.line(format!("more: --cursor {next}"))?;
     }
     Ok(())
 }
 
-fn cells(row: &Row, now: Timestamp) -> [String; 9] {
-    let Row { provider, operation, generation, attempt, .. } = row;
-    let word = |name: &Option<Name>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+fn row_cells(row: &CommandRow, now: Timestamp) -> [String; 9] {
+    let CommandRow { provider, operation, generation, attempt, .. } = row;
+    let word =
+        |name: &Option<Name>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
     let dead = if row.dead { " (dead)" } else { "" };
     let conflicts = if row.contradicted { " (conflict)" } else { "" };
     [
-        row.updated_at.map_or_else(|| "?".to_owned(), |at| age(at, now)),
+        row.updated_at.map_or_else(|| "?".to_owned(), |at| format_age(at, now)),
         row.id.to_string(),
         format!("{}.{}", word(provider), word(operation)),
         format!("{}{conflicts}", row.state.as_str()),
         row.kind.map(|kind| format!("{}{dead}", kind.as_str())).unwrap_or_default(),
         row.code.clone().unwrap_or_default(),
-        step(Step::call(*generation, *attempt)),
+        format_step(Step::call(*generation, *attempt)),
         row.reference.clone().unwrap_or_default(),
         row.message.as_deref().unwrap_or_default().chars().take(MAX_MESSAGE).collect(),
     ]

@@ -2,21 +2,21 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::fixture::printed;
-use ferryd_domain::lifecycle::{Kind, State};
+use ferryd_domain::lifecycle::{FailureKind, LifecycleState};
 
 #[derive(Parser)]
-struct Line {
+struct CommandLine {
     #[command(flatten)]
-    commands: Commands,
+    commands: CommandListArguments,
 }
 
-fn read(arguments: &[&str]) -> Result<Commands, clap::Error> {
-    Line::try_parse_from(["commands"].iter().chain(arguments)).map(|line| line.commands)
+fn read(arguments: &[&str]) -> Result<CommandListArguments, clap::Error> {
+    CommandLine::try_parse_from(["commands"].iter().chain(arguments)).map(|line| line.commands)
 }
 
-fn row(id: &str) -> Row {
+fn row(id: &str) -> CommandRow {
     let name = |text: &str| Some(text.parse().unwrap());
-    Row {
+    CommandRow {
         id: id.parse().unwrap(),
         r#type: name("payment"),
         provider: name("stripe"),
@@ -24,8 +24,8 @@ fn row(id: &str) -> Row {
         operation: name("charge"),
         publisher: None,
         reference: Some("order-1".to_owned()),
-        state: State::Failed,
-        kind: Some(Kind::Unavailable),
+        state: LifecycleState::Failed,
+        kind: Some(FailureKind::Unavailable),
         code: Some("timeout".to_owned()),
         message: Some("no answer\n".repeat(20)),
         http_status: Some(503),
@@ -75,8 +75,8 @@ fn every_filter_is_passed_on() {
         account: name("eu"),
         operation: name("charge"),
         reference: Some("order 1".to_owned()),
-        state: Some(State::Failed),
-        kind: Some(Kind::Declined.into()),
+        state: Some(LifecycleState::Failed),
+        kind: Some(FailureKind::Declined.into()),
         code: Some("card/x".to_owned()),
         older_than: "2026-01-31T12:00:00Z".parse().ok(),
         newer_than: "2026-01-30T12:00:00Z".parse().ok(),
@@ -84,21 +84,25 @@ fn every_filter_is_passed_on() {
     };
     assert_eq!((commands.filter, commands.cancel_requested), (expected, false));
     assert!(read(&["--cancel-requested"]).unwrap().cancel_requested);
-    for wrong in
-        [["--state", "done"], ["--kind", "sad"], ["--older-than", "yesterday"], ["--limit", "0"], ["--cursor", "x"]]
-    {
+    for wrong in [
+        ["--state", "done"],
+        ["--kind", "sad"],
+        ["--older-than", "yesterday"],
+        ["--limit", "0"],
+        ["--cursor", "x"],
+    ] {
         assert!(read(&wrong).is_err(), "{wrong:?}");
     }
 }
 
 #[test]
 fn a_list_is_aligned_and_says_how_it_goes_on() {
-    let wished = Row {
+    let wished = CommandRow {
         id: "wished".parse().unwrap(),
         provider: None,
         operation: None,
         reference: None,
-        state: State::Pending,
+        state: LifecycleState::Pending,
         kind: None,
         code: None,
         message: None,

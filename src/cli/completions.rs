@@ -6,7 +6,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 
 use super::error::CommandError;
-use super::output::{Output, PlainText};
+use super::output::{PlainText, TerminalOutput};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,13 +17,17 @@ Examples:
 /// The arguments of `ferryd completions`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Completions {
+pub struct CompletionArguments {
     /// The shell
     shell: Shell,
 }
 
-impl Completions {
-    pub(super) fn run(self, mut command: Command, out: &mut Output) -> Result<(), CommandError> {
+impl CompletionArguments {
+    pub(super) fn run(
+        self,
+        mut command: Command,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         // Into memory first: the generator panics where it cannot write, for example into a closed
         // pipe.
         let mut script = Vec::new();

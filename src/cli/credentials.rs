@@ -11,12 +11,12 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
 use ferryd_domain::credentials::CredentialCheck;
-use ferryd_domain::exchange::{Answer, Request};
+use ferryd_domain::http_call::{CallResult, HttpRequest};
 use ferryd_domain::outcome::Failure;
 use ferryd_domain::token::AccessToken;
 use ferryd_provider::{Account, Provider};
 use ferryd_redact::{Mask, UnmaskedValue};
-use ferryd_transport::http::Http;
+use ferryd_transport::http::HttpClient;
 
 /// The most accounts that are tried at the same time.
 const AT_ONCE: usize = 8;
@@ -57,7 +57,8 @@ pub(super) struct TriedCredentials {
 /// Tries the credentials of every account of these providers, several at a time. The results stand
 /// in the order of providers and accounts.
 pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCredentials> {
-    let ways: Vec<_> = providers.into_iter().map(|provider| (provider, Http::new(&provider.http))).collect();
+    let ways: Vec<_> =
+        providers.into_iter().map(|provider| (provider, HttpClient::new(&provider.http))).collect();
     let accounts = ways.iter().flat_map(|(provider, http)| {
         provider.accounts.values().map(move |account| (*provider, account.as_ref(), http.as_ref()))
     });
@@ -65,8 +66,10 @@ pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCrede
         let check = match (provider.verification.is_some(), http) {
             (false, _) => None,
             // The fault of the file reports this already.
-            (true, Err(error)) => Some(CredentialCheck::Unreachable(Failure::new("tls", error.to_string()))),
-            (true, Ok(http)) => Some(Trial { provider, account, http }.run().await),
+            (true, Err(error)) => {
+                Some(CredentialCheck::Unreachable(Failure::new("tls", error.to_string())))
+            }
+            (true, Ok(http)) => Some(CredentialTrial { provider, account, http }.run().await),
         };
         TriedCredentials::new(provider, account, check)
     });
@@ -74,13 +77,13 @@ pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCrede
 }
 
 /// An account whose credentials are tried.
-struct Trial<'p> {
+struct CredentialTrial<'p> {
     provider: &'p Provider,
     account: &'p Account,
-    http: &'p Http,
+    http: &'p HttpClient,
 }
 
-impl Trial<'_> {
+impl CredentialTrial<'_> {
     async fn run(&self) -> CredentialCheck {
         let mask = self.provider.mask_of(self.account);
         let request = match self.account.adapter.verification_request() {
@@ -101,34 +104,38 @@ impl Trial<'_> {
         }
     }
 
-    async fn call(&self, request: &Request, mask: &Mask) -> CredentialCheck {
+    async fn call(&self, request: &HttpRequest, mask: &Mask) -> CredentialCheck {
         let answer = self.http.send(request).await;
-        self.account.adapter.verified(&answer).masked(mask)
+        self.account.adapter.interpret_credential_check(&answer).masked(mask)
     }
 
     /// Requests an access token, where the provider wants one.
     async fn token(&self, mask: &Mask) -> Result<Option<AccessToken>, CredentialCheck> {
-        let Some(request) = self.account.adapter.token_request(self.provider.http.connect_timeout + TOKEN) else {
+        let Some(request) =
+            self.account.adapter.build_token_request(self.provider.http.connect_timeout + TOKEN)
+        else {
             return Ok(None);
         };
         let answer = self.http.send(&request).await;
-        self.account.adapter.token(&answer).map(Some).map_err(|none| {
+        self.account.adapter.read_token(&answer).map(Some).map_err(|none| {
             let failure = UnmaskedValue::masked(none, mask).failure;
             let failure = Failure { http_status: status(&answer), ..failure };
             match (&answer, failure.code.as_deref()) {
-                (Answer::NotSent(_) | Answer::Incomplete(_), _) => CredentialCheck::Unreachable(failure),
-                (Answer::Reply(_), Some("token_refused")) => CredentialCheck::Refused(failure),
-                (Answer::Reply(_), _) => CredentialCheck::Unclear(failure),
+                (CallResult::NotSent(_) | CallResult::Incomplete(_), _) => {
+                    CredentialCheck::Unreachable(failure)
+                }
+                (CallResult::Reply(_), Some("token_refused")) => CredentialCheck::Refused(failure),
+                (CallResult::Reply(_), _) => CredentialCheck::Unclear(failure),
             }
         })
     }
 }
 
-fn status(answer: &Answer) -> Option<u16> {
+fn status(answer: &CallResult) -> Option<u16> {
     match answer {
-        Answer::Reply(reply) => Some(reply.status),
-        Answer::Incomplete(failure) => failure.http_status,
-        Answer::NotSent(_) => None,
+        CallResult::Reply(reply) => Some(reply.status),
+        CallResult::Incomplete(failure) => failure.http_status,
+        CallResult::NotSent(_) => None,
     }
 }
 
@@ -138,7 +145,9 @@ impl TriedCredentials {
             None => (CredentialResult::NotTried, None),
             Some(CredentialCheck::Accepted) => (CredentialResult::Accepted, None),
             Some(CredentialCheck::Refused(failure)) => (CredentialResult::Refused, Some(failure)),
-            Some(CredentialCheck::Unreachable(failure)) => (CredentialResult::Unreachable, Some(failure)),
+            Some(CredentialCheck::Unreachable(failure)) => {
+                (CredentialResult::Unreachable, Some(failure))
+            }
             Some(CredentialCheck::Unclear(failure)) => (CredentialResult::Unclear, Some(failure)),
         };
         let (http_status, code, message) = match failure {
@@ -151,11 +160,13 @@ impl TriedCredentials {
 
     /// Describes the fault, where the provider refuses the credentials.
     pub(super) fn fault(&self) -> Option<String> {
-        let Self { provider, account, result: CredentialResult::Refused, .. } = self else { return None };
+        let Self { provider, account, result: CredentialResult::Refused, .. } = self else {
+            return None;
+        };
         Some(format!(
             "provider {provider}: the credentials of account `{account}` are refused{}; write those that the provider gave you into \
              its secrets",
-            self.reason()
+            self.reason_text()
         ))
     }
 
@@ -173,11 +184,11 @@ impl TriedCredentials {
             CredentialResult::Unclear => "unclear, the answer says nothing about them",
             CredentialResult::NotTried => "not tried, the provider file has no `verification`",
         };
-        format!("{result}{}", self.reason())
+        format!("{result}{}", self.reason_text())
     }
 
     /// Describes the reason in brackets: `(status 401, invalid_key: No such API key)`.
-    fn reason(&self) -> String {
+    fn reason_text(&self) -> String {
         let status = self.http_status.map(|status| format!("status {status}"));
         // A status that the file does not map is named by its number.
         let of_status = self.http_status.map(|status| format!("http_{status}"));

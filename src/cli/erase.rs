@@ -7,14 +7,14 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args};
 
+use super::actor;
 use super::api_client::{ApiArguments, ApiClient, ApiError, ApiRequest};
 use super::error::CommandError;
-use super::exit::Exit;
-use super::output::{Output, Table};
-use super::person;
+use super::exit_status::ExitStatus;
+use super::output::{TerminalOutput, TextTable};
 use crate::operator::erase::{ErasureOutcome, ErasureResult};
-use crate::web::answers::ErasureReport;
-use crate::web::problem::Kind;
+use crate::web::problem::ProblemKind;
+use crate::web::responses::ErasureReport;
 use ferryd_domain::command_id::CommandId;
 
 const EXAMPLES: &str = "\
@@ -24,8 +24,8 @@ Examples:
   ferryd erase --id shop.order-1001.charge --id shop.order-1001.refund --by ann --reason 'request 4711'
 
 Results, references, metadata and texts of commands that have ended leave the index, `ferryd status`, `ferryd
-exchanges` and the HTTP API at once, and stay out of an index that is made anew. Ids and digests stay for
-`ledger.duplicate_window`, so that a copy is told from a new command and nothing is charged again. What the
+calls` and the HTTP API at once, and stay out of an index that is made anew. Ids and digests stay for
+`ledger.duplicate_window`, so that a copy is distinguished from a new command and nothing is charged again. What the
 broker's streams still hold ages out: see docs/how-to/erase-personal-data.md. The reason is kept:
 write no personal data into it.
 
@@ -48,15 +48,16 @@ pub struct EraseArguments {
     #[command(flatten)]
     api: ApiArguments,
     /// The person who requests the erasure
-    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = person::text)]
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = actor::text)]
     by: String,
     /// The reason; it is kept, so name a request and no person
-    #[arg(long, value_name = "TEXT", value_parser = person::text)]
+    #[arg(long, value_name = "TEXT", value_parser = actor::text)]
     reason: String,
     /// Change nothing, only say what would be done
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON: `commands`, each with `id`, `state`, `outcome` (erased, `already_erased`, kept), `reason`
+    /// Print JSON: `commands`, each with `id`, `state`, `outcome` (erased, `already_erased`, kept),
+    /// `reason`
     #[arg(long)]
     json: bool,
 }
@@ -65,12 +66,22 @@ pub struct EraseArguments {
 const TIMEOUT: Duration = Duration::from_secs(75);
 
 impl EraseArguments {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let Self { reference, id, api, by, reason, dry_run, json } = self;
-        let request = ApiRequest::post(["erasures"]).with("by", Some(by)).with("reason", Some(reason));
-        let request = request.with("dry_run", Some(dry_run)).with("reference", reference.as_ref()).within(TIMEOUT);
-        let request = if id.is_empty() { request } else { request.with("ids", Some(listed(&id))) };
-        let report: ErasureReport = ApiClient::open(&api, config)?.ask(&request).map_err(explain)?;
+        let request =
+            ApiRequest::post(["erasures"]).with("by", Some(by)).with("reason", Some(reason));
+        let request = request
+            .with("dry_run", Some(dry_run))
+            .with("reference", reference.as_ref())
+            .with_timeout(TIMEOUT);
+        let request =
+            if id.is_empty() { request } else { request.with("ids", Some(list_ids(&id))) };
+        let report: ErasureReport =
+            ApiClient::open(&api, config)?.send_request(&request).map_err(explain)?;
         if let (Some(reference), true) = (reference, report.commands.is_empty()) {
             return Err(CommandError::Refused(format!(
                 "the ledger knows no command with the reference `{reference}`; one that was erased has none any more"
@@ -82,13 +93,13 @@ impl EraseArguments {
         } else {
             print(&report, out)?;
         }
-        if is_whole { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
+        if is_whole { Ok(()) } else { Err(CommandError::Told(ExitStatus::Failed)) }
     }
 }
 
 /// Adds to the error what to configure, where the token may not erase.
 fn explain(error: ApiError) -> CommandError {
-    match error.into_problem(Kind::Forbidden) {
+    match error.into_problem(ProblemKind::Forbidden) {
         Ok(problem) => CommandError::Refused(format!(
             "{}: configure one in `api.tokens`, with `role = \"erase\"`, and give it in FERRYD_TOKEN",
             problem.detail
@@ -97,12 +108,12 @@ fn explain(error: ApiError) -> CommandError {
     }
 }
 
-fn listed(ids: &[CommandId]) -> String {
+fn list_ids(ids: &[CommandId]) -> String {
     ids.iter().map(CommandId::as_str).collect::<Vec<_>>().join(",")
 }
 
-fn print(report: &ErasureReport, out: &mut Output) -> Result<(), CommandError> {
-    let mut table = Table::new(["ID", "STATE", "ERASED", "WHY NOT"]);
+fn print(report: &ErasureReport, out: &mut TerminalOutput) -> Result<(), CommandError> {
+    let mut table = TextTable::new(["ID", "STATE", "ERASED", "WHY NOT"]);
     for ErasureResult { id, state, outcome, reason } in &report.commands {
         let word = match (outcome, report.dry_run) {
             (ErasureOutcome::Erased, false) => "yes",
@@ -114,8 +125,10 @@ fn print(report: &ErasureReport, out: &mut Output) -> Result<(), CommandError> {
         table.row([id.as_str(), state, word, reason.as_deref().unwrap_or_default()]);
     }
     out.table(&table)?;
-    if !report.dry_run && report.commands.iter().any(|result| result.outcome == ErasureOutcome::Erased) {
-        out.gap()?;
+    if !report.dry_run
+        && report.commands.iter().any(|result| result.outcome == ErasureOutcome::Erased)
+    {
+        out.print_blank_line()?;
         out.line("what the broker's streams still hold ages out: see `ferryd check` for how long that takes")?;
     }
     Ok(())

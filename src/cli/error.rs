@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::api_client::ApiError;
-use super::exit::Exit;
+use super::exit_status::ExitStatus;
 use crate::config::ConfigError;
 use crate::operator::OperatorError;
 use crate::operator::queues::NamesError;
@@ -101,7 +101,7 @@ pub enum CommandError {
     /// The ledger knows no such command, only messages that were refused under its id.
     #[error(
         "the ledger knows no command `{id}`, only messages that were refused under this id and claim it for nothing; see `ferryd dead-letters show ID` for {}",
-        listed(refused)
+        list_names(refused)
     )]
     OnlyRefused {
         /// The id that was given.
@@ -125,13 +125,13 @@ pub enum CommandError {
     Runtime(io::Error),
     /// The subcommand has already printed the fault.
     #[error("failed as told")]
-    Told(Exit),
+    Told(ExitStatus),
     /// The operating system refuses an operation, mostly because the output can't be written.
     #[error("failed on input or output: {0}")]
     Output(#[from] io::Error),
 }
 
-fn listed(ids: &[CommandId]) -> String {
+fn list_names(ids: &[CommandId]) -> String {
     ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
 }
 
@@ -144,19 +144,21 @@ impl From<Vec<Diagnostic>> for CommandError {
 impl CommandError {
     /// Returns the exit code. A reader that closes its end of the pipe early is no failure.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub fn exit(&self) -> ExitStatus {
         match self {
             Self::Config(_)
             | Self::Providers(_)
             | Self::Names(_)
             | Self::Daemon(_)
             | Self::Listen(_)
-            | Self::HostToken(_) => Exit::Configuration,
-            Self::Operator(OperatorError::Broker(_) | OperatorError::Management(_)) => Exit::Unreachable,
-            Self::NotEnded { .. } | Self::StillOpen { .. } | Self::Operator(OperatorError::Behind { .. }) => {
-                Exit::Timeout
+            | Self::HostToken(_) => ExitStatus::Configuration,
+            Self::Operator(OperatorError::Broker(_) | OperatorError::Management(_)) => {
+                ExitStatus::Unreachable
             }
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::NotEnded { .. }
+            | Self::StillOpen { .. }
+            | Self::Operator(OperatorError::Behind { .. }) => ExitStatus::Timeout,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitStatus::Done,
             Self::NoProvider { .. }
             | Self::Refused(_)
             | Self::Sandbox(_)
@@ -171,7 +173,7 @@ impl CommandError {
             | Self::OnlyRefused { .. }
             | Self::OnlyInQueues
             | Self::Runtime(_)
-            | Self::Output(_) => Exit::Failed,
+            | Self::Output(_) => ExitStatus::Failed,
             Self::Api(error) => error.exit(),
             Self::Told(exit) => *exit,
         }
@@ -185,7 +187,7 @@ impl CommandError {
             Self::Config(error) => error.lines(),
             Self::Providers(lines) | Self::Partly(lines) | Self::NoCommand(lines) => lines.clone(),
             Self::Told(_) => Vec::new(),
-            Self::Output(_) if self.exit() == Exit::Done => Vec::new(),
+            Self::Output(_) if self.exit() == ExitStatus::Done => Vec::new(),
             other => vec![other.to_string()],
         }
     }

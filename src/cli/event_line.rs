@@ -4,29 +4,32 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::format::shorten;
 use super::output::StyledLine;
-use super::wording::shortened;
-use crate::operator::follow::Followed;
-use ferryd_domain::command::Identity;
+use crate::operator::follow::FollowedEvent;
+use ferryd_domain::command::EchoedIdentity;
 use ferryd_domain::conflict::{ConflictData, ConflictEvent};
 use ferryd_domain::event::{Event, EventData};
-use ferryd_domain::lifecycle::{Kind, State};
+use ferryd_domain::lifecycle::{FailureKind, LifecycleState};
 use ferryd_domain::name::Name;
-use ferryd_domain::received::{ReceivedData, ReceivedEvent};
+use ferryd_domain::webhook_event::{ReceivedData, ReceivedEvent};
 
 /// The most characters of a result or message.
 const MOST: usize = 160;
 
 /// Formats an event: time, command, state, operation, generation and attempt, reference, and result
 /// or failure.
-pub(super) fn line(followed: &Followed) -> StyledLine {
+pub(super) fn line(followed: &FollowedEvent) -> StyledLine {
     match followed {
-        Followed::Event(event, _) => event_line(event),
-        Followed::Conflict(event, _) => conflict_line(event),
-        Followed::Callback(event, _) => callback_line(event),
-        Followed::Other { routing_key, body } => {
-            let time = followed.at().map_or_else(|| "        ".to_owned(), clock);
-            StyledLine::default().with_column(time, 0).with_column(routing_key, 0).with_text(excerpt(&body.to_string()))
+        FollowedEvent::Event(event, _) => event_line(event),
+        FollowedEvent::Conflict(event, _) => conflict_line(event),
+        FollowedEvent::Webhook(event, _) => webhook_line(event),
+        FollowedEvent::Other { routing_key, body } => {
+            let time = followed.occurred_at().map_or_else(|| "        ".to_owned(), clock_time);
+            StyledLine::default()
+                .with_column(time, 0)
+                .with_column(routing_key, 0)
+                .with_text(excerpt(&body.to_string()))
         }
     }
 }
@@ -34,8 +37,9 @@ pub(super) fn line(followed: &Followed) -> StyledLine {
 /// Formats an event of a command.
 pub(super) fn event_line(event: &Event) -> StyledLine {
     let EventData { command, state, generation, attempt, .. } = &event.data;
-    let step = if *generation == 0 { format!("#{attempt}") } else { format!("g{generation}#{attempt}") };
-    Line {
+    let step =
+        if *generation == 0 { format!("#{attempt}") } else { format!("g{generation}#{attempt}") };
+    EventLine {
         at: event.time,
         id: command.id.as_str(),
         word: state.as_str(),
@@ -51,10 +55,12 @@ pub(super) fn event_line(event: &Event) -> StyledLine {
 /// Lists the addresses in the result of an accepted command, one line each and untruncated: a
 /// person may have to open them, such as a checkout page.
 pub(super) fn addresses(event: &Event) -> Vec<String> {
-    let result = event.data.result.as_ref().filter(|_| event.data.state == State::Waiting);
+    let result = event.data.result.as_ref().filter(|_| event.data.state == LifecycleState::Waiting);
     let fields = result.and_then(Value::as_object).into_iter().flatten();
     let address = |(name, value): (&String, &Value)| {
-        let address = value.as_str().filter(|text| text.starts_with("https://") || text.starts_with("http://"))?;
+        let address = value
+            .as_str()
+            .filter(|text| text.starts_with("https://") || text.starts_with("http://"))?;
         Some(format!("          {name}: {address}"))
     };
     fields.filter_map(address).collect()
@@ -63,7 +69,7 @@ pub(super) fn addresses(event: &Event) -> Vec<String> {
 /// Formats an event about a conflict.
 fn conflict_line(conflict: &ConflictEvent) -> StyledLine {
     let ConflictData { command, message, .. } = &conflict.data;
-    Line {
+    EventLine {
         at: conflict.time,
         id: command.id.as_str(),
         word: "conflict",
@@ -76,15 +82,27 @@ fn conflict_line(conflict: &ConflictEvent) -> StyledLine {
     .styled()
 }
 
-/// Formats an event about a webhook call, with the id of its command where that is known.
-fn callback_line(received: &ReceivedEvent) -> StyledLine {
-    let ReceivedData { command, provider, account, verified, event, provider_reference, meaning, .. } = &received.data;
-    let about =
-        if *account == Name::default_account() { provider.to_string() } else { format!("{provider}/{account}") };
-    Line {
+/// Formats an event about a webhook, with the id of its command where that is known.
+fn webhook_line(received: &ReceivedEvent) -> StyledLine {
+    let ReceivedData {
+        command,
+        provider,
+        account,
+        verified,
+        event,
+        provider_reference,
+        meaning,
+        ..
+    } = &received.data;
+    let about = if *account == Name::default_account() {
+        provider.to_string()
+    } else {
+        format!("{provider}/{account}")
+    };
+    EventLine {
         at: received.time,
         id: command.as_ref().map_or("-", |command| command.id.as_str()),
-        word: "callback",
+        word: "webhook",
         style: Style::new(),
         about,
         step: String::new(),
@@ -99,7 +117,7 @@ fn callback_line(received: &ReceivedEvent) -> StyledLine {
 }
 
 /// The columns of a line.
-struct Line<'e> {
+struct EventLine<'e> {
     at: Timestamp,
     id: &'e str,
     word: &'e str,
@@ -110,38 +128,43 @@ struct Line<'e> {
     told: String,
 }
 
-impl Line<'_> {
+impl EventLine<'_> {
     fn styled(self) -> StyledLine {
         let Self { at, id, word, style, about, step, reference, told } = self;
-        let line =
-            StyledLine::default().with_column(clock(at), 8).with_column(id, 28).with_styled_column(style, word, 10);
-        line.with_column(about, 24).with_column(step, 5).with_column(reference.unwrap_or("-"), 16).with_text(told)
+        let line = StyledLine::default()
+            .with_column(clock_time(at), 8)
+            .with_column(id, 28)
+            .with_styled_column(style, word, 10);
+        line.with_column(about, 24)
+            .with_column(step, 5)
+            .with_column(reference.unwrap_or("-"), 16)
+            .with_text(told)
     }
 }
 
-fn operation_of(command: &Identity) -> String {
+fn operation_of(command: &EchoedIdentity) -> String {
     let word = |name: &Option<_>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
     format!("{}.{}", word(&command.provider), word(&command.operation))
 }
 
-fn clock(time: Timestamp) -> String {
+fn clock_time(time: Timestamp) -> String {
     time.strftime("%H:%M:%S").to_string()
 }
 
-fn style(state: State) -> Style {
+fn style(state: LifecycleState) -> Style {
     let colour = match state {
-        State::Pending => AnsiColor::BrightBlack,
-        State::Processing => AnsiColor::Blue,
-        State::Waiting => AnsiColor::Yellow,
-        State::Failed => AnsiColor::Red,
-        State::Completed => AnsiColor::Green,
+        LifecycleState::Pending => AnsiColor::BrightBlack,
+        LifecycleState::Processing => AnsiColor::Blue,
+        LifecycleState::Waiting => AnsiColor::Yellow,
+        LifecycleState::Failed => AnsiColor::Red,
+        LifecycleState::Completed => AnsiColor::Green,
     };
     colour.on_default()
 }
 
 fn came_of_it(data: &EventData) -> String {
     if let Some(error) = &data.error {
-        let kind = error.kind.map(Kind::as_str);
+        let kind = error.kind.map(FailureKind::as_str);
         let words: Vec<_> = kind.into_iter().chain(error.code.as_deref()).collect();
         let dead = if error.dead_lettered { " (dead-lettered)" } else { "" };
         return excerpt(&format!("{}: {}{dead}", words.join(" "), error.message));
@@ -150,7 +173,7 @@ fn came_of_it(data: &EventData) -> String {
 }
 
 fn excerpt(text: &str) -> String {
-    shortened(text, MOST)
+    shorten(text, MOST)
 }
 
 #[cfg(test)]

@@ -1,15 +1,21 @@
 use serde_json::json;
 
 use super::*;
-use ferryd_domain::command::{Command, Envelope, Identity};
-use ferryd_domain::event::{Happening, Moment, Trace};
+use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity};
+use ferryd_domain::event::{EventKind, EventMoment, TraceContext};
 use ferryd_domain::outcome::{Failure, Success};
 
-fn told(generation: u32, happening: Happening) -> String {
+fn told(generation: u32, kind: EventKind) -> String {
     let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","reference":"r-1"}"#;
-    let identity = Command::decode(body, Envelope::default()).unwrap().identity(&"stripe".parse().unwrap());
-    let moment = Moment { generation, attempt: 2, at: jiff::Timestamp::from_second(1_800_000_000).unwrap() };
-    let line = event_line(&Event::new(identity, moment, happening, Trace::default()));
+    let identity = Command::decode(body, CommandEnvelope::default())
+        .unwrap()
+        .identity(&"stripe".parse().unwrap());
+    let moment = EventMoment {
+        generation,
+        attempt: 2,
+        at: jiff::Timestamp::from_second(1_800_000_000).unwrap(),
+    };
+    let line = event_line(&Event::new(identity, moment, kind, TraceContext::default()));
     line.unstyled()
 }
 
@@ -18,10 +24,10 @@ fn an_event_is_one_aligned_line() {
     let result = Success { result: Some(json!({ "id": "pi_1" })), ..Success::default() };
     let failure = Failure::new("timeout", "no\nanswer");
     let lines = [
-        told(0, Happening::Processing),
-        told(0, Happening::Completed(result)),
-        told(1, Happening::Failed(Kind::Unavailable, failure.clone())),
-        told(1, Happening::Pending { due: jiff::Timestamp::UNIX_EPOCH, failure }),
+        told(0, EventKind::Processing),
+        told(0, EventKind::Completed(result)),
+        told(1, EventKind::Failed(FailureKind::Unavailable, failure.clone())),
+        told(1, EventKind::Pending { due: jiff::Timestamp::UNIX_EPOCH, failure }),
     ];
     insta::assert_snapshot!(lines.join("\n"));
 }
@@ -29,8 +35,13 @@ fn an_event_is_one_aligned_line() {
 #[test]
 fn conflicts_and_what_webhook_calls_tell_are_aligned_lines_too() {
     let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge"}"#;
-    let known = Command::decode(body, Envelope::default()).unwrap().identity(&"stripe".parse().unwrap());
-    let told = |command: Option<Identity>, account: &str, reference: Option<&str>, event: Option<&str>| {
+    let known = Command::decode(body, CommandEnvelope::default())
+        .unwrap()
+        .identity(&"stripe".parse().unwrap());
+    let told = |command: Option<EchoedIdentity>,
+                account: &str,
+                reference: Option<&str>,
+                event: Option<&str>| {
         let data = ReceivedData {
             command,
             r#type: "payment".parse().unwrap(),
@@ -44,9 +55,14 @@ fn conflicts_and_what_webhook_calls_tell_are_aligned_lines_too() {
             body: json!({}),
         };
         let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
-        callback_line(&ReceivedEvent::new("evt_1", at, data)).unstyled()
+        webhook_line(&ReceivedEvent::new("evt_1", at, data)).unstyled()
     };
-    let conflict = ConflictEvent::of_content(known.clone(), "d1", Trace::default(), jiff::Timestamp::UNIX_EPOCH);
+    let conflict = ConflictEvent::of_content(
+        known.clone(),
+        "d1",
+        TraceContext::default(),
+        jiff::Timestamp::UNIX_EPOCH,
+    );
     let lines = [
         conflict_line(&conflict).unstyled(),
         told(Some(known), "default", Some("pi_1"), Some("payment_intent.succeeded")),
@@ -59,5 +75,5 @@ fn conflicts_and_what_webhook_calls_tell_are_aligned_lines_too() {
 #[test]
 fn a_long_result_is_cut() {
     let result = Success { result: Some(json!("x".repeat(5_000))), ..Success::default() };
-    assert!(told(0, Happening::Completed(result)).chars().count() < 300);
+    assert!(told(0, EventKind::Completed(result)).chars().count() < 300);
 }

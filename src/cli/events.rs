@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::desk::Desk;
+use super::context::CliContext;
 use super::error::CommandError;
 use super::event_line;
 use super::interrupt;
-use super::output::{Output, complain};
-use crate::operator::follow::{Follow, Followed};
-use crate::operator::{Operator, OperatorError};
+use super::output::{TerminalOutput, print_error};
+use crate::operator::follow::{EventSubscription, FollowedEvent};
+use crate::operator::{OperatorContext, OperatorError};
 use ferryd_domain::command_id::CommandId;
 
 const EXAMPLES: &str = "\
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The arguments of `ferryd events`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Events {
+pub struct EventArguments {
     /// The events to follow, as a binding key of a topic exchange; may be given more than once
     #[arg(long = "binding", value_name = "KEY", default_value = "#")]
     bindings: Vec<String>,
@@ -45,23 +45,27 @@ pub struct Events {
     until_terminal: Option<CommandId>,
 }
 
-impl Events {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let desk = Desk::open(config)?;
-        desk.runtime.block_on(async {
+impl EventArguments {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        let context = CliContext::open(config)?;
+        context.runtime.block_on(async {
             let stop = interrupt::token().map_err(CommandError::Runtime)?;
-            let first = Follow::open(&desk.operator, &self.bindings).await?;
-            complain(&format!("following {}", self.bindings.join(", ")));
-            self.follow(&desk.operator, first, &stop, out).await
+            let first = EventSubscription::open(&context.operator, &self.bindings).await?;
+            print_error(&format!("following {}", self.bindings.join(", ")));
+            self.follow(&context.operator, first, &stop, out).await
         })
     }
 
     async fn follow(
         &self,
-        operator: &Operator,
-        first: Follow,
+        operator: &OperatorContext,
+        first: EventSubscription,
         stop: &CancellationToken,
-        out: &mut Output,
+        out: &mut TerminalOutput,
     ) -> Result<(), CommandError> {
         let mut follow = first;
         let mut seen = 0;
@@ -71,12 +75,14 @@ impl Events {
                 () = stop.cancelled() => break,
             };
             let Ok(followed) = next else {
-                complain("lost the broker; connecting again: events that are published meanwhile are missed");
-                match self.again(operator, stop).await {
+                print_error(
+                    "lost the broker; connecting again: events that are published meanwhile are missed",
+                );
+                match self.resubscribe(operator, stop).await {
                     Some(again) => follow = again,
                     None => return Ok(()),
                 }
-                complain("connected again");
+                print_error("connected again");
                 continue;
             };
             self.print(&followed, out)?;
@@ -94,10 +100,15 @@ impl Events {
     }
 
     /// Subscribes again as soon as the broker is reachable; `None` once interrupted.
-    async fn again(&self, operator: &Operator, stop: &CancellationToken) -> Option<Follow> {
+    async fn resubscribe(
+        &self,
+        operator: &OperatorContext,
+        stop: &CancellationToken,
+    ) -> Option<EventSubscription> {
         let subscribing = async {
             loop {
-                let opened: Result<Follow, OperatorError> = Follow::open(operator, &self.bindings).await;
+                let opened: Result<EventSubscription, OperatorError> =
+                    EventSubscription::open(operator, &self.bindings).await;
                 match opened {
                     Ok(follow) => return follow,
                     Err(_) => tokio::time::sleep(PAUSE).await,
@@ -110,7 +121,11 @@ impl Events {
         }
     }
 
-    fn print(&self, followed: &Followed, out: &mut Output) -> Result<(), CommandError> {
+    fn print(
+        &self,
+        followed: &FollowedEvent,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         if self.json {
             out.json_line(followed.json())?;
         } else {
@@ -120,8 +135,8 @@ impl Events {
     }
 
     /// Returns the result of the command that is waited for, where this event ends it.
-    fn ends_with(&self, followed: &Followed) -> Option<Result<(), CommandError>> {
-        let Followed::Event(event, _) = followed else { return None };
+    fn ends_with(&self, followed: &FollowedEvent) -> Option<Result<(), CommandError>> {
+        let FollowedEvent::Event(event, _) = followed else { return None };
         let awaited = Some(&event.data.command.id) == self.until_terminal.as_ref();
         (awaited && event.data.state.is_terminal()).then(|| super::publish::code_for(event))
     }

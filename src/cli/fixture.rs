@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::output::Output;
+use super::output::TerminalOutput;
 use crate::captured_text::CapturedText;
 use ferryd_domain::credentials::CredentialCheck;
-use ferryd_domain::exchange::{Answer, Request};
-use ferryd_domain::inquiry::{LookupPolicy, PollPolicy, Purpose};
+use ferryd_domain::http_call::{CallResult, HttpRequest};
 use ferryd_domain::money::MoneyAmount;
 use ferryd_domain::name::Name;
-use ferryd_domain::outcome::{Failure, LookedUp, Outcome, Polled};
+use ferryd_domain::outcome::{Failure, LookupOutcome, Outcome, PollOutcome};
+use ferryd_domain::query::{LookupPolicy, PollPolicy, QueryPurpose};
 use ferryd_domain::retry::RetryPolicy;
-use ferryd_domain::token::{AccessToken, NoToken};
+use ferryd_domain::token::{AccessToken, TokenUnavailable};
 use ferryd_provider::fake_webhook;
 use ferryd_provider::{
-    Account, Adapter, Call, HttpSettings, Idempotency, LogSettings, Operation, PayloadSchema, Provider,
+    Account, Adapter, CallContext, HttpSettings, IdempotencyPolicy, LogSettings, Operation,
+    PayloadSchema, Provider,
 };
 use ferryd_redact::UnmaskedValue;
 
@@ -24,47 +25,55 @@ use ferryd_redact::UnmaskedValue;
 struct NeverCalled;
 
 impl Adapter for NeverCalled {
-    fn request(&self, _: &Call<'_>) -> Result<Request, UnmaskedValue<Failure>> {
+    fn build_request(&self, _: &CallContext<'_>) -> Result<HttpRequest, UnmaskedValue<Failure>> {
         unreachable!("nothing is called")
     }
 
-    fn money(&self, _: &Call<'_>) -> Option<MoneyAmount> {
+    fn requested_amount(&self, _: &CallContext<'_>) -> Option<MoneyAmount> {
         unreachable!("nothing is called")
     }
 
-    fn interpret(&self, _: &Call<'_>, _: &Answer) -> UnmaskedValue<Outcome> {
+    fn interpret_reply(&self, _: &CallContext<'_>, _: &CallResult) -> UnmaskedValue<Outcome> {
         unreachable!("nothing is called")
     }
 
-    fn inquire(&self, _: &Call<'_>, _: Purpose) -> Result<Request, UnmaskedValue<Failure>> {
+    fn build_query(
+        &self,
+        _: &CallContext<'_>,
+        _: QueryPurpose,
+    ) -> Result<HttpRequest, UnmaskedValue<Failure>> {
         unreachable!("nothing is called")
     }
 
-    fn polled(&self, _: &Call<'_>, _: &Answer) -> UnmaskedValue<Polled> {
+    fn interpret_poll(&self, _: &CallContext<'_>, _: &CallResult) -> UnmaskedValue<PollOutcome> {
         unreachable!("nothing is called")
     }
 
-    fn looked_up(&self, _: &Call<'_>, _: &Answer) -> UnmaskedValue<LookedUp> {
+    fn interpret_lookup(
+        &self,
+        _: &CallContext<'_>,
+        _: &CallResult,
+    ) -> UnmaskedValue<LookupOutcome> {
         unreachable!("nothing is called")
     }
 
-    fn affected(&self, _: &Call<'_>) -> Option<String> {
+    fn affected_reference(&self, _: &CallContext<'_>) -> Option<String> {
         unreachable!("nothing is called")
     }
 
-    fn token_request(&self, _: Duration) -> Option<Request> {
+    fn build_token_request(&self, _: Duration) -> Option<HttpRequest> {
         unreachable!("nothing is called")
     }
 
-    fn token(&self, _: &Answer) -> Result<AccessToken, UnmaskedValue<NoToken>> {
+    fn read_token(&self, _: &CallResult) -> Result<AccessToken, UnmaskedValue<TokenUnavailable>> {
         unreachable!("nothing is called")
     }
 
-    fn verification_request(&self) -> Option<Result<Request, UnmaskedValue<Failure>>> {
+    fn verification_request(&self) -> Option<Result<HttpRequest, UnmaskedValue<Failure>>> {
         unreachable!("nothing is called")
     }
 
-    fn verified(&self, _: &Answer) -> UnmaskedValue<CredentialCheck> {
+    fn interpret_credential_check(&self, _: &CallResult) -> UnmaskedValue<CredentialCheck> {
         unreachable!("nothing is called")
     }
 }
@@ -73,14 +82,26 @@ impl Adapter for NeverCalled {
 /// `tip` with a short timeout.
 pub(super) fn payments() -> Provider {
     let short = RetryPolicy { schedule: vec![Duration::from_secs(5); 3], ..RetryPolicy::default() };
-    let cut = RetryPolicy { give_up_after: Duration::from_mins(10), jitter: false, ..RetryPolicy::default() };
+    let cut = RetryPolicy {
+        give_up_after: Duration::from_mins(10),
+        jitter: false,
+        ..RetryPolicy::default()
+    };
     let charge = Operation {
         deadline: Duration::from_hours(21 * 24),
-        poll: Some(PollPolicy { interval: Duration::from_secs(30), longest: Duration::from_hours(2) }),
-        lookup: Some(LookupPolicy { after: Duration::from_secs(90), proves_absence: false, needs_reference: false }),
+        poll: Some(PollPolicy {
+            interval: Duration::from_secs(30),
+            max_interval: Duration::from_hours(2),
+        }),
+        lookup: Some(LookupPolicy {
+            after: Duration::from_secs(90),
+            proves_absence: false,
+            needs_reference: false,
+        }),
         ..operation(true, RetryPolicy::default())
     };
-    let operations = [("charge", charge), ("payout", operation(false, short)), ("tip", operation(false, cut))];
+    let operations =
+        [("charge", charge), ("payout", operation(false, short)), ("tip", operation(false, cut))];
     provider("stripe", "payment", operations)
 }
 
@@ -96,7 +117,8 @@ pub(super) fn called_back(provider: Provider) -> Provider {
 }
 
 fn operation(key: bool, retry: RetryPolicy) -> Operation {
-    let idempotency = key.then_some(Idempotency { retention: Duration::from_hours(24), max_length: None });
+    let idempotency =
+        key.then_some(IdempotencyPolicy { retention: Duration::from_hours(24), max_length: None });
     Operation {
         idempotency,
         timeout: Duration::from_secs(30),
@@ -109,7 +131,11 @@ fn operation(key: bool, retry: RetryPolicy) -> Operation {
     }
 }
 
-fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operation); N]) -> Provider {
+fn provider<const N: usize>(
+    name: &str,
+    kind: &str,
+    operations: [(&str, Operation); N],
+) -> Provider {
     let name_of = |text: &str| text.parse::<Name>().unwrap();
     let account = Account {
         name: Name::default_account(),
@@ -119,7 +145,8 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
         base_url: "https://api.example.com".parse().unwrap(),
         secrets: vec!["sk_live_hunter2".into()],
     };
-    let operations: BTreeMap<_, _> = operations.map(|(name, operation)| (name_of(name), operation)).into();
+    let operations: BTreeMap<_, _> =
+        operations.map(|(name, operation)| (name_of(name), operation)).into();
     Provider {
         name: name_of(name),
         kind: name_of(kind),
@@ -128,7 +155,11 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
         echo_tokens: None,
         names_command_token: false,
         operations,
-        http: HttpSettings { ca_file: None, connect_timeout: Duration::from_secs(10), response_cap: 1 << 20 },
+        http: HttpSettings {
+            ca_file: None,
+            connect_timeout: Duration::from_secs(10),
+            max_response_size: 1 << 20,
+        },
         max_in_flight: 64,
         max_bytes_in_flight: 64 << 20,
         retry_group: None,
@@ -139,8 +170,8 @@ fn provider<const N: usize>(name: &str, kind: &str, operations: [(&str, Operatio
 }
 
 /// Returns the output, without colours.
-pub(super) fn printed(print: impl FnOnce(&mut Output)) -> String {
+pub(super) fn printed(print: impl FnOnce(&mut TerminalOutput)) -> String {
     let buffer = CapturedText::default();
-    print(&mut Output::plain(buffer.clone()));
+    print(&mut TerminalOutput::plain(buffer.clone()));
     buffer.text()
 }

@@ -26,12 +26,18 @@ impl StopSignals {
     /// Starts listening. Needs a runtime.
     pub(super) fn listen() -> io::Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let hup = if is_ignored(&status, HANGUP) { None } else { Some(signal(SignalKind::hangup())?) };
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, hup })
+        let hup =
+            if is_ignored(&status, HANGUP) { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup,
+        })
     }
 
-    /// Waits for a signal that asks for an end, in good order if there was none before. Returns its name.
-    pub(super) async fn first(&mut self) -> &'static str {
+    /// Waits for a signal that asks for an end, in good order if there was none before. Returns its
+    /// name.
+    pub(super) async fn wait_for_first(&mut self) -> &'static str {
         let Self { term, int, hup } = self;
         let hung_up = async {
             match hup {
@@ -47,9 +53,9 @@ impl StopSignals {
     }
 
     /// Waits for a signal that asks for an end at once. Returns its name.
-    pub(super) async fn second(&mut self) -> &'static str {
+    pub(super) async fn wait_for_second(&mut self) -> &'static str {
         loop {
-            let name = self.first().await;
+            let name = self.wait_for_first().await;
             if name != "SIGHUP" {
                 return name;
             }
@@ -60,7 +66,9 @@ impl StopSignals {
 /// Reads from `/proc/self/status` whether the process began with this signal ignored: a mask in
 /// hexadecimal, signal 1 its lowest bit (proc(5)). Returns false where the system does not say.
 fn is_ignored(status: &str, signal: u32) -> bool {
-    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    let mask = status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
@@ -70,9 +78,9 @@ pub(super) fn token() -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let cancelled = token.clone();
     tokio::spawn(async move {
-        signals.first().await;
+        signals.wait_for_first().await;
         cancelled.cancel();
-        signals.second().await;
+        signals.wait_for_second().await;
         std::process::exit(INTERRUPTED);
     });
     Ok(token)
@@ -85,8 +93,14 @@ mod tests {
     #[test]
     fn a_hangup_that_nohup_has_ignored_is_told_from_one_that_counts() {
         for (status, ignored) in [
-            ("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n", true),
-            ("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n", false),
+            (
+                "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n",
+                true,
+            ),
+            (
+                "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n",
+                false,
+            ),
             ("SigIgn:\tnothing\n", false),
             ("", false),
         ] {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, Ledger};
+use crate::config::{Config, LedgerConfig};
 use ferryd_domain::name::Name;
 use ferryd_ledger::LedgerRetention;
-use ferryd_provider::registry::Registry;
+use ferryd_provider::registry::ProviderRegistry;
 use ferryd_provider::{Operation, Provider};
 use ferryd_settings::units::format_duration;
 
@@ -15,8 +15,9 @@ const MARGIN: Duration = Duration::from_hours(48);
 /// Describes each operation whose commands may still change after the ledger has pruned them, or
 /// their contents.
 pub(super) fn find_too_short(config: &Config, provider: &Provider) -> Vec<String> {
-    let Ledger { duplicate_window, retention, .. } = &config.ledger;
-    let kept = [("ledger.duplicate_window", Some(*duplicate_window)), ("ledger.retention", *retention)];
+    let LedgerConfig { duplicate_window, retention, .. } = &config.ledger;
+    let kept =
+        [("ledger.duplicate_window", Some(*duplicate_window)), ("ledger.retention", *retention)];
     let fault = |(name, operation): (&Name, &Operation)| {
         let (longest, key) = longest_need(operation);
         let least = longest.saturating_add(MARGIN);
@@ -56,12 +57,16 @@ pub(super) fn content_retention<'p>(
         })
     });
     let retry = (config.retry.give_up_after, "two days more than retry.give_up_after".to_owned());
-    let (longest, reason) = needs.fold(retry, |most, need| if need.0 > most.0 { need } else { most });
-    ContentRetention { time: longest.saturating_add(MARGIN).min(config.ledger.duplicate_window), reason }
+    let (longest, reason) =
+        needs.fold(retry, |most, need| if need.0 > most.0 { need } else { most });
+    ContentRetention {
+        time: longest.saturating_add(MARGIN).min(config.ledger.duplicate_window),
+        reason,
+    }
 }
 
 /// Returns the times for which the ledger keeps contents, and ids with digests.
-pub(super) fn ledger_retention(config: &Config, registry: &Registry) -> LedgerRetention {
+pub(super) fn ledger_retention(config: &Config, registry: &ProviderRegistry) -> LedgerRetention {
     let contents = content_retention(config, registry.iter().map(AsRef::as_ref)).time;
     LedgerRetention { contents, duplicate_window: config.ledger.duplicate_window }
 }
@@ -80,10 +85,10 @@ fn longest_need(operation: &Operation) -> (Duration, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::setup::refusals;
+    use super::super::loaded_config::cross_file_faults;
     use super::*;
     use crate::cli::fixture;
-    use ferryd_provider::Idempotency;
+    use ferryd_provider::IdempotencyPolicy;
 
     #[test]
     fn the_ledger_remembers_longer_than_anything_may_happen() {
@@ -100,22 +105,30 @@ mod tests {
             payments.operations.retain(|name, _| name.as_str() == "charge");
             for operation in payments.operations.values_mut() {
                 operation.retry.give_up_after = hours(give_up);
-                operation.idempotency = Some(Idempotency { retention: hours(keys), max_length: None });
+                operation.idempotency =
+                    Some(IdempotencyPolicy { retention: hours(keys), max_length: None });
                 operation.deadline = hours(deadline);
             }
             let mut config = Config::default();
-            (config.ledger.duplicate_window, config.ledger.retention) = (hours(least), Some(hours(least)));
-            assert_eq!(refusals(&config, &[&payments]), Vec::<String>::new());
+            (config.ledger.duplicate_window, config.ledger.retention) =
+                (hours(least), Some(hours(least)));
+            assert_eq!(cross_file_faults(&config, &[&payments]), Vec::<String>::new());
             let too_short = Duration::from_secs(least * 3_600 - 1);
             config.ledger.retention = Some(too_short);
-            let found = refusals(&config, &[&payments]);
+            let found = cross_file_faults(&config, &[&payments]);
             let fault = "provider stripe: operations.charge: the ledger forgets its commands too early; write \
                          `ledger.retention` of at least 5d";
-            assert!(matches!(&found[..], [one] if one.starts_with(fault) && one.ends_with(reason)), "{found:?}");
+            assert!(
+                matches!(&found[..], [one] if one.starts_with(fault) && one.ends_with(reason)),
+                "{found:?}"
+            );
             (config.ledger.duplicate_window, config.ledger.retention) = (too_short, None);
-            let found = refusals(&config, &[&payments]);
+            let found = cross_file_faults(&config, &[&payments]);
             let fault = fault.replace("retention", "duplicate_window");
-            assert!(matches!(&found[..], [one] if one.starts_with(&fault) && one.ends_with(reason)), "{found:?}");
+            assert!(
+                matches!(&found[..], [one] if one.starts_with(&fault) && one.ends_with(reason)),
+                "{found:?}"
+            );
         }
     }
 
@@ -125,7 +138,8 @@ mod tests {
         let mut payments = fixture::payments();
         for operation in payments.operations.values_mut() {
             (operation.retry.give_up_after, operation.deadline) = (hours(24), hours(1));
-            operation.idempotency = Some(Idempotency { retention: hours(24), max_length: None });
+            operation.idempotency =
+                Some(IdempotencyPolicy { retention: hours(24), max_length: None });
         }
         let mut config = Config::default();
         let kept = |config: &Config, payments: &Provider| {
@@ -134,7 +148,8 @@ mod tests {
         };
         let retry = "two days more than retry.give_up_after".to_owned();
         assert_eq!(kept(&config, &payments), (hours(72), retry));
-        payments.operations.get_mut(&"charge".parse::<Name>().unwrap()).unwrap().deadline = hours(24 * 7);
+        payments.operations.get_mut(&"charge".parse::<Name>().unwrap()).unwrap().deadline =
+            hours(24 * 7);
         let deadline = "two days more than deadline of stripe.charge".to_owned();
         assert_eq!(kept(&config, &payments), (hours(24 * 9), deadline));
         config.ledger.retention = Some(hours(24 * 30));

@@ -1,4 +1,5 @@
-//! `ferryd lookup`: providers are asked what came of commands that wait, or whose outcome is unknown.
+//! `ferryd lookup`: providers are asked for the outcome of commands that wait, or whose outcome is
+//! unknown.
 
 use std::path::Path;
 use std::thread::sleep;
@@ -7,21 +8,21 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
+use super::actor;
 use super::api_client::{ApiClient, ApiRequest};
 use super::error::CommandError;
 use super::event_line::event_line;
 use super::jobs::start::{JobArguments, letter_choice};
-use super::output::Output;
-use super::person;
+use super::output::TerminalOutput;
 use super::status::{find_story, unknown_command};
-use crate::web::answers::CommandStory;
 use crate::web::dead_letters::MESSAGE_PATIENCE;
 use crate::web::job_order::{JobActionName, JobOrder};
 use crate::web::lookup::LookupReceipt;
-use crate::web::problem::Kind;
+use crate::web::problem::ProblemKind;
+use crate::web::responses::CommandStory;
 use ferryd_domain::command_id::CommandId;
 use ferryd_ledger::command_filter::CommandFilter;
-use ferryd_ledger::index::Row;
+use ferryd_ledger::index::CommandRow;
 use ferryd_settings::units::parse_duration;
 
 const EXAMPLES: &str = "\
@@ -33,7 +34,7 @@ Examples:
 The daemon asks the provider, by the operation's `lookup`, about a command that waits or is a dead letter.
 What it finds ends the command, and closes its dead letter. Where it finds nothing, or that the provider still
 works on it, all stays as it is, also where the provider says that there is none: replay a dead letter then.
-`ferryd exchanges ID` shows what was asked and answered.
+`ferryd calls ID` shows what was asked and answered.
 
 Of one command, the answer is waited for: it ends with 0 where that ends the command, else with 5, as where none
 has come in time; with 1 where there is nothing to ask. A filter, or several ids, mean dead letters. The daemon
@@ -42,7 +43,7 @@ runs that as a job, which is followed until the last has been asked about; `--wa
 /// The arguments.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, group = letter_choice())]
-pub struct Lookup {
+pub struct LookupArguments {
     #[command(flatten)]
     filter: CommandFilter,
     /// How long to wait for the answer about one command; `0s` for not at all
@@ -50,11 +51,11 @@ pub struct Lookup {
     wait: Duration,
     #[command(flatten)]
     job: JobArguments,
-    /// Who wishes it [default: $USER, or the user who runs this]
-    #[arg(long, value_name = "NAME", value_parser = person::text)]
+    /// Who requests it [default: $USER, or the user who runs this]
+    #[arg(long, value_name = "NAME", value_parser = actor::text)]
     by: Option<String>,
     /// Why
-    #[arg(long, value_name = "TEXT", value_parser = person::text)]
+    #[arg(long, value_name = "TEXT", value_parser = actor::text)]
     reason: Option<String>,
 }
 
@@ -69,8 +70,12 @@ struct CommandLookup {
 /// The pause between two questions about a command.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
-impl Lookup {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+impl LookupArguments {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let Self { filter, wait, job, by, reason } = self;
         if let ([id], false) = (filter.ids.as_slice(), job.wants_job())
             && filter == (CommandFilter { ids: vec![id.clone()], ..CommandFilter::default() })
@@ -79,21 +84,27 @@ impl Lookup {
             return CommandLookup { id: id.clone(), client, wait, json: job.json }.run(out);
         }
         let order = JobOrder::new(JobActionName::Lookup, filter);
-        job.run(JobOrder { by: Some(by.unwrap_or_else(person::user)), reason, ..order }, config, out)
+        job.run(JobOrder { by: Some(by.unwrap_or_else(actor::user)), reason, ..order }, config, out)
     }
 }
 
 impl CommandLookup {
-    fn run(&self, out: &mut Output) -> Result<(), CommandError> {
+    fn run(&self, out: &mut TerminalOutput) -> Result<(), CommandError> {
         let before = find_story(&self.client, &self.id)?;
-        let request = ApiRequest::post(["commands", self.id.as_str(), "lookup"]).within(2 * MESSAGE_PATIENCE);
-        let asked = self.client.ask::<LookupReceipt>(&request);
-        asked.or_else(|error| Err(unknown_command(&self.id, error.into_problem(Kind::UnknownCommand)?)))?;
+        let request = ApiRequest::post(["commands", self.id.as_str(), "lookup"])
+            .with_timeout(2 * MESSAGE_PATIENCE);
+        let asked = self.client.send_request::<LookupReceipt>(&request);
+        asked.or_else(|error| {
+            Err(unknown_command(&self.id, error.into_problem(ProblemKind::UnknownCommand)?))
+        })?;
         if self.wait.is_zero() {
             return if self.json {
                 Ok(out.json(&json!({ "id": self.id, "asked": true }))?)
             } else {
-                Ok(out.line(format!("{} is being looked up; see `ferryd status {}`", self.id, self.id))?)
+                Ok(out.line(format!(
+                    "{} is being looked up; see `ferryd status {}`",
+                    self.id, self.id
+                ))?)
             };
         }
         let story = self.await_answer(&before)?;
@@ -117,14 +128,19 @@ impl CommandLookup {
                 return Ok(story);
             }
             if began.elapsed() >= self.wait {
-                return Err(CommandError::NotEnded { count: 1, some: self.id.to_string(), after: self.wait });
+                return Err(CommandError::NotEnded {
+                    count: 1,
+                    some: self.id.to_string(),
+                    after: self.wait,
+                });
             }
             sleep(ASK_EVERY);
         }
     }
 }
 
-/// Tells whether a command has ended since it was asked about. Of a dead letter nothing is told once more while it is one.
-fn is_ended(before: &Row, now: &Row) -> bool {
+/// Returns whether a command has ended since it was asked about. Of a dead letter nothing is told
+/// once more while it is one.
+fn is_ended(before: &CommandRow, now: &CommandRow) -> bool {
     now.state.is_terminal() && !(before.dead && now.dead)
 }

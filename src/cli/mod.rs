@@ -1,158 +1,160 @@
 //! The command line: one file for each subcommand.
 //!
-//! Each subcommand reads its arguments, does its work, and prints to the [`Output`] it is given.
-//! Failures are [`CommandError`]s, which know their [`Exit`] code; only `main` prints them and ends
-//! the process.
+//! Each subcommand reads its arguments, does its work, and prints to the [`TerminalOutput`] it is
+//! given. Failures are [`CommandError`]s, which know their [`ExitStatus`] code; only `main` prints
+//! them and ends the process.
 
+mod actor;
 mod api_client;
+mod calls;
 mod cancel;
 mod certificates;
 mod check;
 mod command_checks;
 mod commands;
 mod completions;
+mod context;
 mod credentials;
 mod dead_letters;
-mod desk;
 mod erase;
 pub mod error;
 mod event_line;
 mod events;
-mod exchanges;
-pub mod exit;
+pub mod exit_status;
 #[cfg(test)]
 mod fixture;
+mod format;
 mod interrupt;
 mod jobs;
-mod kept;
 mod ledger;
 mod ledger_retention;
+pub mod loaded_config;
 mod lookup;
 pub mod output;
-mod person;
 mod plaintext;
 mod progress;
 mod provider;
 mod provider_folder;
 mod publish;
-mod published;
+mod publish_result;
 mod publishers;
+mod render_request;
 mod replicas;
+mod retained_data;
 pub mod run;
 mod sandbox;
 mod schema;
-pub mod setup;
 mod status;
 mod test_provider;
 mod token;
 mod token_scopes;
 mod topology;
-mod try_provider;
 pub mod usage;
 pub(crate) mod webhook;
-mod wording;
 
 use std::path::PathBuf;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use error::CommandError;
-pub use exit::Exit;
-pub use output::Output;
+pub use exit_status::ExitStatus;
+pub use output::TerminalOutput;
 
-const CONFIG_HELP: &str = "The configuration file [default: $FERRYD_CONFIG, else /etc/ferryd/ferryd.toml if it exists]";
+const CONFIG_HELP: &str =
+    "The configuration file [default: $FERRYD_CONFIG, else /etc/ferryd/ferryd.toml if it exists]";
 
 /// Carries integration commands from RabbitMQ to HTTPS providers, and carries the answers back.
 #[derive(Debug, Parser)]
-#[command(name = "ferryd", bin_name = "ferryd", version, max_term_width = 110, after_help = exit::HELP)]
-pub struct Cli {
-    /// The configuration file; without it the one that [`Config::load`](crate::config::Config::load) finds.
+#[command(name = "ferryd", bin_name = "ferryd", version, max_term_width = 110, after_help = exit_status::HELP)]
+pub struct CliArguments {
+    /// The configuration file; without it the one that
+    /// [`Config::load`](crate::config::Config::load) finds.
     #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     pub config: Option<PathBuf>,
     /// The subcommand to run.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 /// The subcommands of ferryd.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Run the daemon: carry commands until told to stop
-    Run(run::Run),
+pub enum CliCommand {
+    /// Run the daemon: carry out commands until stopped
+    Run(run::RunArguments),
     /// Read the configuration and every provider file, and say what they amount to or what is wrong
-    Check(check::Check),
+    Check(check::CheckArguments),
     /// Publish commands, and wait for their ends
-    Publish(publish::Publish),
+    Publish(publish::PublishArguments),
     /// Follow events as they are published
-    Events(events::Events),
+    Events(events::EventArguments),
     /// Show the requests that were sent for a command, and their answers
-    Exchanges(exchanges::Exchanges),
+    Calls(calls::CallArguments),
     /// Show what happened to a command, and what comes next
-    Status(status::Status),
+    Status(status::StatusArguments),
     /// List commands, newest first
-    Commands(commands::Commands),
+    Commands(commands::CommandListArguments),
     /// Cancel a command that was not sent to its provider yet
-    Cancel(cancel::Cancel),
+    Cancel(cancel::CancelArguments),
     /// Erase the contents of commands that have ended, such as personal data
     Erase(erase::EraseArguments),
     /// Ask providers about commands whose outcome is unknown
-    Lookup(lookup::Lookup),
+    Lookup(lookup::LookupArguments),
     /// Follow the ledger, compare its index with it, or make the index anew
     #[command(subcommand)]
-    Ledger(ledger::Ledger),
+    Ledger(ledger::LedgerCommand),
     /// Look at dead letters, replay, resolve or discard them
     #[command(subcommand, visible_alias = "dead")]
     DeadLetters(dead_letters::DeadLettersCommand),
     /// Look at jobs, which act on many dead letters, and pause, resume or stop them
     #[command(subcommand)]
-    Jobs(jobs::Jobs),
+    Jobs(jobs::JobCommand),
     /// Print or declare the exchanges, queues and bindings that ferryd works with
     #[command(subcommand)]
-    Topology(topology::Topology),
+    Topology(topology::TopologyCommand),
     /// Look at the configured providers
     #[command(subcommand)]
-    Provider(provider::Provider),
-    /// Verify, sign and send webhook calls of providers
+    Provider(provider::ProviderCommand),
+    /// Verify, sign and send webhooks of providers
     #[command(subcommand)]
-    Webhook(webhook::Webhook),
+    Webhook(webhook::WebhookCommand),
     /// Print the token with which this host uses the HTTP API
     Token(token::TokenArguments),
     /// Run a local provider over HTTPS, for demonstrations and tests
-    Sandbox(sandbox::Sandbox),
+    Sandbox(sandbox::SandboxArguments),
     /// Print a JSON Schema, for editors and other programs
-    Schema(schema::Schema),
+    Schema(schema::SchemaArguments),
     /// Print a completion script for a shell
-    Completions(completions::Completions),
+    Completions(completions::CompletionArguments),
 }
 
-impl Cli {
+impl CliArguments {
     /// Runs the subcommand.
     ///
     /// # Errors
     /// Every error of the subcommand.
-    pub fn run(self, out: &mut Output) -> Result<(), CommandError> {
+    pub fn run(self, out: &mut TerminalOutput) -> Result<(), CommandError> {
         let config = self.config.as_deref();
         match self.command {
-            Command::Run(command) => command.run(config),
-            Command::Check(command) => command.run(config, out),
-            Command::Publish(command) => command.run(config, out),
-            Command::Events(command) => command.run(config, out),
-            Command::Exchanges(command) => command.run(config, out),
-            Command::Status(command) => command.run(config, out),
-            Command::Commands(command) => command.run(config, out),
-            Command::Cancel(command) => command.run(config, out),
-            Command::Erase(command) => command.run(config, out),
-            Command::Lookup(command) => command.run(config, out),
-            Command::Ledger(command) => command.run(config, out),
-            Command::DeadLetters(command) => command.run(config, out),
-            Command::Jobs(command) => command.run(config, out),
-            Command::Topology(command) => command.run(config, out),
-            Command::Provider(command) => command.run(config, out),
-            Command::Webhook(command) => command.run(config, out),
-            Command::Token(command) => command.run(config, out),
-            Command::Sandbox(command) => command.run(out),
-            Command::Schema(command) => command.run(out),
-            Command::Completions(command) => command.run(Self::command(), out),
+            CliCommand::Run(command) => command.run(config),
+            CliCommand::Check(command) => command.run(config, out),
+            CliCommand::Publish(command) => command.run(config, out),
+            CliCommand::Events(command) => command.run(config, out),
+            CliCommand::Calls(command) => command.run(config, out),
+            CliCommand::Status(command) => command.run(config, out),
+            CliCommand::Commands(command) => command.run(config, out),
+            CliCommand::Cancel(command) => command.run(config, out),
+            CliCommand::Erase(command) => command.run(config, out),
+            CliCommand::Lookup(command) => command.run(config, out),
+            CliCommand::Ledger(command) => command.run(config, out),
+            CliCommand::DeadLetters(command) => command.run(config, out),
+            CliCommand::Jobs(command) => command.run(config, out),
+            CliCommand::Topology(command) => command.run(config, out),
+            CliCommand::Provider(command) => command.run(config, out),
+            CliCommand::Webhook(command) => command.run(config, out),
+            CliCommand::Token(command) => command.run(config, out),
+            CliCommand::Sandbox(command) => command.run(out),
+            CliCommand::Schema(command) => command.run(out),
+            CliCommand::Completions(command) => command.run(Self::command(), out),
         }
     }
 }

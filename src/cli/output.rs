@@ -18,9 +18,9 @@ const GAP: &str = "  ";
 /// Texts may come from a provider, a publisher or the broker, so every text is escaped here (see
 /// [`escape`](crate::escape)). All line feeds and styles are added here. Colours reach only a
 /// terminal without `NO_COLOR`.
-pub struct Output(Box<dyn Write + Send>);
+pub struct TerminalOutput(Box<dyn Write + Send>);
 
-impl Output {
+impl TerminalOutput {
     /// Returns the standard output of this process.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that escapes")]
@@ -63,7 +63,7 @@ impl Output {
     ///
     /// # Errors
     /// Those of the writer.
-    pub fn gap(&mut self) -> io::Result<()> {
+    pub fn print_blank_line(&mut self) -> io::Result<()> {
         self.line("")
     }
 
@@ -103,7 +103,7 @@ impl Output {
     ///
     /// # Errors
     /// Those of the writer.
-    pub fn table(&mut self, table: &Table) -> io::Result<()> {
+    pub fn table(&mut self, table: &TextTable) -> io::Result<()> {
         self.0.write_all(table.render().as_bytes())
     }
 
@@ -141,18 +141,18 @@ impl Output {
 }
 
 /// Prints a message for a person to the standard error.
-pub fn complain(text: &str) {
+pub fn print_error(text: &str) {
     // A failure to print can't be reported anywhere.
-    let _ = Output::stderr().line(format!("ferryd: {text}"));
+    let _ = TerminalOutput::stderr().line(format!("ferryd: {text}"));
 }
 
 /// Prints a panic to the standard error. The message may quote text from outside.
 pub fn complain_of_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
-    complain(&panic.to_string());
+    print_error(&panic.to_string());
     if backtrace.status() == BacktraceStatus::Captured {
         // A failure to print can't be reported anywhere.
-        let _ = Output::stderr().lines(&backtrace.to_string());
+        let _ = TerminalOutput::stderr().lines(&backtrace.to_string());
     }
 }
 
@@ -208,7 +208,9 @@ impl<'t> PlainText<'t> {
     #[must_use]
     pub fn new(text: &'t str) -> Option<Self> {
         let is_plain = |line: &str| {
-            let line = line.strip_suffix('\n').map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
+            let line = line
+                .strip_suffix('\n')
+                .map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
             !line.contains(|c| is_escaped(c) && c != '\t')
         };
         text.split_inclusive('\n').all(is_plain).then_some(Self(text))
@@ -217,12 +219,12 @@ impl<'t> PlainText<'t> {
 
 /// Rows with aligned columns.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub struct TextTable {
     headings: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// Makes a table without rows.
     #[must_use]
     pub fn new(headings: impl IntoIterator<Item = &'static str>) -> Self {
@@ -231,11 +233,13 @@ impl Table {
 
     /// Adds a row: a cell for each heading.
     pub fn row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.rows.push(cells.into_iter().map(|cell| escape_text(cell.as_ref()).into_owned()).collect());
+        self.rows
+            .push(cells.into_iter().map(|cell| escape_text(cell.as_ref()).into_owned()).collect());
     }
 
     fn render(&self) -> String {
-        let widths: Vec<_> = self.headings.iter().enumerate().map(|(column, _)| self.width(column)).collect();
+        let widths: Vec<_> =
+            self.headings.iter().enumerate().map(|(column, _)| self.width(column)).collect();
         let mut text = format!("{HEADING}{}{HEADING:#}\n", aligned(&self.headings, &widths));
         for row in &self.rows {
             text.push_str(&aligned(row, &widths));
@@ -245,7 +249,8 @@ impl Table {
     }
 
     fn width(&self, column: usize) -> usize {
-        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        let cells =
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain(self.headings.get(column).map(|heading| heading.len())).max().unwrap_or(0)
     }
 }

@@ -21,7 +21,11 @@ pub(super) fn describe_plaintext(config: &Config) -> Vec<String> {
          yours alone",
         webhooks.bind
     );
-    let warnings = [(!hosts.is_empty(), broker), (api.is_exposed(), api_text), (webhooks.is_exposed(), endpoint)];
+    let warnings = [
+        (!hosts.is_empty(), broker),
+        (api.is_exposed(), api_text),
+        (webhooks.is_exposed(), endpoint),
+    ];
     warnings.into_iter().filter_map(|(is_exposed, warning)| is_exposed.then_some(warning)).collect()
 }
 
@@ -30,7 +34,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::Environment;
+    use crate::config::EnvironmentVariables;
 
     #[test]
     fn what_is_allowed_to_cross_a_network_without_tls_is_warned_of() {
@@ -53,7 +57,8 @@ mod tests {
                 Some("webhooks.trusted_proxies: calls come in plain HTTP to 10.0.0.1:80"),
             ),
         ] {
-            let config = Config::from_parts(Some((Path::new("ferryd.toml"), &text)), &Environment::new()).unwrap();
+            let config =
+                Config::from_parts(Some((Path::new("ferryd.toml"), &text)), &EnvironmentVariables::new()).unwrap();
             let warnings = describe_plaintext(&config);
             assert_eq!(warnings.len(), usize::from(start.is_some()), "{text}: {warnings:?}");
             assert!(warnings.iter().zip(start).all(|(warning, start)| warning.starts_with(start)), "{warnings:?}");

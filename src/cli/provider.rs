@@ -9,11 +9,11 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::error::CommandError;
-use super::output::{Output, Table};
+use super::loaded_config::LoadedConfig;
+use super::output::{TerminalOutput, TextTable};
 use super::publishers;
-use super::setup::Setup;
+use super::render_request::{self, RenderArguments};
 use super::test_provider::{self, TestFile};
-use super::try_provider::{self, Try};
 use ferryd_domain::retry::{RetryPolicy, Rung};
 use ferryd_provider::Operation;
 use ferryd_settings::units::{format_duration, format_size};
@@ -34,16 +34,16 @@ as far as the second table says; what is left then waits for a person. Secrets a
 
 /// Look at the configured providers.
 #[derive(Debug, Subcommand)]
-pub enum Provider {
+pub enum ProviderCommand {
     /// List every provider
     #[command(after_help = LIST_EXAMPLES)]
-    List(List),
+    List(ProviderListArguments),
     /// Show one provider: its operations, limits and the real retry schedule
     #[command(after_help = SHOW_EXAMPLES)]
-    Show(Show),
+    Show(ProviderShowArguments),
     /// Render the request of an operation for a payload, secrets masked, nothing sent
-    #[command(after_help = try_provider::EXAMPLES)]
-    Try(Try),
+    #[command(after_help = render_request::EXAMPLES)]
+    Render(RenderArguments),
     /// Test a provider file against its examples, without its secrets, nothing sent
     #[command(after_help = test_provider::EXAMPLES)]
     Test(TestFile),
@@ -51,7 +51,7 @@ pub enum Provider {
 
 /// The arguments of `ferryd provider list`.
 #[derive(Debug, Args)]
-pub struct List {
+pub struct ProviderListArguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -59,7 +59,7 @@ pub struct List {
 
 /// The arguments of `ferryd provider show`.
 #[derive(Debug, Args)]
-pub struct Show {
+pub struct ProviderShowArguments {
     /// The provider's name
     name: String,
     /// Print JSON
@@ -67,38 +67,58 @@ pub struct Show {
     json: bool,
 }
 
-impl Provider {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+impl ProviderCommand {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         match self {
-            Self::List(List { json }) => list(&Setup::load(config)?, json, out),
-            Self::Show(Show { name, json }) => show(&Setup::load(config)?, &name, json, out),
-            Self::Try(command) => command.run(&Setup::load(config)?, out),
+            Self::List(ProviderListArguments { json }) => {
+                list(&LoadedConfig::load(config)?, json, out)
+            }
+            Self::Show(ProviderShowArguments { name, json }) => {
+                show(&LoadedConfig::load(config)?, &name, json, out)
+            }
+            Self::Render(command) => command.run(&LoadedConfig::load(config)?, out),
             Self::Test(command) => command.run(config, out),
         }
     }
 }
 
-fn list(setup: &Setup, json: bool, out: &mut Output) -> Result<(), CommandError> {
-    let providers: Vec<_> = setup.registry.iter().map(|provider| Described::new(provider)).collect();
+fn list(setup: &LoadedConfig, json: bool, out: &mut TerminalOutput) -> Result<(), CommandError> {
+    let providers: Vec<_> =
+        setup.registry.iter().map(|provider| DescribedProvider::new(provider)).collect();
     if json {
         return Ok(out.json(&providers)?);
     }
-    let mut table = Table::new(["PROVIDER", "TYPE", "IN FLIGHT", "OPERATIONS"]);
+    let mut table = TextTable::new(["PROVIDER", "TYPE", "IN FLIGHT", "OPERATIONS"]);
     for provider in &providers {
-        let operations: Vec<_> = provider.operations.iter().map(|operation| operation.name.as_str()).collect();
-        table.row([&provider.name, &provider.r#type, &provider.max_in_flight.to_string(), &operations.join(", ")]);
+        let operations: Vec<_> =
+            provider.operations.iter().map(|operation| operation.name.as_str()).collect();
+        table.row([
+            &provider.name,
+            &provider.r#type,
+            &provider.max_in_flight.to_string(),
+            &operations.join(", "),
+        ]);
     }
     Ok(out.table(&table)?)
 }
 
-fn show(setup: &Setup, name: &str, json: bool, out: &mut Output) -> Result<(), CommandError> {
-    let described = Described::new(setup.provider(name)?);
+fn show(
+    setup: &LoadedConfig,
+    name: &str,
+    json: bool,
+    out: &mut TerminalOutput,
+) -> Result<(), CommandError> {
+    let described = DescribedProvider::new(setup.provider(name)?);
     if json { Ok(out.json(&described)?) } else { described.print(out) }
 }
 
 /// The settings of a provider, without secrets.
 #[derive(Debug, Serialize)]
-pub(super) struct Described {
+pub(super) struct DescribedProvider {
     name: String,
     r#type: String,
     accounts: Vec<String>,
@@ -112,11 +132,12 @@ pub(super) struct Described {
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_group: Option<String>,
     connect_timeout: String,
-    response_cap: usize,
+    max_response_size: usize,
     ca_file: Option<String>,
     log_bodies: bool,
     log_mask: Vec<String>,
-    /// The request by which `ferryd check --connect` tries credentials; absent where they are not tried.
+    /// The request by which `ferryd check --connect` tries credentials; absent where they are not
+    /// tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<String>,
     operations: Vec<DescribedOperation>,
@@ -131,7 +152,7 @@ struct DescribedOperation {
     repeatable: bool,
     /// The longest time for a call.
     timeout: String,
-    retry: Schedule,
+    retry: RetrySchedule,
     /// The longest time that the provider may take to finish what it has accepted.
     deadline: String,
     /// The polling of an accepted command; absent where there is none.
@@ -144,7 +165,7 @@ struct DescribedOperation {
 #[derive(Debug, Serialize)]
 struct DescribedPoll {
     interval: String,
-    longest: String,
+    max_interval: String,
 }
 
 /// The lookup, and what its answers prove.
@@ -156,7 +177,7 @@ struct DescribedLookup {
 
 /// The times of calls while each one fails.
 #[derive(Debug, Serialize)]
-struct Schedule {
+struct RetrySchedule {
     attempts: usize,
     delays: Vec<&'static str>,
     jitter: bool,
@@ -165,9 +186,10 @@ struct Schedule {
     give_up_after: String,
 }
 
-impl Described {
+impl DescribedProvider {
     pub(super) fn new(provider: &ferryd_provider::Provider) -> Self {
-        let operation = |(name, operation): (&_, &Operation)| DescribedOperation::new(name, operation);
+        let operation =
+            |(name, operation): (&_, &Operation)| DescribedOperation::new(name, operation);
         Self {
             name: provider.name.to_string(),
             r#type: provider.kind.to_string(),
@@ -177,7 +199,7 @@ impl Described {
             max_bytes_in_flight: provider.max_bytes_in_flight,
             retry_group: provider.retry_group.as_ref().map(ToString::to_string),
             connect_timeout: format_duration(provider.http.connect_timeout),
-            response_cap: provider.http.response_cap,
+            max_response_size: provider.http.max_response_size,
             ca_file: provider.http.ca_file.as_ref().map(|path| path.display().to_string()),
             log_bodies: provider.log.bodies,
             log_mask: provider.log.mask.clone(),
@@ -186,8 +208,12 @@ impl Described {
         }
     }
 
-    pub(super) fn print(&self, out: &mut Output) -> Result<(), CommandError> {
-        let mask = if self.log_mask.is_empty() { "nothing more".to_owned() } else { self.log_mask.join(", ") };
+    pub(super) fn print(&self, out: &mut TerminalOutput) -> Result<(), CommandError> {
+        let mask = if self.log_mask.is_empty() {
+            "nothing more".to_owned()
+        } else {
+            self.log_mask.join(", ")
+        };
         let calls = if self.accounts.len() > 1 { "calls per account" } else { "calls at a time" };
         out.heading(&self.name)?;
         for (key, value) in [
@@ -198,7 +224,7 @@ impl Described {
             ("bytes at a time", &format_size(self.max_bytes_in_flight)),
             ("retry group", self.retry_group.as_deref().unwrap_or("none")),
             ("connect timeout", &self.connect_timeout),
-            ("response cap", &format_size(self.response_cap)),
+            ("largest response", &format_size(self.max_response_size)),
             ("trusts", self.ca_file.as_deref().unwrap_or("the system's authorities")),
             ("logs bodies", if self.log_bodies { "yes" } else { "no" }),
             ("masks", &mask),
@@ -206,8 +232,8 @@ impl Described {
         ] {
             out.line(format!("  {key:18}{value}"))?;
         }
-        out.gap()?;
-        let mut table = Table::new([
+        out.print_blank_line()?;
+        let mut table = TextTable::new([
             "OPERATION",
             "IDEMPOTENCY KEY",
             "TIMEOUT",
@@ -220,10 +246,11 @@ impl Described {
             table.row(operation.cells());
         }
         out.table(&table)?;
-        out.gap()?;
-        let mut table = Table::new(["OPERATION", "ACCEPTED FOR AT MOST", "POLLED", "LOOKED UP"]);
+        out.print_blank_line()?;
+        let mut table =
+            TextTable::new(["OPERATION", "ACCEPTED FOR AT MOST", "POLLED", "LOOKED UP"]);
         for operation in &self.operations {
-            table.row(operation.questions());
+            table.row(operation.query_names());
         }
         Ok(out.table(&table)?)
     }
@@ -231,17 +258,18 @@ impl Described {
 
 impl DescribedOperation {
     fn new(name: &impl ToString, operation: &Operation) -> Self {
-        let retention = operation.idempotency.map(|idempotency| format_duration(idempotency.retention));
+        let retention =
+            operation.idempotency.map(|idempotency| format_duration(idempotency.retention));
         Self {
             name: name.to_string(),
             key_retention: retention,
             repeatable: operation.repeatable,
             timeout: format_duration(operation.timeout),
-            retry: Schedule::of(&operation.retry),
+            retry: RetrySchedule::of(&operation.retry),
             deadline: format_duration(operation.deadline),
             poll: operation.poll.map(|poll| DescribedPoll {
                 interval: Rung::at_least(poll.interval).name().to_owned(),
-                longest: format_duration(poll.longest.max(poll.interval)),
+                max_interval: format_duration(poll.max_interval.max(poll.interval)),
             }),
             lookup: operation.lookup.map(|lookup| DescribedLookup {
                 after: format_duration(lookup.after),
@@ -251,11 +279,16 @@ impl DescribedOperation {
     }
 
     /// Describes the queries that the provider is asked.
-    fn questions(&self) -> [String; 4] {
-        let poll =
-            self.poll.as_ref().map(|poll| format!("first after {}, up to {} apart", poll.interval, poll.longest));
+    fn query_names(&self) -> [String; 4] {
+        let poll = self.poll.as_ref().map(|poll| {
+            format!("first after {}, up to {} apart", poll.interval, poll.max_interval)
+        });
         let lookup = self.lookup.as_ref().map(|lookup| {
-            let worth = if lookup.proves_absence { "finding none proves none" } else { "finding none proves nothing" };
+            let worth = if lookup.proves_absence {
+                "finding none proves none"
+            } else {
+                "finding none proves nothing"
+            };
             format!("{} after the call; {worth}", lookup.after)
         });
         let or_no = |text: Option<String>| text.unwrap_or_else(|| "no".to_owned());
@@ -268,7 +301,7 @@ impl DescribedOperation {
             None if self.repeatable => "not needed, repeating does no harm".to_owned(),
             None => "none".to_owned(),
         };
-        let Schedule { attempts, delays, jitter, span, give_up_after } = &self.retry;
+        let RetrySchedule { attempts, delays, jitter, span, give_up_after } = &self.retry;
         let jitter = if *jitter && !delays.is_empty() { " ± jitter" } else { "" };
         let delays = if delays.is_empty() { "-".to_owned() } else { delays.join(" ") };
         let delays = format!("{delays}{jitter}");
@@ -277,7 +310,7 @@ impl DescribedOperation {
     }
 }
 
-impl Schedule {
+impl RetrySchedule {
     /// Lists the rungs that the policy really takes within `give_up_after`, where calls take no
     /// time.
     fn of(policy: &RetryPolicy) -> Self {

@@ -11,16 +11,24 @@ use ferryd_provider::misnamed::{MisnamedFile, describe_contents, misnamed_files}
 /// each.
 pub(super) fn warn_of_folders(config: &Config, providers: &[&Provider]) -> Vec<String> {
     let dir = &config.providers.dir;
-    let mut warnings: Vec<_> = providers.is_empty().then(|| describe_empty(dir)).into_iter().collect();
+    let mut warnings: Vec<_> =
+        providers.is_empty().then(|| describe_empty(dir)).into_iter().collect();
     warnings.extend(warn_of_names("providers.dir", "provider", dir));
-    for (provider, dir) in providers.iter().filter_map(|provider| Some((provider, provider.accounts_dir.as_ref()?))) {
-        warnings.extend(warn_of_names(&format!("provider {}: accounts_dir", provider.name), "account", dir));
+    for (provider, dir) in
+        providers.iter().filter_map(|provider| Some((provider, provider.accounts_dir.as_ref()?)))
+    {
+        warnings.extend(warn_of_names(
+            &format!("provider {}: accounts_dir", provider.name),
+            "account",
+            dir,
+        ));
     }
     warnings
 }
 
 fn describe_empty(dir: &Path) -> String {
-    let contents = describe_contents(dir).map(|contents| format!(" ({contents})")).unwrap_or_default();
+    let contents =
+        describe_contents(dir).map(|contents| format!(" ({contents})")).unwrap_or_default();
     format!(
         "providers.dir = \"{}\": there is no provider file (*.toml) in it{contents}, so no command can be carried out; write one, such as \
          stripe.toml with `use = \"stripe\"`, or the folder in which they are",
@@ -51,8 +59,10 @@ mod tests {
         let mut config = Config::default();
         config.providers.dir = dir.path().to_owned();
         let found = warn_of_folders(&config, &[]);
-        let start =
-            format!("providers.dir = \"{}\": there is no provider file (*.toml) in it, so no", dir.path().display());
+        let start = format!(
+            "providers.dir = \"{}\": there is no provider file (*.toml) in it, so no",
+            dir.path().display()
+        );
         assert!(found.len() == 1 && found[0].starts_with(&start), "{found:?}");
         fs::write(dir.path().join("stripe.yaml"), "").unwrap();
         let found = warn_of_folders(&config, &[]);
@@ -72,7 +82,10 @@ mod tests {
         fs::write(accounts.path().join("eu.tml"), "").unwrap();
         provider.accounts_dir = Some(accounts.path().to_owned());
         let found = warn_of_folders(&config, &[&provider]);
-        let start = format!("provider twilio: accounts_dir: {}/eu.tml is not read", accounts.path().display());
+        let start = format!(
+            "provider twilio: accounts_dir: {}/eu.tml is not read",
+            accounts.path().display()
+        );
         assert!(found.len() == 1 && found[0].starts_with(&start), "{found:?}");
     }
 }

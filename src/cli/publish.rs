@@ -10,21 +10,21 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::command_checks::{CommandChecks, told};
-use super::desk::Desk;
+use super::command_checks::{CommandChecks, fault_lines};
+use super::context::CliContext;
 use super::error::CommandError;
-use super::exit::Exit;
-use super::output::{Output, complain};
-use super::progress::Progress;
-use super::published::Published;
+use super::exit_status::ExitStatus;
+use super::output::{TerminalOutput, print_error};
+use super::progress::ProgressCounter;
+use super::publish_result::PublishedCommands;
 use super::{event_line, interrupt};
-use crate::operator::Operator;
-use crate::operator::follow::Followed;
-use crate::operator::publish::{Ends, NoCommand, Outgoing, read};
-use crate::operator::sender::Sender;
+use crate::operator::OperatorContext;
+use crate::operator::follow::FollowedEvent;
+use crate::operator::publish::{EndWatcher, InvalidCommandText, PreparedCommand, read};
+use crate::operator::publishing_connection::PublishingConnection;
 use ferryd_domain::command_id::PublishedCommandId;
 use ferryd_domain::event::Event;
-use ferryd_domain::lifecycle::State;
+use ferryd_domain::lifecycle::LifecycleState;
 use ferryd_domain::name::Name;
 use ferryd_settings::units::parse_duration;
 
@@ -47,7 +47,7 @@ and how to go on, and ends with 1.";
 /// The arguments of `ferryd publish`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Publish {
+pub struct PublishArguments {
     /// Read commands from a file, `-` for the standard input: JSON objects, one after the other
     #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "provider", "operation", "id", "payload", "reference", "account", "metadata", "not_before", "expires_at"])]
     file: Option<PathBuf>,
@@ -95,42 +95,53 @@ pub struct Publish {
     json: bool,
 }
 
-impl Publish {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let desk = Desk::open(config)?;
-        let commands = self.checked(&desk)?;
-        desk.runtime.block_on(async {
+impl PublishArguments {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        let context = CliContext::open(config)?;
+        let commands = self.checked_commands(&context)?;
+        context.runtime.block_on(async {
             let stop = interrupt::token().map_err(CommandError::Runtime)?;
             if !self.wait {
-                let mut progress = Progress::new("published", Some(commands.len() as u64));
-                let published = self.send(&desk, &commands, &stop, |done| progress.tell(done)).await?;
+                let mut progress = ProgressCounter::new("published", Some(commands.len() as u64));
+                let published = self
+                    .send(&context, &commands, &stop, |done| progress.show_progress(done))
+                    .await?;
                 drop(progress);
                 self.print_published(&published, out)?;
                 return finish(&published);
             }
-            let mut ends = Ends::subscribe(&desk.operator, &commands).await?;
-            let ended = self.send_and_wait(&desk, &commands, &mut ends, &stop, out).await;
+            let mut ends = EndWatcher::subscribe(&context.operator, &commands).await?;
+            let ended = self.send_and_wait(&context, &commands, &mut ends, &stop, out).await;
             ends.close().await;
             ended
         })
     }
 
     /// Reads the commands, and checks each.
-    fn checked(&self, desk: &Desk) -> Result<Vec<Outgoing>, CommandError> {
+    fn checked_commands(&self, context: &CliContext) -> Result<Vec<PreparedCommand>, CommandError> {
         let new_id = || uuid::Uuid::now_v7().to_string();
-        let Operator { names, amqp } = &desk.operator;
-        let (commands, mut faults) = read(names, amqp.user.as_deref(), &self.text()?, Timestamp::now(), new_id);
+        let OperatorContext { names, amqp } = &context.operator;
+        let (commands, mut faults) =
+            read(names, amqp.user.as_deref(), &self.text()?, Timestamp::now(), new_id);
         if !self.unchecked {
-            let (wrong, unchecked) = CommandChecks::load(&desk.config).check(&commands);
+            let (wrong, unchecked) = CommandChecks::load(&context.config).check(&commands);
             faults.extend(wrong);
-            faults.sort_by_key(NoCommand::line);
+            faults.sort_by_key(InvalidCommandText::line);
             if faults.is_empty() {
                 for line in unchecked {
-                    complain(&line);
+                    print_error(&line);
                 }
             }
         }
-        if faults.is_empty() { Ok(commands) } else { Err(CommandError::NoCommand(told(&faults, self.file.as_deref()))) }
+        if faults.is_empty() {
+            Ok(commands)
+        } else {
+            Err(CommandError::NoCommand(fault_lines(&faults, self.file.as_deref())))
+        }
     }
 
     /// Returns the commands as JSON text.
@@ -159,8 +170,12 @@ impl Publish {
         command
     }
 
-    fn print_published(&self, published: &Published<'_>, out: &mut Output) -> Result<(), CommandError> {
-        for Outgoing { command, message, .. } in published.confirmed() {
+    fn print_published(
+        &self,
+        published: &PublishedCommands<'_>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        for PreparedCommand { command, message, .. } in published.confirmed() {
             let (id, key) = (&command.id, message.routing_key.as_str());
             if self.json {
                 out.json_line(&json!({ "id": id, "routing_key": key }))?;
@@ -174,25 +189,25 @@ impl Publish {
     /// Publishes all commands, as far as the broker takes them.
     async fn send<'c>(
         &'c self,
-        desk: &Desk,
-        commands: &'c [Outgoing],
+        context: &CliContext,
+        commands: &'c [PreparedCommand],
         stop: &CancellationToken,
         confirmed: impl FnMut(u64),
-    ) -> Result<Published<'c>, CommandError> {
-        let mut sender = Sender::open(&desk.operator).await?;
+    ) -> Result<PublishedCommands<'c>, CommandError> {
+        let mut sender = PublishingConnection::open(&context.operator).await?;
         let messages: Vec<_> = commands.iter().map(|outgoing| &outgoing.message).collect();
         let result = sender.send_all(&messages, stop, confirmed).await;
         sender.close().await;
-        Ok(Published { commands, result, file: self.file.as_deref() })
+        Ok(PublishedCommands { commands, result, file: self.file.as_deref() })
     }
 
     async fn send_and_wait(
         &self,
-        desk: &Desk,
-        commands: &[Outgoing],
-        ends: &mut Ends,
+        context: &CliContext,
+        commands: &[PreparedCommand],
+        ends: &mut EndWatcher,
         stop: &CancellationToken,
-        out: &mut Output,
+        out: &mut TerminalOutput,
     ) -> Result<(), CommandError> {
         let waiting = async {
             tokio::select! {
@@ -200,14 +215,18 @@ impl Publish {
                 () = stop.cancelled() => None,
             }
         };
-        let sending = async { finish(&self.send(desk, commands, stop, |_| {}).await?) };
+        let sending = async { finish(&self.send(context, commands, stop, |_| {}).await?) };
         let waiting = async { Ok(waiting.await) };
         let ((), ended) = tokio::try_join!(sending, waiting)?;
-        ended.unwrap_or_else(|| Err(late(ends, self.timeout, stop.is_cancelled())))?
+        ended.unwrap_or_else(|| Err(is_late(ends, self.timeout, stop.is_cancelled())))?
     }
 
     /// Prints every event until each command has ended. The inner result is the worst of the ends.
-    async fn print_events(&self, ends: &mut Ends, out: &mut Output) -> Result<Result<(), CommandError>, CommandError> {
+    async fn print_events(
+        &self,
+        ends: &mut EndWatcher,
+        out: &mut TerminalOutput,
+    ) -> Result<Result<(), CommandError>, CommandError> {
         let mut worst = Ok(());
         while let Some(followed) = ends.next().await? {
             if self.json {
@@ -215,9 +234,11 @@ impl Publish {
             } else {
                 out.styled(&event_line::line(&followed))?;
             }
-            if let Followed::Event(event, _) = &followed {
+            if let FollowedEvent::Event(event, _) = &followed {
                 if !self.json {
-                    event_line::addresses(event).into_iter().try_for_each(|address| out.line(address))?;
+                    event_line::addresses(event)
+                        .into_iter()
+                        .try_for_each(|address| out.line(address))?;
                 }
                 if event.data.state.is_terminal() {
                     worst = worst.and(code_for(event));
@@ -230,12 +251,12 @@ impl Publish {
 }
 
 /// Fails where some commands are not published.
-fn finish(published: &Published<'_>) -> Result<(), CommandError> {
-    let lines = published.told();
+fn finish(published: &PublishedCommands<'_>) -> Result<(), CommandError> {
+    let lines = published.result_lines();
     if lines.is_empty() { Ok(()) } else { Err(CommandError::Partly(lines)) }
 }
 
-fn late(ends: &Ends, after: Duration, is_interrupted: bool) -> CommandError {
+fn is_late(ends: &EndWatcher, after: Duration, is_interrupted: bool) -> CommandError {
     let some: Vec<_> = ends.pending().iter().take(3).map(ToString::to_string).collect();
     let more = if ends.pending().len() > some.len() { ", …" } else { "" };
     let (count, some) = (ends.pending().len(), format!("{}{more}", some.join(", ")));
@@ -250,18 +271,23 @@ fn late(ends: &Ends, after: Duration, is_interrupted: bool) -> CommandError {
 
 /// Returns the result of waiting for this event, which was printed already.
 pub(super) fn code_for(event: &Event) -> Result<(), CommandError> {
-    if event.data.state == State::Completed { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
+    if event.data.state == LifecycleState::Completed {
+        Ok(())
+    } else {
+        Err(CommandError::Told(ExitStatus::Failed))
+    }
 }
 
 fn payload(text: &str) -> Result<Map<String, Value>, String> {
     let text = match text.strip_prefix('@') {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{path}: failed to read: {error}"))?,
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| format!("{path}: failed to read: {error}"))?,
         None => text.to_owned(),
     };
     serde_json::from_str(&text).map_err(|error| format!("is no JSON object: {error}"))
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
     pair.ok_or_else(|| "write NAME=TEXT".to_owned())
 }
@@ -270,9 +296,13 @@ fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let from_now = parse_duration(text).ok().and_then(|duration| SignedDuration::try_from(duration).ok());
+    let from_now =
+        parse_duration(text).ok().and_then(|duration| SignedDuration::try_from(duration).ok());
     let time = from_now.and_then(|from_now| Timestamp::now().checked_add(from_now).ok());
-    time.ok_or_else(|| "write a time such as 2027-01-01T00:00:00Z, or how long from now, such as 90s or 2h".to_owned())
+    time.ok_or_else(|| {
+        "write a time such as 2027-01-01T00:00:00Z, or how long from now, such as 90s or 2h"
+            .to_owned()
+    })
 }
 
 #[cfg(test)]

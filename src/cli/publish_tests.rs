@@ -3,20 +3,31 @@ use clap::Parser;
 use super::*;
 
 #[derive(Parser)]
-struct Line {
+struct PublishLine {
     #[command(flatten)]
-    publish: Publish,
+    publish: PublishArguments,
 }
 
 fn command(arguments: &[&str]) -> Value {
-    Line::try_parse_from(["publish"].iter().chain(arguments)).unwrap().publish.command()
+    PublishLine::try_parse_from(["publish"].iter().chain(arguments)).unwrap().publish.command()
 }
 
 #[test]
 fn only_what_was_given_is_in_the_command() {
     let least = ["--type", "payment", "--operation", "charge"];
     assert_eq!(command(&least), json!({ "type": "payment", "operation": "charge" }));
-    let more = ["--id", "a", "--account", "eu", "--metadata", "a=1", "--metadata", "b=x=y", "--payload", "{\"n\":1}"];
+    let more = [
+        "--id",
+        "a",
+        "--account",
+        "eu",
+        "--metadata",
+        "a=1",
+        "--metadata",
+        "b=x=y",
+        "--payload",
+        "{\"n\":1}",
+    ];
     let full = command(&[&least[..], &more, &["--not-before", "2027-01-01T00:00:00Z"]].concat());
     assert_eq!(
         full,
@@ -40,7 +51,7 @@ fn arguments_that_make_no_command_are_usage_errors() {
         &[&least[..], &["--timeout", "5s"]].concat(),
         &["--type", "Payment", "--operation", "charge"],
     ] {
-        assert!(Line::try_parse_from(["publish"].iter().chain(wrong)).is_err(), "{wrong:?}");
+        assert!(PublishLine::try_parse_from(["publish"].iter().chain(wrong)).is_err(), "{wrong:?}");
     }
 }
 

@@ -14,16 +14,25 @@ const DEFAULT_USER: &str = "guest";
 /// commands of all.
 pub(super) fn of_accounts(provider: &Provider) -> BTreeMap<String, Vec<String>> {
     let users = |list: &PublisherList| list.iter().map(ToString::to_string).collect();
-    let listed = provider.accounts.iter().filter_map(|(name, account)| Some((name, account.publishers.as_ref()?)));
+    let listed = provider
+        .accounts
+        .iter()
+        .filter_map(|(name, account)| Some((name, account.publishers.as_ref()?)));
     listed.map(|(name, list)| (name.to_string(), users(list))).collect()
 }
 
 /// Lists the publishers of all accounts in one line.
 pub(super) fn summary(accounts: &[String], publishers: &BTreeMap<String, Vec<String>>) -> String {
-    let users = |account: &String| publishers.get(account).map_or("all".to_owned(), |users| users.join(", "));
+    let users = |account: &String| {
+        publishers.get(account).map_or("all".to_owned(), |users| users.join(", "))
+    };
     match accounts {
         [only] => users(only),
-        several => several.iter().map(|name| format!("{name}: {}", users(name))).collect::<Vec<_>>().join("; "),
+        several => several
+            .iter()
+            .map(|name| format!("{name}: {}", users(name)))
+            .collect::<Vec<_>>()
+            .join("; "),
     }
 }
 
@@ -50,14 +59,15 @@ fn open_accounts(provider: &Provider) -> Option<String> {
 /// Warns where ferryd can't distinguish its own messages from those of publishers. Nothing depends
 /// on that without `publishers`.
 fn own_user(config: &Config, provider: &Provider) -> Vec<String> {
-    let lists: Vec<_> = provider.accounts.values().filter_map(|account| account.publishers.as_ref()).collect();
+    let lists: Vec<_> =
+        provider.accounts.values().filter_map(|account| account.publishers.as_ref()).collect();
     if lists.is_empty() {
         return Vec::new();
     }
     let name = &provider.name;
     let Some(own) = config.amqp.own_user() else {
         return vec![format!(
-            "provider {name}: publishers: ferryd does not know its own AMQP user, which the client certificate tells the broker; \
+            "provider {name}: publishers: ferryd does not know its own AMQP user, which the broker takes from the client certificate; \
              write it into `amqp.user` (`rabbitmqctl list_connections user` shows it), or what comes by the API and by `ferryd \
              publish` is refused"
         )];
@@ -92,7 +102,8 @@ mod tests {
         let mut provider = fixture::payments();
         let template = provider.accounts.pop_first().unwrap().1;
         for (name, user) in accounts {
-            let allowed = |user: &str| AllowedPublisher { user: user.to_owned(), id_prefixes: Vec::new() };
+            let allowed =
+                |user: &str| AllowedPublisher { user: user.to_owned(), id_prefixes: Vec::new() };
             let account = Account {
                 name: name.parse().unwrap(),
                 adapter: Arc::clone(&template.adapter),
@@ -127,7 +138,10 @@ mod tests {
             assert_eq!(found.len(), usize::from(open.is_some()), "{found:?}");
             let start = "provider stripe: whoever may publish `payment.stripe.*` can use ";
             assert!(
-                found.iter().zip(open).all(|(line, open)| line.starts_with(&format!("{start}{open}"))),
+                found
+                    .iter()
+                    .zip(open)
+                    .all(|(line, open)| line.starts_with(&format!("{start}{open}"))),
                 "{found:?}"
             );
         }
@@ -135,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_publisher_that_passes_for_ferryd_is_warned_of() {
-        let (external, own) = ("amqps://host/%2f?auth_mechanism=external", "amqp://ferryd:x@host/%2f");
+        let (external, own) =
+            ("amqps://host/%2f?auth_mechanism=external", "amqp://ferryd:x@host/%2f");
         for (uri, user, publisher, warning) in [
             (own, None, Some("shop"), None),
             (own, None, Some("ferryd"), Some("`ferryd` is ferryd's own AMQP user")),
@@ -144,7 +159,12 @@ mod tests {
             (external, None, Some("shop"), Some("ferryd does not know its own AMQP user")),
             (external, None, None, None),
             (external, Some("ferry-node"), Some("shop"), None),
-            (external, Some("ferry-node"), Some("ferry-node"), Some("`ferry-node` is ferryd's own AMQP user")),
+            (
+                external,
+                Some("ferry-node"),
+                Some("ferry-node"),
+                Some("`ferry-node` is ferryd's own AMQP user"),
+            ),
         ] {
             let found = warnings(&config(uri, user), &provider(&[("default", publisher)]));
             assert_eq!(found.len(), usize::from(warning.is_some()), "{found:?}");

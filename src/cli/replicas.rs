@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::desk::Desk;
+use super::context::CliContext;
 use super::error::CommandError;
-use super::output::Output;
+use super::output::TerminalOutput;
 use crate::operator::OperatorError;
 use crate::operator::management::{ManagementApi, ManagementError};
 use crate::operator::replicas::{ReplicaReport, ReplicatedKind};
@@ -19,9 +19,14 @@ const TOLD_WITHIN: Duration = Duration::from_secs(15);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Finds queues and streams with too few replicas; `None` where no management API is configured.
-pub(super) async fn find_replicas(desk: &Desk, topology: &Topology) -> Result<Option<ReplicaReport>, CommandError> {
-    let Some(api) = management_api(desk).transpose().map_err(OperatorError::from)? else { return Ok(None) };
-    let vhost = &desk.operator.amqp.nodes.first().vhost;
+pub(super) async fn find_replicas(
+    context: &CliContext,
+    topology: &Topology,
+) -> Result<Option<ReplicaReport>, CommandError> {
+    let Some(api) = management_api(context).transpose().map_err(OperatorError::from)? else {
+        return Ok(None);
+    };
+    let vhost = &context.operator.amqp.nodes.first().vhost;
     let end = Instant::now() + TOLD_WITHIN;
     loop {
         let report = ask(&api, vhost, topology).await.map_err(OperatorError::from)?;
@@ -32,24 +37,36 @@ pub(super) async fn find_replicas(desk: &Desk, topology: &Topology) -> Result<Op
     }
 }
 
-async fn ask(api: &ManagementApi, vhost: &str, topology: &Topology) -> Result<ReplicaReport, ManagementError> {
+async fn ask(
+    api: &ManagementApi,
+    vhost: &str,
+    topology: &Topology,
+) -> Result<ReplicaReport, ManagementError> {
     let (nodes, queues) = (api.nodes().await?, api.queues(vhost).await?);
-    Ok(ReplicaReport::new(vhost, topology.queues.iter().map(|queue| queue.name.as_str()), &nodes, &queues))
+    Ok(ReplicaReport::new(
+        vhost,
+        topology.queues.iter().map(|queue| queue.name.as_str()),
+        &nodes,
+        &queues,
+    ))
 }
 
-fn management_api(desk: &Desk) -> Option<Result<ManagementApi, ManagementError>> {
-    let amqp = &desk.config.amqp;
+fn management_api(context: &CliContext) -> Option<Result<ManagementApi, ManagementError>> {
+    let amqp = &context.config.amqp;
     let login = &amqp.first_address().parts().authority.userinfo;
     let url = amqp.management_url.as_ref()?;
     Some(ManagementApi::new(url.expose(), (&login.username, &login.password), amqp.ca_file.clone()))
 }
 
 /// Prints the queues and streams with too few replicas, and the commands that add some.
-pub(super) fn print_replicas(report: Option<&ReplicaReport>, out: &mut Output) -> Result<(), CommandError> {
+pub(super) fn print_replicas(
+    report: Option<&ReplicaReport>,
+    out: &mut TerminalOutput,
+) -> Result<(), CommandError> {
     let Some(ReplicaReport { nodes, down, lacking, unknown, commands }) = report else {
         out.line(
             "the number of replicas was not checked: amqp.management_url is not set (in a cluster, `rabbitmq-queues quorum_status NAME` \
-             and `rabbitmq-streams stream_status NAME` tell it)",
+             and `rabbitmq-streams stream_status NAME` show it)",
         )?;
         return Ok(());
     };
@@ -58,8 +75,8 @@ pub(super) fn print_replicas(report: Option<&ReplicaReport>, out: &mut Output) -
     }
     if !unknown.is_empty() {
         out.line(format!(
-            "the management API does not tell the replicas of {}: apply again, or see `rabbitmq-streams stream_status NAME`",
-            named(unknown)
+            "the management API does not report the replicas of {}: apply again, or see `rabbitmq-streams stream_status NAME`",
+            named_queue(unknown)
         ))?;
     }
     let mut groups = BTreeMap::<_, Vec<_>>::new();
@@ -73,7 +90,11 @@ pub(super) fn print_replicas(report: Option<&ReplicaReport>, out: &mut Output) -
             (ReplicatedKind::Stream, 1) => "stream",
             (ReplicatedKind::Stream, _) => "streams",
         };
-        out.line(format!("{kind} with {replicas} of {} replicas: {}", nodes.len(), named(names)))?;
+        out.line(format!(
+            "{kind} with {replicas} of {} replicas: {}",
+            nodes.len(),
+            named_queue(names)
+        ))?;
     }
     if lacking.is_empty() && unknown.is_empty() {
         out.line(format!("every queue and stream has its replicas, on {} nodes", nodes.len()))?;
@@ -87,7 +108,7 @@ pub(super) fn print_replicas(report: Option<&ReplicaReport>, out: &mut Output) -
     Ok(())
 }
 
-fn named(names: &[impl AsRef<str>]) -> String {
+fn named_queue(names: &[impl AsRef<str>]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
@@ -99,8 +120,9 @@ mod tests {
 
     fn printed(queues: &[(&str, &str, &[&str])], running: [bool; 3]) -> String {
         let nodes = ["a", "b", "c"].iter().zip(running);
-        let nodes: Vec<_> =
-            nodes.map(|(name, running)| ClusterNode { name: format!("rabbit@{name}"), running }).collect();
+        let nodes: Vec<_> = nodes
+            .map(|(name, running)| ClusterNode { name: format!("rabbit@{name}"), running })
+            .collect();
         let names = queues.iter().map(|(name, _, _)| *name).chain(["ferry.new"]);
         let listed = |(name, kind, members): &(&str, &str, &[&str])| ListedQueue {
             name: (*name).to_owned(),
@@ -108,7 +130,12 @@ mod tests {
             members: Some(members.iter().map(|name| format!("rabbit@{name}")).collect()),
         };
         let listed: Vec<_> = queues.iter().map(listed).collect();
-        let report = ReplicaReport::new("/", names.take(queues.len() + usize::from(!running[2])), &nodes, &listed);
+        let report = ReplicaReport::new(
+            "/",
+            names.take(queues.len() + usize::from(!running[2])),
+            &nodes,
+            &listed,
+        );
         fixture::printed(|out| print_replicas(Some(&report), out).unwrap())
     }
 
@@ -128,6 +155,11 @@ mod tests {
         let all = printed(&[("ferry.unroutable", "quorum", &["a", "b", "c"])], [true; 3]);
         assert_eq!(all, "every queue and stream has its replicas, on 3 nodes\n");
         let none = fixture::printed(|out| print_replicas(None, out).unwrap());
-        assert!(none.starts_with("the number of replicas was not checked: amqp.management_url is not set"), "{none}");
+        assert!(
+            none.starts_with(
+                "the number of replicas was not checked: amqp.management_url is not set"
+            ),
+            "{none}"
+        );
     }
 }

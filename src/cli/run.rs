@@ -14,21 +14,21 @@ use super::certificates::{CertificateFindings, examine_certificates};
 use super::error::CommandError;
 use super::interrupt::{INTERRUPTED, StopSignals};
 use super::ledger_retention::ledger_retention;
+use super::loaded_config::LoadedConfig;
 use super::provider_folder::warn_of_folders;
-use super::setup::Setup;
 use crate::config::Config;
 use crate::daemon::{self, ApiSetup, LedgerSetup, WebhooksSetup};
 use crate::telemetry;
-use crate::web::access::Tokens;
+use crate::web::access::TokenRegistry;
 use crate::web::api_address::ApiAddressFile;
 use crate::web::host_token::HostToken;
 use crate::web::serving::API_SERVER;
 use crate::web::webhooks::WEBHOOK_SERVER;
 use crate::web::webhooks::tls;
 use ferryd_broker::connection::AmqpSettings;
-use ferryd_broker::topology::{Names, Subscriber};
-use ferryd_provider::registry::Registry;
-use ferryd_serve::server::Listener;
+use ferryd_broker::topology::{SubscriberQueue, TopologyNames};
+use ferryd_provider::registry::ProviderRegistry;
+use ferryd_serve::server::BoundListener;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,7 +36,7 @@ Examples:
   ferryd run --config ferryd.toml
   FERRYD_LOG=debug ferryd run --config ferryd.toml
 
-SIGTERM, SIGINT or SIGHUP: stop taking commands, finish what is in flight within shutdown.grace, end with 0.
+SIGTERM, SIGINT or SIGHUP: stop taking commands, finish what is in flight within shutdown.grace_period, end with 0.
 A second SIGTERM or SIGINT ends at once; what was in flight is delivered again by the broker.";
 
 /// The time after the first signal in which another counts as a duplicate of it.
@@ -45,12 +45,15 @@ const ECHO: Duration = Duration::from_millis(200);
 /// The arguments of `ferryd run`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Run {}
+pub struct RunArguments {}
 
-impl Run {
-    #[expect(clippy::unused_self, reason = "every command has its arguments, even if there are none")]
+impl RunArguments {
+    #[expect(
+        clippy::unused_self,
+        reason = "every command has its arguments, even if there are none"
+    )]
     pub(super) fn run(self, config: Option<&Path>) -> Result<(), CommandError> {
-        let setup = Setup::load_servable(config)?;
+        let setup = LoadedConfig::load_servable(config)?;
         telemetry::init(&setup.config.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let ended = runtime.block_on(serve(setup));
@@ -60,11 +63,15 @@ impl Run {
     }
 }
 
-async fn serve(setup: Setup) -> Result<(), CommandError> {
-    let Setup { config, registry } = setup;
-    info!(version = env!("CARGO_PKG_VERSION"), providers = registry.iter().count(), "starting");
+async fn serve(setup: LoadedConfig) -> Result<(), CommandError> {
+    let LoadedConfig { config, registry } = setup;
+    info!(
+        service.version = env!("CARGO_PKG_VERSION"),
+        providers = registry.iter().count(),
+        "starting"
+    );
     let stop = CancellationToken::new();
-    let grace = config.shutdown.grace;
+    let grace = config.shutdown.grace_period;
     let signals = tokio::spawn(follow_signals(stop.clone(), grace)?);
     warn_at_start(&config, &registry);
     let amqp = AmqpSettings::from(&config.amqp);
@@ -77,7 +84,8 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
     // systemd would end a daemon whose broker is down, although the daemon's job is to wait for it.
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog());
-    let ended = daemon::run(daemon_setup(config, registry, amqp, ledger, (api, webhooks)), stop).await;
+    let ended =
+        daemon::run(daemon_setup(config, registry, amqp, ledger, (api, webhooks)), stop).await;
     watchdog.abort();
     signals.abort();
     if let Some(announcing) = announcing {
@@ -89,21 +97,22 @@ async fn serve(setup: Setup) -> Result<(), CommandError> {
 
 /// Logs what keeps commands from being carried out, or soon will: a folder without a provider,
 /// expired certificates. Neither keeps the daemon from starting, because it has other work to do.
-fn warn_at_start(config: &Config, registry: &Registry) {
+fn warn_at_start(config: &Config, registry: &ProviderRegistry) {
     let providers: Vec<_> = registry.iter().map(AsRef::as_ref).collect();
     for warning in warn_of_folders(config, &providers) {
         warn!("{warning}");
     }
-    let CertificateFindings { warnings, faults } = examine_certificates(config, &providers, Timestamp::now());
+    let CertificateFindings { warnings, faults } =
+        examine_certificates(config, &providers, Timestamp::now());
     for line in faults.into_iter().chain(warnings) {
         warn!("{line}");
     }
 }
 
 /// Returns the settings of the ledger.
-fn ledger_setup(config: &Config, registry: &Registry) -> Result<LedgerSetup, CommandError> {
+fn ledger_setup(config: &Config, registry: &ProviderRegistry) -> Result<LedgerSetup, CommandError> {
     let (dir, retention) = (config.ledger_folder()?, ledger_retention(config, registry));
-    Ok(LedgerSetup { dir, retention, slack: config.ledger.claim_slack })
+    Ok(LedgerSetup { dir, retention, slack: config.ledger.claim_margin })
 }
 
 /// Reads the token of this host, or makes it at the first start, where the API is enabled.
@@ -111,17 +120,25 @@ fn host_token(config: &Config) -> Result<Option<HostToken>, CommandError> {
     if !config.api.enabled {
         return Ok(None);
     }
-    let token = HostToken::load_or_create(&config.host_token_file()?, config.api.token_group.as_deref())?;
+    let token =
+        HostToken::load_or_create(&config.host_token_file()?, config.api.token_group.as_deref())?;
     info!(file = %token.path().display(), "the token of this host is in a file");
     Ok(Some(token))
 }
 
 /// Opens the API's listener, unless there is no token because the API is disabled. Needs a runtime.
-fn api_setup(config: &Config, host_token: Option<&HostToken>) -> Result<Option<ApiSetup>, CommandError> {
+fn api_setup(
+    config: &Config,
+    host_token: Option<&HostToken>,
+) -> Result<Option<ApiSetup>, CommandError> {
     let api = &config.api;
     let listening = |host_token: &HostToken| {
-        let tokens = Tokens::new(&api.tokens, host_token);
-        Ok(ApiSetup { listener: Listener::bind(API_SERVER, api.bind)?, tokens, proxies: api.trusted_proxies.clone() })
+        let tokens = TokenRegistry::new(&api.tokens, host_token);
+        Ok(ApiSetup {
+            listener: BoundListener::bind(API_SERVER, api.bind)?,
+            tokens,
+            proxies: api.trusted_proxies.clone(),
+        })
     };
     host_token.map(listening).transpose()
 }
@@ -139,33 +156,37 @@ fn announce_address(
     Some(tokio::spawn(file.announce(api.listener.address(), stop.clone())))
 }
 
-/// Opens the listener for webhook calls, where the endpoint is enabled. Needs a runtime.
+/// Opens the listener for webhooks, where the endpoint is enabled. Needs a runtime.
 fn webhooks_setup(config: &Config) -> Result<Option<WebhooksSetup>, CommandError> {
     let settings = config.webhooks.clone();
-    if !settings.enabled() {
+    if !settings.is_enabled() {
         return Ok(None);
     }
-    let tls = tls::load(&settings).map_err(|error| CommandError::Providers(vec![error.to_string()]))?;
-    let listener = Listener::bind(WEBHOOK_SERVER, settings.bind)?;
+    let tls =
+        tls::load(&settings).map_err(|error| CommandError::Providers(vec![error.to_string()]))?;
+    let listener = BoundListener::bind(WEBHOOK_SERVER, settings.bind)?;
     Ok(Some(WebhooksSetup { listener, tls, settings }))
 }
 
 fn daemon_setup(
     config: Config,
-    registry: Registry,
+    registry: ProviderRegistry,
     amqp: AmqpSettings,
     ledger: LedgerSetup,
     (api, webhooks): (Option<ApiSetup>, Option<WebhooksSetup>),
-) -> daemon::Setup {
-    let subscriber = |entry: crate::config::Subscriber| Subscriber { queue: entry.queue, bindings: entry.bindings };
-    daemon::Setup {
+) -> daemon::DaemonSetup {
+    let subscriber = |entry: crate::config::SubscriberConfig| SubscriberQueue {
+        queue: entry.queue,
+        bindings: entry.bindings,
+    };
+    daemon::DaemonSetup {
         amqp,
-        names: Names::new(config.prefix),
+        names: TopologyNames::new(config.prefix),
         registry,
         states: config.events.states,
         subscribers: config.events.subscribers.into_iter().map(subscriber).collect(),
-        grace: config.shutdown.grace,
-        log_body_cap: config.log.body_cap,
+        grace: config.shutdown.grace_period,
+        max_logged_body_size: config.log.max_body_size,
         ledger,
         api,
         webhooks,
@@ -173,24 +194,28 @@ fn daemon_setup(
 }
 
 /// Handles signals: the first asks for an orderly end, the second ends the process at once.
-fn follow_signals(stop: CancellationToken, grace: Duration) -> Result<impl Future<Output = ()>, CommandError> {
+fn follow_signals(
+    stop: CancellationToken,
+    grace: Duration,
+) -> Result<impl Future<Output = ()>, CommandError> {
     let mut signals = StopSignals::listen()?;
     Ok(async move {
-        let name = signals.first().await;
-        info!(signal = name, "told to stop");
-        let patience = u32::try_from(grace.as_micros().saturating_add(5_000_000)).unwrap_or(u32::MAX);
+        let name = signals.wait_for_first().await;
+        info!(signal = name, "stop requested");
+        let patience =
+            u32::try_from(grace.as_micros().saturating_add(5_000_000)).unwrap_or(u32::MAX);
         notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(patience)]);
         stop.cancel();
         // Some senders, such as `timeout`, signal a process and its group, so one request arrives
         // twice.
         let _ = tokio::time::timeout(ECHO, async {
             loop {
-                signals.first().await;
+                signals.wait_for_first().await;
             }
         })
         .await;
-        let name = signals.second().await;
-        warn!(signal = name, "told to stop at once; the broker will deliver what was in flight again");
+        let name = signals.wait_for_second().await;
+        warn!(signal = name, "stopping at once; the broker redelivers what was in flight");
         telemetry::flush();
         std::process::exit(INTERRUPTED);
     })

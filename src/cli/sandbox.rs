@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::error::CommandError;
 use super::interrupt::StopSignals;
-use super::output::Output;
+use super::output::TerminalOutput;
 use ferryd_sandbox::{Sandbox as Provider, SandboxOptions};
 
 const EXAMPLES: &str = r#"Examples:
@@ -33,7 +33,7 @@ A repeated Idempotency-Key gets the first answer again, like at a good provider.
 /// The arguments of `ferryd sandbox`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Sandbox {
+pub struct SandboxArguments {
     /// The address to listen at; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     bind: SocketAddr,
@@ -45,20 +45,20 @@ pub struct Sandbox {
     json: bool,
 }
 
-impl Sandbox {
-    pub(super) fn run(self, out: &mut Output) -> Result<(), CommandError> {
+impl SandboxArguments {
+    pub(super) fn run(self, out: &mut TerminalOutput) -> Result<(), CommandError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             let options = SandboxOptions { bind: self.bind, dir: self.dir.clone() };
             let sandbox = Provider::start(options).await?;
             self.announce(&sandbox, out)?;
-            StopSignals::listen()?.first().await;
+            StopSignals::listen()?.wait_for_first().await;
             sandbox.shutdown().await;
             Ok(())
         })
     }
 
-    fn announce(&self, sandbox: &Provider, out: &mut Output) -> Result<(), CommandError> {
+    fn announce(&self, sandbox: &Provider, out: &mut TerminalOutput) -> Result<(), CommandError> {
         let url = format!("https://localhost:{}", sandbox.addr().port());
         let ca_file = self.dir.as_ref().map(|dir| dir.join("ca.pem").display().to_string());
         if self.json {

@@ -4,7 +4,7 @@
 use clap::{Args, ValueEnum};
 
 use super::error::CommandError;
-use super::output::Output;
+use super::output::TerminalOutput;
 use crate::schema;
 use crate::web::openapi;
 use ferryd_provider::{account_schema, file_schema};
@@ -21,14 +21,14 @@ An editor completes ferryd.toml with this as its first line:
 /// The arguments of `ferryd schema`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Schema {
+pub struct SchemaArguments {
     /// The document that the schema describes
-    of: Subject,
+    of: SchemaSubject,
 }
 
 /// The documents that have a schema.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Subject {
+enum SchemaSubject {
     /// The configuration file
     Config,
     /// A provider file
@@ -41,26 +41,26 @@ enum Subject {
     Event,
     /// An event about a contradiction
     Conflict,
-    /// An event about a webhook call
-    Callback,
+    /// An event about a webhook
+    Webhook,
     /// A record of the ledger
     Record,
     /// The HTTP API
     Openapi,
 }
 
-impl Schema {
-    pub(super) fn run(self, out: &mut Output) -> Result<(), CommandError> {
+impl SchemaArguments {
+    pub(super) fn run(self, out: &mut TerminalOutput) -> Result<(), CommandError> {
         let schema = match self.of {
-            Subject::Config => schema::config(),
-            Subject::Provider => file_schema().clone(),
-            Subject::Account => account_schema().clone(),
-            Subject::Command => schema::command(),
-            Subject::Event => schema::event(),
-            Subject::Conflict => schema::conflict(),
-            Subject::Callback => schema::callback(),
-            Subject::Record => schema::record(),
-            Subject::Openapi => openapi::document(),
+            SchemaSubject::Config => schema::config(),
+            SchemaSubject::Provider => file_schema().clone(),
+            SchemaSubject::Account => account_schema().clone(),
+            SchemaSubject::Command => schema::command(),
+            SchemaSubject::Event => schema::event(),
+            SchemaSubject::Conflict => schema::conflict(),
+            SchemaSubject::Webhook => schema::webhook(),
+            SchemaSubject::Record => schema::record(),
+            SchemaSubject::Openapi => openapi::document(),
         };
         Ok(out.json(&schema)?)
     }

@@ -7,20 +7,20 @@ use jiff::Timestamp;
 
 use super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::error::CommandError;
-use super::output::{Output, Table};
-use super::wording::{between, moment, step};
-use crate::web::answers::{CommandPhase, CommandProgress, CommandStory};
-use crate::web::problem::{Kind, ProblemBody};
+use super::format::{format_interval, format_step, format_time};
+use super::output::{TerminalOutput, TextTable};
+use crate::web::problem::{ProblemBody, ProblemKind};
+use crate::web::responses::{CommandPhase, CommandProgress, CommandStory};
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::conflict::ConflictNote;
 use ferryd_domain::ledger::content_removal::ContentRemoval;
-use ferryd_domain::ledger::prompt::{Prompt, PromptNote, QueryNote};
+use ferryd_domain::ledger::prompt::{CommandPrompt, PromptNote, QueryNote};
 use ferryd_domain::ledger::record::Step;
 use ferryd_domain::ledger::refusal_note::RefusalNote;
-use ferryd_domain::ledger::transition::Transition;
-use ferryd_domain::lifecycle::State;
-use ferryd_domain::outcome::Party;
-use ferryd_ledger::index::Row;
+use ferryd_domain::ledger::transition::StateTransition;
+use ferryd_domain::lifecycle::LifecycleState;
+use ferryd_domain::outcome::WaitingFor;
+use ferryd_ledger::index::CommandRow;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +34,7 @@ wrote the records.";
 /// The arguments of `ferryd status`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Status {
+pub struct StatusArguments {
     /// The command's id
     #[arg(value_name = "ID")]
     id: CommandId,
@@ -48,8 +48,12 @@ pub struct Status {
     json: bool,
 }
 
-impl Status {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+impl StatusArguments {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let client = ApiClient::open(&self.api, config)?;
         let story = find_story(&client, &self.id)?;
         if self.json {
@@ -62,14 +66,16 @@ impl Status {
 
 /// Requests the state and the history of a command.
 pub(super) fn find_story(client: &ApiClient, id: &CommandId) -> Result<CommandStory, CommandError> {
-    let found = client.ask(&ApiRequest::get(["commands", id.as_str()]));
-    found.or_else(|error| Err(unknown_command(id, error.into_problem(Kind::UnknownCommand)?)))
+    let found = client.send_request(&ApiRequest::get(["commands", id.as_str()]));
+    found
+        .or_else(|error| Err(unknown_command(id, error.into_problem(ProblemKind::UnknownCommand)?)))
 }
 
 /// Builds the error for an unknown command, with the messages that were refused under its id, if
 /// any.
 pub(super) fn unknown_command(id: &CommandId, problem: ProblemBody) -> CommandError {
-    let refused: Vec<_> = problem.refused.unwrap_or_default().into_iter().map(|note| note.id).collect();
+    let refused: Vec<_> =
+        problem.refused.unwrap_or_default().into_iter().map(|note| note.id).collect();
     if refused.is_empty() {
         CommandError::NotKnown(id.clone())
     } else {
@@ -77,12 +83,22 @@ pub(super) fn unknown_command(id: &CommandId, problem: ProblemBody) -> CommandEr
     }
 }
 
-fn print(story: &CommandStory, now: Timestamp, out: &mut Output) -> Result<(), CommandError> {
+fn print(
+    story: &CommandStory,
+    now: Timestamp,
+    out: &mut TerminalOutput,
+) -> Result<(), CommandError> {
     let row = &story.row;
     out.heading(row.id.as_str())?;
     let pairs = [
-        ("state", Some(standing(row))),
-        ("operation", row.provider.as_ref().zip(row.operation.as_ref()).map(|(at, what)| format!("{at}.{what}"))),
+        ("state", Some(describe_state(row))),
+        (
+            "operation",
+            row.provider
+                .as_ref()
+                .zip(row.operation.as_ref())
+                .map(|(at, what)| format!("{at}.{what}")),
+        ),
         ("type", row.r#type.as_ref().map(ToString::to_string)),
         ("account", row.account.as_ref().map(ToString::to_string)),
         ("reference", row.reference.clone()),
@@ -91,7 +107,7 @@ fn print(story: &CommandStory, now: Timestamp, out: &mut Output) -> Result<(), C
         ("HTTP status", row.http_status.map(|status| status.to_string())),
         ("may have acted", story.unknown.then(|| "yes".to_owned())),
         ("key", story.key.clone()),
-        ("first sent", story.first_sent.map(moment)),
+        ("first sent", story.first_sent.map(format_time)),
         ("created", row.created_at.map(|at| dated(at, now))),
         ("updated", row.updated_at.filter(|_| row.ended_at.is_none()).map(|at| dated(at, now))),
         ("ended", row.ended_at.map(|at| dated(at, now))),
@@ -103,14 +119,17 @@ fn print(story: &CommandStory, now: Timestamp, out: &mut Output) -> Result<(), C
         }
     }
     if !story.timeline.is_empty() {
-        out.gap()?;
+        out.print_blank_line()?;
         out.table(&timeline(story))?;
     }
     for ConflictNote { at, conflict, event, message } in &story.conflicts {
-        out.gap()?;
-        out.line(format!("conflict ({conflict}) at {}: {message}; event {event}", moment(*at)))?;
+        out.print_blank_line()?;
+        out.line(format!(
+            "conflict ({conflict}) at {}: {message}; event {event}",
+            format_time(*at)
+        ))?;
     }
-    out.gap()?;
+    out.print_blank_line()?;
     for line in next(story, now) {
         out.line(line)?;
     }
@@ -118,11 +137,11 @@ fn print(story: &CommandStory, now: Timestamp, out: &mut Output) -> Result<(), C
 }
 
 /// Prints the messages that were refused under a command's id.
-fn print_refused(refused: &[RefusalNote], out: &mut Output) -> Result<(), CommandError> {
+fn print_refused(refused: &[RefusalNote], out: &mut TerminalOutput) -> Result<(), CommandError> {
     if refused.is_empty() {
         return Ok(());
     }
-    out.gap()?;
+    out.print_blank_line()?;
     out.line("messages that were refused under this id, and are none of this command's:")?;
     for note in refused {
         out.line(format!("  {}", note.id))?;
@@ -133,25 +152,27 @@ fn print_refused(refused: &[RefusalNote], out: &mut Output) -> Result<(), Comman
 fn removed(removal: &ContentRemoval) -> String {
     match removal {
         ContentRemoval::Aged => "older than they are kept".to_owned(),
-        ContentRemoval::Erased { at, person } => format!("erased at {} {person}", moment(*at)),
+        ContentRemoval::Erased { at, actor: person } => {
+            format!("erased at {} {person}", format_time(*at))
+        }
     }
 }
 
 fn dated(at: Timestamp, now: Timestamp) -> String {
-    format!("{}, {} ago", moment(at), between(at, now))
+    format!("{}, {} ago", format_time(at), format_interval(at, now))
 }
 
 /// Describes the state in a word or two.
-fn standing(row: &Row) -> String {
+fn describe_state(row: &CommandRow) -> String {
     let kind = row.kind.map(|kind| format!(": {}", kind.as_str())).unwrap_or_default();
     let dead = if row.dead { ", a dead letter" } else { "" };
     format!("{}{kind}{dead}", row.state.as_str())
 }
 
 /// A line of the timeline.
-struct Moment {
+struct TimelineEntry {
     at: Timestamp,
-    state: Option<State>,
+    state: Option<LifecycleState>,
     step: Option<Step>,
     what: String,
     detail: String,
@@ -160,19 +181,22 @@ struct Moment {
 
 /// Builds the timeline: the transitions of a command, notices and other events about it, and the
 /// queries of its provider, in the order of their times.
-fn timeline(story: &CommandStory) -> Table {
-    let mut moments: Vec<_> = story.timeline.iter().map(|transition| changed(transition, story)).collect();
-    moments.extend(story.prompts.iter().map(prompted));
-    moments.extend(story.queries.iter().map(asked));
+fn timeline(story: &CommandStory) -> TextTable {
+    let mut moments: Vec<_> =
+        story.timeline.iter().map(|transition| changed(transition, story)).collect();
+    moments.extend(story.prompts.iter().map(describe_prompts));
+    moments.extend(story.queries.iter().map(describe_queries));
     moments.sort_by_key(|moment| moment.at);
-    let mut table = Table::new(["TIME", "AFTER", "STATE", "CALL", "WHAT", "BECAUSE", "DETAIL"]);
+    let mut table = TextTable::new(["TIME", "AFTER", "STATE", "CALL", "WHAT", "BECAUSE", "DETAIL"]);
     let mut before = None;
-    for Moment { at, state, step: call, what, detail, because } in moments {
+    for TimelineEntry { at, state, step: call, what, detail, because } in moments {
         table.row([
-            moment(at),
-            before.map_or_else(String::new, |before| format!("+{}", between(before, at)).replace("+-", "-")),
+            format_time(at),
+            before.map_or_else(String::new, |before| {
+                format!("+{}", format_interval(before, at)).replace("+-", "-")
+            }),
             state.map_or_else(String::new, |state| state.as_str().to_owned()),
-            call.map(step).unwrap_or_default(),
+            call.map(format_step).unwrap_or_default(),
             what,
             because,
             detail,
@@ -182,8 +206,8 @@ fn timeline(story: &CommandStory) -> Table {
     table
 }
 
-fn changed(transition: &Transition, story: &CommandStory) -> Moment {
-    let Transition { at, state, step, reason, detail, .. } = transition;
+fn changed(transition: &StateTransition, story: &CommandStory) -> TimelineEntry {
+    let StateTransition { at, state, step, reason, detail, .. } = transition;
     let because = match (reason.as_str(), step.attempt, step.generation) {
         ("started", 2.., _) => "retry was due",
         ("started", _, 1..) => "replay",
@@ -191,27 +215,55 @@ fn changed(transition: &Transition, story: &CommandStory) -> Moment {
     };
     // The decision of a query or a notice has the time of its record.
     let query = story.queries.iter().find(|query| query.at == *at);
-    let because = query.map_or_else(|| because.to_owned(), |query| query.purpose.as_str().to_owned());
+    let because =
+        query.map_or_else(|| because.to_owned(), |query| query.purpose.as_str().to_owned());
     let detail = detail.clone().unwrap_or_default();
-    Moment { at: *at, state: Some(*state), step: Some(*step), what: reason.clone(), detail, because }
+    TimelineEntry {
+        at: *at,
+        state: Some(*state),
+        step: Some(*step),
+        what: reason.clone(),
+        detail,
+        because,
+    }
 }
 
-fn prompted(note: &PromptNote) -> Moment {
+fn describe_prompts(note: &PromptNote) -> TimelineEntry {
     let (what, detail) = match &note.prompt {
-        Prompt::Notice(notice) => ("notice", format!("{}; it means {}", note.prompt, notice.meaning)),
-        Prompt::Person(person) => ("lookup wanted", format!("by {person}")),
-        Prompt::Command(id) => ("changed by", id.to_string()),
+        CommandPrompt::Notice(notice) => {
+            ("notice", format!("{}; it means {}", note.prompt, notice.meaning))
+        }
+        CommandPrompt::Actor(person) => ("lookup wanted", format!("by {person}")),
+        CommandPrompt::Command(id) => ("changed by", id.to_string()),
     };
-    Moment { at: note.at, state: None, step: None, what: what.to_owned(), detail, because: String::new() }
+    TimelineEntry {
+        at: note.at,
+        state: None,
+        step: None,
+        what: what.to_owned(),
+        detail,
+        because: String::new(),
+    }
 }
 
-fn asked(query: &QueryNote) -> Moment {
+fn describe_queries(query: &QueryNote) -> TimelineEntry {
     let QueryNote { at, step, purpose, cause, state, detail, times, latest } = query;
     let because = cause.as_ref().map_or_else(|| "its time".to_owned(), ToString::to_string);
-    let often = if *times > 1 { format!("{times} times until {}: ", moment(*latest)) } else { String::new() };
+    let often = if *times > 1 {
+        format!("{times} times until {}: ", format_time(*latest))
+    } else {
+        String::new()
+    };
     let detail = detail.as_ref().map(|detail| format!(", {detail}")).unwrap_or_default();
     let detail = format!("{often}the command is {}{detail}", state.as_str());
-    Moment { at: *at, state: None, step: Some(*step), what: purpose.as_str().to_owned(), detail, because }
+    TimelineEntry {
+        at: *at,
+        state: None,
+        step: Some(*step),
+        what: purpose.as_str().to_owned(),
+        detail,
+        because,
+    }
 }
 
 /// Describes what comes next, one line each.
@@ -222,14 +274,14 @@ fn next(story: &CommandStory, now: Timestamp) -> Vec<String> {
              a newer ferryd goes on with it"
         )];
     }
-    let mut lines = vec![format!("next: {}", what_next(story, now))];
+    let mut lines = vec![format!("next: {}", describe_next_action(story, now))];
     if !story.progress.published {
         lines.push("what was decided is not known to be published yet".to_owned());
     }
     lines
 }
 
-fn what_next(story: &CommandStory, now: Timestamp) -> String {
+fn describe_next_action(story: &CommandStory, now: Timestamp) -> String {
     let CommandProgress { phase, step: call, waiting_for, .. } = story.progress;
     if story.event.is_some() {
         return if story.row.dead {
@@ -239,43 +291,65 @@ fn what_next(story: &CommandStory, now: Timestamp) -> String {
         };
     }
     let until = story.timeline.last().and_then(|last| last.until);
-    let due = until.map(|until| format!(" at {}, {}", moment(until), remaining(until, now)));
+    let due = until.map(|until| format!(" at {}, {}", format_time(until), remaining(until, now)));
     match (phase, story.row.state) {
         (CommandPhase::Expected, _) => {
-            let person = story.cancel.as_ref().map(|person| format!(" {person}")).unwrap_or_default();
+            let person =
+                story.cancel.as_ref().map(|person| format!(" {person}")).unwrap_or_default();
             format!("it is not known yet; when it comes, it is cancelled{person}")
         }
-        (CommandPhase::Started, _) => format!("the answer to call {}", step(call)),
+        (CommandPhase::Started, _) => format!("the answer to call {}", format_step(call)),
         (CommandPhase::ClaimExpired, _) => {
-            format!("whoever made call {} does not answer for it; a lookup, or a person, decides", step(call))
+            format!(
+                "whoever made call {} does not answer for it; a lookup, or a person, decides",
+                format_step(call)
+            )
         }
-        (CommandPhase::Decided, State::Waiting) => {
+        (CommandPhase::Decided, LifecycleState::Waiting) => {
             let who = match waiting_for {
-                Some(Party::Customer) => "the customer",
-                Some(Party::Provider) => "the provider",
+                Some(WaitingFor::Customer) => "the customer",
+                Some(WaitingFor::Provider) => "the provider",
                 None => "the provider, or its customer,",
             };
-            let asked = due.filter(|_| until != story.deadline).map(|due| format!("; the provider is asked{due}"));
-            let longest =
-                story.deadline.map(|end| format!("; it may take until {}, {}", moment(end), remaining(end, now)));
-            format!("it is accepted, and {who} finishes it{}{}", asked.unwrap_or_default(), longest.unwrap_or_default())
+            let asked = due
+                .filter(|_| until != story.deadline)
+                .map(|due| format!("; the provider is asked{due}"));
+            let longest = story.deadline.map(|end| {
+                format!("; it may take until {}, {}", format_time(end), remaining(end, now))
+            });
+            format!(
+                "it is accepted, and {who} finishes it{}{}",
+                asked.unwrap_or_default(),
+                longest.unwrap_or_default()
+            )
         }
-        (CommandPhase::Decided, State::Processing) => {
-            let call = step(Step::call(call.generation, call.attempt));
-            format!("nobody knows whether call {call} acted; the provider is asked{}", due.unwrap_or_default())
+        (CommandPhase::Decided, LifecycleState::Processing) => {
+            let call = format_step(Step::call(call.generation, call.attempt));
+            format!(
+                "nobody knows whether call {call} acted; the provider is asked{}",
+                due.unwrap_or_default()
+            )
         }
         (CommandPhase::Decided, _) => {
             let call = Step::call(call.generation, call.attempt.saturating_add(1));
-            format!("call {}{}", step(call), due.unwrap_or_default())
+            format!("call {}{}", format_step(call), due.unwrap_or_default())
         }
         (CommandPhase::Open, _) => {
-            format!("call {}{}", step(call), due.unwrap_or_else(|| ", as soon as it is its turn".to_owned()))
+            format!(
+                "call {}{}",
+                format_step(call),
+                due.unwrap_or_else(|| ", as soon as it is its turn".to_owned())
+            )
         }
     }
 }
 
 fn remaining(until: Timestamp, now: Timestamp) -> String {
-    if until > now { format!("in {}", between(now, until)) } else { format!("due for {}", between(until, now)) }
+    if until > now {
+        format!("in {}", format_interval(now, until))
+    } else {
+        format!("due for {}", format_interval(until, now))
+    }
 }
 
 #[cfg(test)]

@@ -3,26 +3,31 @@ use uuid::Uuid;
 
 use super::*;
 use crate::cli::fixture::printed;
-use ferryd_domain::command::{Command, Envelope};
-use ferryd_domain::event::{Event, Happening, Moment, Trace};
-use ferryd_domain::inquiry::{DEADLINE_HEADER, Purpose};
-use ferryd_domain::ledger::case::Case;
-use ferryd_domain::ledger::effects::{Carried, HeaderValue, RecordedEffects};
+use ferryd_domain::command::{Command, CommandEnvelope};
+use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
+use ferryd_domain::ledger::command_state::CommandState;
+use ferryd_domain::ledger::effects::{ContinuationEffect, HeaderValue, RecordedEffects};
 use ferryd_domain::ledger::record::{
-    By, CancelWished, Fact, Finished, Guard, MadeQuery, NoticePrompt, Opened, Opening, Person, Prompted, Reason,
-    Record, RecordId, Settled, Started,
+    Actor, CallGuard, CancelRequested, CommandIdentity, DecidedBy, FinishedRecord, MadeQuery,
+    NoticePrompt, OpenedRecord, PromptRecord, Record, RecordBody, RecordId, SettledRecord,
+    StartedRecord, WaitReason,
 };
-use ferryd_domain::lifecycle::Kind;
+use ferryd_domain::lifecycle::FailureKind;
 use ferryd_domain::outcome::{Failure, Success};
+use ferryd_domain::query::{DEADLINE_HEADER, QueryPurpose};
 
 const FIRST: Step = Step::call(0, 1);
 
 /// Builds the recorded state of a command from facts at these milliseconds after its start.
-fn case(facts: impl IntoIterator<Item = (i64, Fact)>) -> Case {
+fn case(facts: impl IntoIterator<Item = (i64, RecordBody)>) -> CommandState {
     let mut slot = None;
-    for ((after, fact), number) in facts.into_iter().zip(1..) {
-        let record = Record { at: at(after), command: "order-1".parse().unwrap(), fact };
-        Case::rule(&mut slot, RecordId { writer: Uuid::from_u128(7), number }, &record);
+    for ((after, body), number) in facts.into_iter().zip(1..) {
+        let record = Record { at: at(after), command: "order-1".parse().unwrap(), fact: body };
+        CommandState::apply_record(
+            &mut slot,
+            RecordId { writer: Uuid::from_u128(7), number },
+            &record,
+        );
     }
     slot.unwrap()
 }
@@ -31,64 +36,71 @@ fn at(millis: i64) -> Timestamp {
     "2026-11-25T12:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_millis(millis)
 }
 
-fn opening() -> Opening {
+fn opening() -> CommandIdentity {
     let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","reference":"r-1"}"#;
-    let identity = Command::decode(body, Envelope::default()).unwrap().identity(&"stripe".parse().unwrap());
-    Opening { identity, content: "c".repeat(43), asked: None, publisher: None }
+    let identity = Command::decode(body, CommandEnvelope::default())
+        .unwrap()
+        .identity(&"stripe".parse().unwrap());
+    CommandIdentity {
+        command: identity,
+        content_digest: "c".repeat(43),
+        reply_target: None,
+        publisher: None,
+    }
 }
 
-fn started(step: Step) -> Fact {
-    Fact::Started(Box::new(Started {
+fn started(step: Step) -> RecordBody {
+    RecordBody::Started(Box::new(StartedRecord {
         step,
-        opening: Some(opening()),
+        identity: Some(opening()),
         fresh: step == FIRST,
         recorded: false,
-        guard: Guard::Key(1_000),
+        guard: CallGuard::Key(1_000),
         redelivered: false,
-        waited_out: None,
+        expired_claim: None,
         unknown: false,
         key: None,
-        digest: "d".repeat(43),
+        request_digest: "d".repeat(43),
         token: None,
         money: None,
         first_sent: None,
     }))
 }
 
-fn finished(step: Step, after: i64, unknown: bool, happening: Happening) -> Fact {
-    let moment = Moment { generation: step.generation, attempt: step.attempt, at: at(after) };
-    let event = Event::new(opening().identity, moment, happening, Trace::default());
-    let effects = RecordedEffects { event, told: true, carried: None };
-    let (opening, call, by) = (None, None, By::Holder);
-    Fact::Finished(Box::new(Finished {
+fn finished(step: Step, after: i64, unknown: bool, kind: EventKind) -> RecordBody {
+    let moment = EventMoment { generation: step.generation, attempt: step.attempt, at: at(after) };
+    let event = Event::new(opening().command, moment, kind, TraceContext::default());
+    let effects = RecordedEffects { event, publish_event: true, message: None };
+    let (command_identity, call, by) = (None, None, DecidedBy::Holder);
+    RecordBody::Finished(Box::new(FinishedRecord {
         step,
-        opening,
+        identity: command_identity,
         fresh: false,
         call,
         unknown,
-        absent: false,
-        kept: None,
+        not_found: false,
+        retained_message: None,
         query: None,
-        by,
+        decided_by: by,
         effects,
     }))
 }
 
-fn settled(number: u64) -> Fact {
-    Fact::Settled(Settled { finished: RecordId { writer: Uuid::from_u128(7), number } })
+fn settled(number: u64) -> RecordBody {
+    RecordBody::Settled(SettledRecord { finished: RecordId { writer: Uuid::from_u128(7), number } })
 }
 
-fn story(case: &Case) -> CommandStory {
-    CommandStory::new("order-1".parse().unwrap(), case, Vec::new())
+fn story(state: &CommandState) -> CommandStory {
+    CommandStory::new("order-1".parse().unwrap(), state, Vec::new())
 }
 
-fn shown(case: &Case) -> String {
-    printed(|out| print(&story(case), at(3_600_000), out).unwrap())
+fn shown(state: &CommandState) -> String {
+    printed(|out| print(&story(state), at(3_600_000), out).unwrap())
 }
 
-fn retried() -> Vec<(i64, Fact)> {
+fn retried() -> Vec<(i64, RecordBody)> {
     let failure = Failure::new("timeout", "no answer\nwithin 2 s");
-    let retry = Happening::Pending { due: at(3_700_000), failure };
+    let retry = EventKind::Pending { due: at(3_700_000), failure };
     vec![(0, started(FIRST)), (2_003, finished(FIRST, 2_003, true, retry)), (2_010, settled(2))]
 }
 
@@ -100,69 +112,93 @@ fn a_command_that_waits_for_its_next_call_says_when_that_is() {
 #[test]
 fn a_dead_letter_tells_what_a_person_can_do() {
     let second = Step { attempt: 2, ..FIRST };
-    let failure = Failure { http_status: Some(503), ..Failure::new("timeout", "no answer within 2 s") };
+    let failure =
+        Failure { http_status: Some(503), ..Failure::new("timeout", "no answer within 2 s") };
     let mut facts = retried();
     facts.push((8_000, started(second)));
-    facts.push((70_000, finished(second, 70_000, true, Happening::Failed(Kind::Unresolved, failure))));
+    facts.push((
+        70_000,
+        finished(second, 70_000, true, EventKind::Failed(FailureKind::Unresolved, failure)),
+    ));
     insta::assert_snapshot!(shown(&case(facts)));
 }
 
 #[test]
 fn what_comes_next_fits_where_a_command_is() {
     let success = || Success { provider_reference: Some("pi_1".to_owned()), ..Success::default() };
-    let person = Person { by: "ann".to_owned(), reason: Some("a mistake".to_owned()) };
-    let opened = Opened {
-        opening: opening(),
+    let person = Actor { by: "ann".to_owned(), reason: Some("a mistake".to_owned()) };
+    let opened = OpenedRecord {
+        identity: opening(),
         step: FIRST,
         fresh: true,
         recorded: false,
-        reason: Reason::Early,
+        reason: WaitReason::Early,
         until: Some(at(0)),
-        by: None,
+        submitted_by: None,
     };
     let mut blocked = None;
-    Case::block(&mut blocked, "steps");
+    CommandState::block(&mut blocked, "steps");
     let cases = [
-        case([(0, Fact::Opened(Box::new(opened)))]),
+        case([(0, RecordBody::Opened(Box::new(opened)))]),
         case([(0, started(FIRST))]),
-        case([(0, started(FIRST)), (9, finished(FIRST, 9, false, Happening::Waiting(success(), Party::Customer)))]),
-        case([(0, started(FIRST)), (9, finished(FIRST, 9, false, Happening::Completed(success()))), (9, settled(2))]),
-        case([(0, Fact::CancelWished(CancelWished { person }))]),
+        case([
+            (0, started(FIRST)),
+            (9, finished(FIRST, 9, false, EventKind::Waiting(success(), WaitingFor::Customer))),
+        ]),
+        case([
+            (0, started(FIRST)),
+            (9, finished(FIRST, 9, false, EventKind::Completed(success()))),
+            (9, settled(2)),
+        ]),
+        case([(0, RecordBody::CancelRequested(CancelRequested { actor: person }))]),
         blocked.unwrap(),
     ];
-    let lines = cases.iter().map(|case| next(&story(case), at(3_600_000)).join(" / "));
+    let lines = cases.iter().map(|state| next(&story(state), at(3_600_000)).join(" / "));
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
 }
 
 /// Builds the record of a decision that sends the message on, to query the provider later.
-fn asking(step: Step, after: i64, happening: Happening, deadline: Option<Timestamp>) -> Fact {
-    let Fact::Finished(mut fact) = finished(step, after, deadline.is_none(), happening) else { unreachable!() };
-    let deadline = deadline.map(|deadline| (DEADLINE_HEADER.to_owned(), HeaderValue::Text(deadline.to_string())));
+fn asking(step: Step, after: i64, kind: EventKind, deadline: Option<Timestamp>) -> RecordBody {
+    let RecordBody::Finished(mut fact) = finished(step, after, deadline.is_none(), kind) else {
+        unreachable!()
+    };
+    let deadline = deadline
+        .map(|deadline| (DEADLINE_HEADER.to_owned(), HeaderValue::Text(deadline.to_string())));
     let headers = deadline.into_iter().collect();
-    fact.effects.told = false;
-    fact.effects.carried = Some(Carried { exchange: "e".to_owned(), routing_key: "k".to_owned(), headers });
-    Fact::Finished(fact)
+    fact.effects.publish_event = false;
+    fact.effects.message =
+        Some(ContinuationEffect { exchange: "e".to_owned(), routing_key: "k".to_owned(), headers });
+    RecordBody::Finished(fact)
 }
 
 #[test]
 fn a_command_that_is_asked_about_says_when_and_until_when() {
-    let first = Step { inquiry: 1, ..FIRST };
+    let first = Step { query: 1, ..FIRST };
     let failure = Failure::new("timeout", "no answer");
     let waiting = |next| {
-        let Fact::Finished(mut fact) =
-            asking(FIRST, 9, Happening::Waiting(Success::default(), Party::Provider), Some(at(90_000_000)))
-        else {
+        let RecordBody::Finished(mut fact) = asking(
+            FIRST,
+            9,
+            EventKind::Waiting(Success::default(), WaitingFor::Provider),
+            Some(at(90_000_000)),
+        ) else {
             unreachable!()
         };
         fact.effects.event.data.next_attempt_at = Some(at(next));
-        Fact::Finished(fact)
+        RecordBody::Finished(fact)
     };
-    let again = |accepted, due| Happening::Inquiring { accepted, due: at(due), failure: None };
-    let lookup = Happening::Inquiring { accepted: false, due: at(3_690_000), failure: Some(failure.clone()) };
-    let retry = Happening::Pending { due: at(3_700_000), failure };
+    let again = |accepted, due| EventKind::Inquiring { accepted, due: at(due), failure: None };
+    let lookup = EventKind::Inquiring {
+        accepted: false,
+        due: at(3_690_000),
+        failure: Some(failure.clone()),
+    };
+    let retry = EventKind::Pending { due: at(3_700_000), failure };
     let second = Step { attempt: 2, ..FIRST };
-    let Fact::Finished(mut absent) = finished(second, 9, false, retry) else { unreachable!() };
-    (absent.step, absent.absent) = (first, true);
+    let RecordBody::Finished(mut absent) = finished(second, 9, false, retry) else {
+        unreachable!()
+    };
+    (absent.step, absent.not_found) = (first, true);
     let cases = [
         case([(0, started(FIRST)), (9, waiting(3_660_000)), (9, settled(2))]),
         case([(0, started(FIRST)), (9, waiting(90_000_000)), (9, settled(2))]),
@@ -173,9 +209,14 @@ fn a_command_that_is_asked_about_says_when_and_until_when() {
             (30_001, settled(3)),
         ]),
         case([(0, started(FIRST)), (9, asking(FIRST, 9, lookup.clone(), None)), (9, settled(2))]),
-        case([(0, started(FIRST)), (9, asking(FIRST, 9, lookup, None)), (9, Fact::Finished(absent)), (9, settled(3))]),
+        case([
+            (0, started(FIRST)),
+            (9, asking(FIRST, 9, lookup, None)),
+            (9, RecordBody::Finished(absent)),
+            (9, settled(3)),
+        ]),
     ];
-    let lines = cases.iter().map(|case| next(&story(case), at(3_600_000)).join(" / "));
+    let lines = cases.iter().map(|state| next(&story(state), at(3_600_000)).join(" / "));
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
     let story = serde_json::to_value(story(&cases[0])).unwrap();
     assert_eq!(story["deadline"], at(90_000_000).to_string());
@@ -200,20 +241,27 @@ fn programs_get_all_of_it() {
 
 #[test]
 fn the_timeline_tells_what_the_provider_said_what_it_was_asked_and_why() {
-    let query = |number, after, early, happening| {
-        let step = Step { inquiry: number, ..FIRST };
-        let Fact::Finished(mut fact) = finished(step, after, false, happening) else { unreachable!() };
-        fact.query = Some(MadeQuery { purpose: Purpose::Lookup, early });
-        fact.effects.told = fact.effects.event.data.state.is_terminal();
-        Fact::Finished(fact)
+    let query = |number, after, early, kind| {
+        let step = Step { query: number, ..FIRST };
+        let RecordBody::Finished(mut fact) = finished(step, after, false, kind) else {
+            unreachable!()
+        };
+        fact.query = Some(MadeQuery { purpose: QueryPurpose::Lookup, early });
+        fact.effects.publish_event = fact.effects.event.data.state.is_terminal();
+        RecordBody::Finished(fact)
     };
-    let waiting = || Happening::Waiting(Success::default(), Party::Provider);
+    let waiting = || EventKind::Waiting(Success::default(), WaitingFor::Provider);
     let notice = |meaning: &str| {
         let (id, event) = (Some("evt_1".to_owned()), Some("charge.updated".to_owned()));
-        Prompt::Notice(NoticePrompt { id, event, meaning: meaning.to_owned(), verified: true })
+        CommandPrompt::Notice(NoticePrompt {
+            id,
+            event,
+            meaning: meaning.to_owned(),
+            verified: true,
+        })
     };
-    let prompted = |prompt, asks| Fact::Prompted(Prompted { prompt, asks });
-    let case = case([
+    let prompted = |prompt, asks| RecordBody::Prompted(PromptRecord { prompt, starts_query: asks });
+    let state = case([
         (0, started(FIRST)),
         (9, finished(FIRST, 9, false, waiting())),
         (1_000, query(1, 1_000, false, waiting())),
@@ -221,10 +269,10 @@ fn the_timeline_tells_what_the_provider_said_what_it_was_asked_and_why() {
         (3_000, prompted(notice("progress"), false)),
         (4_000, prompted(notice("lookup"), true)),
         (5_000, query(3, 5_000, true, waiting())),
-        (6_000, prompted(Prompt::Person("ann".to_owned()), true)),
-        (7_000, query(4, 7_000, true, Happening::Completed(Success::default()))),
+        (6_000, prompted(CommandPrompt::Actor("ann".to_owned()), true)),
+        (7_000, query(4, 7_000, true, EventKind::Completed(Success::default()))),
     ]);
-    let text = shown(&case);
+    let text = shown(&state);
     let mut rest = text.as_str();
     for line in [
         "#1    started",
@@ -239,8 +287,8 @@ fn the_timeline_tells_what_the_provider_said_what_it_was_asked_and_why() {
         let at = rest.find(line).unwrap_or_else(|| panic!("{line}\n{text}"));
         rest = &rest[at..];
     }
-    let story = serde_json::to_value(story(&case)).unwrap();
+    let story = serde_json::to_value(story(&state)).unwrap();
     assert_eq!(story["queries"][1]["cause"]["notice"]["id"], "evt_1");
-    assert_eq!(story["queries"][2]["cause"]["person"], "ann");
-    assert_eq!(story["prompts"][2]["asks"], true);
+    assert_eq!(story["queries"][2]["cause"]["actor"], "ann");
+    assert_eq!(story["prompts"][2]["starts_query"], true);
 }

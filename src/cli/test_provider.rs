@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::CommandError;
-use super::exit::Exit;
-use super::output::{Output, Table};
+use super::exit_status::ExitStatus;
+use super::output::{TerminalOutput, TextTable};
 use crate::config::Config;
-use ferryd_provider::example::{self, Difference, Test, Tests};
+use ferryd_provider::example::{self, ExampleDifference, FileExample, FileExamples};
 use ferryd_provider::{catalog, registry};
 
 pub(super) const EXAMPLES: &str = "\
@@ -20,7 +20,7 @@ Examples:
   ferryd provider test stripe
   ferryd provider test ./shop.toml --json | jq -r '.examples[] | select(.ok | not) | .example'
 
-The file's own examples, of operations and of webhook calls, are held against it; those of the catalog are
+The file's own examples, of operations and of webhooks, are held against it; those of the catalog are
 not taken over by `use`, and are tested by the name of a catalog provider that is not configured. Nothing is
 sent, and no secret is read: each has its own name as its value, so calls are read and not verified. Ends with
 1 where an example is not true, or where there is none.";
@@ -31,31 +31,36 @@ pub struct TestFile {
     /// A provider file (a path with `/` or `.toml`), or the name of a provider
     #[arg(value_name = "FILE|NAME")]
     subject: String,
-    /// Print JSON: `ok`, `provider`, `examples` with `operation` (or `webhook`), `example`, `ok`, `differences`
+    /// Print JSON: `ok`, `provider`, `examples` with `operation` (or `webhook`), `example`, `ok`,
+    /// `differences`
     #[arg(long)]
     json: bool,
 }
 
 /// The findings, as JSON.
 #[derive(Debug, Serialize)]
-struct Report {
+struct ExampleReport {
     ok: bool,
     provider: String,
-    examples: Vec<Tested>,
+    examples: Vec<TestedExample>,
 }
 
 /// The finding about one example.
 #[derive(Debug, Serialize)]
-struct Tested {
+struct TestedExample {
     operation: String,
     example: String,
     ok: bool,
-    differences: Vec<Difference>,
+    differences: Vec<ExampleDifference>,
 }
 
 impl TestFile {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let report = Report::of(tests(&self.subject, config)?);
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        let report = ExampleReport::of(tests(&self.subject, config)?);
         if report.examples.is_empty() {
             return Err(CommandError::Refused(format!(
                 "provider `{}` has no examples; write some as [[operations.X.examples]] or [[webhook.examples]], see docs/PROVIDERS.md",
@@ -67,13 +72,14 @@ impl TestFile {
         } else {
             report.print(out)?;
         }
-        if report.ok { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
+        if report.ok { Ok(()) } else { Err(CommandError::Told(ExitStatus::Failed)) }
     }
 }
 
 /// Reads the tests of a file, of a configured provider, or of one in the catalog.
-fn tests(subject: &str, config: Option<&Path>) -> Result<Tests, CommandError> {
-    let is_path = subject.contains('/') || Path::new(subject).extension().is_some_and(|extension| extension == "toml");
+fn tests(subject: &str, config: Option<&Path>) -> Result<FileExamples, CommandError> {
+    let is_path = subject.contains('/')
+        || Path::new(subject).extension().is_some_and(|extension| extension == "toml");
     if is_path {
         return of_file(Path::new(subject));
     }
@@ -90,7 +96,10 @@ fn tests(subject: &str, config: Option<&Path>) -> Result<Tests, CommandError> {
     }
     let configured = files.iter().filter_map(|path| name_in(&read(path).ok()?));
     let known: Vec<_> = configured.chain(catalog::names().map(str::to_owned)).collect();
-    Err(CommandError::Refused(format!("there is no provider `{subject}`: there are {}", known.join(", "))))
+    Err(CommandError::Refused(format!(
+        "there is no provider `{subject}`: there are {}",
+        known.join(", ")
+    )))
 }
 
 /// Lists the configured provider files. Without such a folder only the catalog is searched.
@@ -108,28 +117,33 @@ fn name_in(text: &str) -> Option<String> {
     file.get("name").or_else(|| file.get("use"))?.as_str().map(str::to_owned)
 }
 
-fn of_file(path: &Path) -> Result<Tests, CommandError> {
+fn of_file(path: &Path) -> Result<FileExamples, CommandError> {
     Ok(example::test_file(&read(path)?, &path.display().to_string())?)
 }
 
 fn read(path: &Path) -> Result<String, CommandError> {
-    std::fs::read_to_string(path).map_err(|source| CommandError::Input { path: path.to_owned(), source })
+    std::fs::read_to_string(path)
+        .map_err(|source| CommandError::Input { path: path.to_owned(), source })
 }
 
-impl Report {
-    fn of(tests: Tests) -> Self {
-        let tested = |Test { operation, example, differences }| {
+impl ExampleReport {
+    fn of(tests: FileExamples) -> Self {
+        let tested = |FileExample { operation, example, differences }| {
             let ok = differences.is_empty();
-            Tested { operation, example, ok, differences }
+            TestedExample { operation, example, ok, differences }
         };
         let examples: Vec<_> = tests.tests.into_iter().map(tested).collect();
-        Self { ok: examples.iter().all(|tested| tested.ok), provider: tests.provider.to_string(), examples }
+        Self {
+            ok: examples.iter().all(|tested| tested.ok),
+            provider: tests.provider.to_string(),
+            examples,
+        }
     }
 
-    fn print(&self, out: &mut Output) -> Result<(), CommandError> {
+    fn print(&self, out: &mut TerminalOutput) -> Result<(), CommandError> {
         out.heading(&self.provider)?;
-        let mut table = Table::new(["OPERATION", "EXAMPLE", "RESULT"]);
-        for Tested { operation, example, ok, .. } in &self.examples {
+        let mut table = TextTable::new(["OPERATION", "EXAMPLE", "RESULT"]);
+        for TestedExample { operation, example, ok, .. } in &self.examples {
             table.row([operation.as_str(), example, if *ok { "ok" } else { "FAILED" }]);
         }
         out.table(&table)?;
@@ -138,26 +152,30 @@ impl Report {
         }
         let failed = self.examples.iter().filter(|tested| !tested.ok).count();
         let all = self.examples.len();
-        out.gap()?;
-        Ok(out.line(if failed == 0 { format!("all {all} hold") } else { format!("{failed} of {all} failed") })?)
+        out.print_blank_line()?;
+        Ok(out.line(if failed == 0 {
+            format!("all {all} hold")
+        } else {
+            format!("{failed} of {all} failed")
+        })?)
     }
 }
 
-impl Tested {
-    fn print(&self, out: &mut Output) -> Result<(), CommandError> {
-        out.gap()?;
+impl TestedExample {
+    fn print(&self, out: &mut TerminalOutput) -> Result<(), CommandError> {
+        out.print_blank_line()?;
         out.line(format!("{}, {}", self.operation, self.example))?;
-        for Difference { at, expected, got } in &self.differences {
+        for ExampleDifference { at, expected, got } in &self.differences {
             out.line(format!("  {at}"))?;
-            out.line(format!("    expected  {}", shown(expected)))?;
-            out.line(format!("    got       {}", shown(got)))?;
+            out.line(format!("    expected  {}", one_line_value(expected)))?;
+            out.line(format!("    got       {}", one_line_value(got)))?;
         }
         Ok(())
     }
 }
 
 /// Formats a value on one line.
-fn shown(value: &Value) -> String {
+fn one_line_value(value: &Value) -> String {
     if value.is_null() { "nothing".to_owned() } else { value.to_string() }
 }
 
@@ -210,10 +228,10 @@ expect = [{ as = "completed", event = "paid" }, { as = "nothing" }]
         std::fs::write(&path, FILE).unwrap();
         let path = path.to_str().unwrap();
         let (result, printed) = run(&[path]);
-        assert_eq!(result.unwrap_err().exit(), Exit::Failed);
+        assert_eq!(result.unwrap_err().exit(), ExitStatus::Failed);
         insta::assert_snapshot!(printed);
         let (result, printed) = run(&[path, "--json"]);
-        assert_eq!(result.unwrap_err().exit(), Exit::Failed);
+        assert_eq!(result.unwrap_err().exit(), ExitStatus::Failed);
         let report: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!((&report["ok"], &report["examples"][0]["ok"]), (&false.into(), &true.into()));
         assert_eq!(report["examples"][1]["differences"][0]["at"], "request.path");
@@ -235,6 +253,9 @@ expect = [{ as = "completed", event = "paid" }, { as = "nothing" }]
         std::fs::write(&path, FILE.split("[[operations").next().unwrap()).unwrap();
         let (result, _) = run(&[path.to_str().unwrap()]);
         let error = result.unwrap_err();
-        assert!(error.exit() == Exit::Failed && error.to_string().contains("has no examples"), "{error}");
+        assert!(
+            error.exit() == ExitStatus::Failed && error.to_string().contains("has no examples"),
+            "{error}"
+        );
     }
 }

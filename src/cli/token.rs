@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::error::CommandError;
-use super::output::Output;
+use super::output::TerminalOutput;
 use crate::config::Config;
 use crate::web::host_token::HostToken;
 
@@ -32,7 +32,11 @@ pub struct TokenArguments {
 }
 
 impl TokenArguments {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let file = Config::load(config)?.host_token_file()?;
         if self.file {
             return Ok(out.line(file.display().to_string())?);
@@ -46,7 +50,7 @@ impl TokenArguments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Exit;
+    use crate::cli::ExitStatus;
     use crate::cli::fixture::printed;
 
     #[test]
@@ -56,11 +60,12 @@ mod tests {
         std::fs::write(&config, "[api]\ntoken_file = 'api-token'\n").unwrap();
         let run = |header: bool, file: bool| {
             let mut result = Ok(());
-            let printed = printed(|out| result = TokenArguments { header, file }.run(Some(&config), out));
+            let printed =
+                printed(|out| result = TokenArguments { header, file }.run(Some(&config), out));
             result.map(|()| printed.trim_end().to_owned())
         };
         let missing = run(false, false).unwrap_err();
-        assert_eq!(missing.exit(), Exit::Configuration);
+        assert_eq!(missing.exit(), ExitStatus::Configuration);
         assert!(missing.to_string().contains("ferryd makes it at its first start"), "{missing}");
         let path = dir.path().join("api-token");
         let token = HostToken::load_or_create(&path, None).unwrap();

@@ -1,7 +1,7 @@
 //! Checks the API tokens of the configuration against the providers: names in scopes, and ids that
 //! are bound to publishers.
 
-use crate::config::{ApiToken, Config, Role};
+use crate::config::{ApiToken, Config, TokenRole};
 use ferryd_domain::command_scope::{AccountPath, CommandScope};
 use ferryd_domain::name::Name;
 use ferryd_domain::publisher::{AllowedPublisher, PublisherList};
@@ -14,10 +14,13 @@ pub(super) fn find_unknown_names(config: &Config, providers: &[&Provider]) -> Ve
         for (key, scope) in [("read", read), ("operate", operate)] {
             let Some(scope) = scope else { continue };
             let unknown = unknown_names(scope, providers);
-            faults.extend(unknown.map(|(list, fault)| format!("api.tokens[{index}].{key}.{list}: {fault}")));
+            faults.extend(
+                unknown.map(|(list, fault)| format!("api.tokens[{index}].{key}.{list}: {fault}")),
+            );
         }
         faults.extend(
-            unknown_publisher(publisher.as_deref(), providers).map(|fault| format!("api.tokens[{index}].{fault}")),
+            unknown_publisher(publisher.as_deref(), providers)
+                .map(|fault| format!("api.tokens[{index}].{fault}")),
         );
     }
     faults
@@ -36,7 +39,7 @@ pub(super) fn warn_of_unbound_tokens(config: &Config, providers: &[&Provider]) -
     }
     let tokens = config.api.tokens.iter().enumerate().filter(|(_, token)| {
         let is_bounded = token.operate.as_ref().is_some_and(|scope| !scope.is_unlimited());
-        token.role == Role::Operate && token.publisher.is_none() && !is_bounded
+        token.role == TokenRole::Operate && token.publisher.is_none() && !is_bounded
     });
     let warning = |(index, token): (usize, &ApiToken)| {
         let (name, prefixes) = (&token.name, prefixes.join(", "));
@@ -54,7 +57,8 @@ fn unknown_publisher(user: Option<&str>, providers: &[&Provider]) -> Option<Stri
     let mut known: Vec<_> = publishers(providers).map(|publisher| publisher.user.clone()).collect();
     known.sort();
     known.dedup();
-    (!known.iter().any(|known| known == user)).then(|| format!("publisher: {}", no_such("publisher", user, &known)))
+    (!known.iter().any(|known| known == user))
+        .then(|| format!("publisher: {}", no_such("publisher", user, &known)))
 }
 
 /// Lists every entry of `publishers`, of all accounts.
@@ -67,18 +71,25 @@ fn unknown_names<'a>(
     scope: &'a CommandScope,
     providers: &'a [&'a Provider],
 ) -> impl Iterator<Item = (&'static str, String)> + 'a {
-    let types = scope.types.iter().flatten().filter(|name| !providers.iter().any(|one| one.kind == **name));
+    let types =
+        scope.types.iter().flatten().filter(|name| !providers.iter().any(|one| one.kind == **name));
     let unknown = scope.providers.iter().flatten();
     let unknown = unknown.filter(|name| !providers.iter().any(|one| one.name == **name));
     let accounts = scope.accounts.iter().flatten().filter(|path| !has_account(providers, path));
-    let types = types.map(|name| ("types", no_such("provider of the type", name, &all(providers, |one| &one.kind))));
-    let unknown = unknown.map(|name| ("providers", no_such("provider", name, &all(providers, |one| &one.name))));
-    let accounts = accounts.map(|path| ("accounts", no_such("account", path, &all_accounts(providers))));
+    let types = types.map(|name| {
+        ("types", no_such("provider of the type", name, &all(providers, |one| &one.kind)))
+    });
+    let unknown = unknown
+        .map(|name| ("providers", no_such("provider", name, &all(providers, |one| &one.name))));
+    let accounts =
+        accounts.map(|path| ("accounts", no_such("account", path, &all_accounts(providers))));
     types.chain(unknown).chain(accounts)
 }
 
 fn has_account(providers: &[&Provider], path: &AccountPath) -> bool {
-    providers.iter().any(|one| one.name == path.provider && one.accounts.contains_key(&path.account))
+    providers
+        .iter()
+        .any(|one| one.name == path.provider && one.accounts.contains_key(&path.account))
 }
 
 fn no_such(what: &str, name: impl std::fmt::Display, known: &[String]) -> String {
@@ -108,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::cli::fixture;
-    use crate::config::Environment;
+    use crate::config::EnvironmentVariables;
 
     /// Makes a provider whose account accepts commands of `till`, and of `warehouse` under ids of
     /// its own.
@@ -118,7 +129,10 @@ mod tests {
             user: user.to_owned(),
             id_prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
         };
-        let list = PublisherList::new(vec![allowed("till", &[]), allowed("warehouse", &["wh-", "stock."])]);
+        let list = PublisherList::new(vec![
+            allowed("till", &[]),
+            allowed("warehouse", &["wh-", "stock."]),
+        ]);
         let account = provider.accounts.values_mut().next().unwrap();
         Arc::get_mut(account).unwrap().publishers = Some(list);
         provider
@@ -126,7 +140,8 @@ mod tests {
 
     fn config(entry: &str) -> Config {
         let text = format!("[[api.tokens]]\nname = 'shop'\ntoken = '0123456789abcdef'\n{entry}\n");
-        Config::from_parts(Some((Path::new("ferryd.toml"), &text)), &Environment::new()).unwrap()
+        Config::from_parts(Some((Path::new("ferryd.toml"), &text)), &EnvironmentVariables::new())
+            .unwrap()
     }
 
     #[test]
@@ -134,7 +149,12 @@ mod tests {
         for (user, fault) in [
             ("warehouse", None),
             ("till", None),
-            ("shop", Some("api.tokens[0].publisher: there is no publisher `shop`; configured are till, warehouse")),
+            (
+                "shop",
+                Some(
+                    "api.tokens[0].publisher: there is no publisher `shop`; configured are till, warehouse",
+                ),
+            ),
         ] {
             let config = config(&format!("role = 'operate'\npublisher = '{user}'"));
             assert_eq!(find_unknown_names(&config, &[&listed()]), fault.as_slice(), "{user}");
@@ -157,7 +177,11 @@ mod tests {
             let text = "api.tokens[0]: `shop` is good for all commands, so it may use the ids that are bound to publishers \
                         (`stock.`, `wh-`);";
             assert!(found.iter().all(|line| line.starts_with(text)), "{found:?}");
-            assert_eq!(warn_of_unbound_tokens(&config, &[&fixture::payments()]), [""; 0], "nothing is bound");
+            assert_eq!(
+                warn_of_unbound_tokens(&config, &[&fixture::payments()]),
+                [""; 0],
+                "nothing is bound"
+            );
         }
     }
 
@@ -177,17 +201,25 @@ mod tests {
             ),
             (
                 "providers = ['strip']",
-                Some("api.tokens[0].read.providers: there is no provider `strip`; configured are stripe, twilio"),
+                Some(
+                    "api.tokens[0].read.providers: there is no provider `strip`; configured are stripe, twilio",
+                ),
             ),
             (
                 "accounts = ['stripe/eu']",
-                Some("api.tokens[0].read.accounts: there is no account `stripe/eu`; configured are "),
+                Some(
+                    "api.tokens[0].read.accounts: there is no account `stripe/eu`; configured are ",
+                ),
             ),
         ] {
             let text = format!(
                 "[[api.tokens]]\nname = 'shop'\nrole = 'read'\ntoken = '0123456789abcdef'\nread = {{ {scope} }}\n"
             );
-            let config = Config::from_parts(Some((Path::new("ferryd.toml"), &text)), &Environment::new()).unwrap();
+            let config = Config::from_parts(
+                Some((Path::new("ferryd.toml"), &text)),
+                &EnvironmentVariables::new(),
+            )
+            .unwrap();
             let found = find_unknown_names(&config, &[&payments, &messages]);
             assert_eq!(found.len(), usize::from(fault.is_some()), "{scope}: {found:?}");
             assert!(fault.is_none_or(|fault| found[0].starts_with(fault)), "{found:?}");

@@ -5,16 +5,16 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::desk::Desk;
+use super::context::CliContext;
 use super::error::CommandError;
-use super::output::Output;
+use super::output::TerminalOutput;
 use super::replicas::{find_replicas, print_replicas};
 use crate::operator::OperatorError;
 use crate::operator::queues::{calling_back, retry_groups};
 use crate::operator::replicas::ReplicaReport;
 use ferryd_broker::connection::say_goodbye;
-use ferryd_broker::declare::{Declared, declare};
-use ferryd_broker::topology::{self, Subscriber};
+use ferryd_broker::declare::{DeclareResult, declare};
+use ferryd_broker::topology::{self, SubscriberQueue};
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -34,18 +34,18 @@ declared while some were missing, and prints the commands that add them. So appl
 
 /// The exchanges, queues and bindings that ferryd works with.
 #[derive(Debug, Subcommand)]
-pub enum Topology {
+pub enum TopologyCommand {
     /// Print them as RabbitMQ definitions, without connecting
     #[command(after_help = EXPORT_EXAMPLES)]
-    Export(Export),
+    Export(TopologyExportArguments),
     /// Declare on the broker what is not there yet
     #[command(after_help = APPLY_EXAMPLES)]
-    Apply(Apply),
+    Apply(TopologyApplyArguments),
 }
 
 /// The arguments of `ferryd topology export`.
 #[derive(Debug, Args)]
-pub struct Export {
+pub struct TopologyExportArguments {
     /// The virtual host to write; without it, that of `amqp.uri`
     #[arg(long)]
     vhost: Option<String>,
@@ -53,25 +53,36 @@ pub struct Export {
 
 /// The arguments of `ferryd topology apply`.
 #[derive(Debug, Args)]
-pub struct Apply {
+pub struct TopologyApplyArguments {
     /// Print JSON: `exchanges`, `queues`, `bindings` (how many), `different` (names), `replicas`
     #[arg(long)]
     json: bool,
 }
 
-impl Topology {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let desk = Desk::open(config)?;
-        let topology = configured(&desk)?;
+impl TopologyCommand {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        let context = CliContext::open(config)?;
+        let topology = configured_topology(&context)?;
         match self {
-            Self::Export(Export { vhost }) => {
-                let vhost = vhost.unwrap_or_else(|| desk.operator.amqp.nodes.first().vhost.clone());
+            Self::Export(TopologyExportArguments { vhost }) => {
+                let vhost =
+                    vhost.unwrap_or_else(|| context.operator.amqp.nodes.first().vhost.clone());
                 Ok(out.json(&topology.definitions(&vhost))?)
             }
-            Self::Apply(Apply { json }) => {
-                let declared = desk.runtime.block_on(apply(&desk, &topology))?;
-                let found = desk.runtime.block_on(find_replicas(&desk, &topology));
-                print(&topology, &declared, found.as_ref().ok().and_then(Option::as_ref), json, out)?;
+            Self::Apply(TopologyApplyArguments { json }) => {
+                let declared = context.runtime.block_on(apply(&context, &topology))?;
+                let found = context.runtime.block_on(find_replicas(&context, &topology));
+                print(
+                    &topology,
+                    &declared,
+                    found.as_ref().ok().and_then(Option::as_ref),
+                    json,
+                    out,
+                )?;
                 let replicas = found?;
                 if json { Ok(()) } else { print_replicas(replicas.as_ref(), out) }
             }
@@ -79,21 +90,29 @@ impl Topology {
     }
 }
 
-fn configured(desk: &Desk) -> Result<topology::Topology, CommandError> {
-    let providers = desk.providers()?;
-    let subscribers = desk.config.events.subscribers.iter();
+fn configured_topology(context: &CliContext) -> Result<topology::Topology, CommandError> {
+    let providers = context.providers()?;
+    let subscribers = context.config.events.subscribers.iter();
     let subscribers: Vec<_> = subscribers
-        .map(|subscriber| Subscriber { queue: subscriber.queue.clone(), bindings: subscriber.bindings.clone() })
+        .map(|subscriber| SubscriberQueue {
+            queue: subscriber.queue.clone(),
+            bindings: subscriber.bindings.clone(),
+        })
         .collect();
-    let names = &desk.operator.names;
-    let topology = topology::Topology::new(names, &providers, &desk.config.routes, &subscribers);
-    let topology = topology.with_duplicate_window(names, desk.config.ledger.duplicate_window);
-    let dir = &desk.config.providers.dir;
-    Ok(topology.with_callbacks(names, &calling_back(dir)?).with_retry_groups(names, &retry_groups(dir)?))
+    let names = &context.operator.names;
+    let topology = topology::Topology::new(names, &providers, &context.config.routes, &subscribers);
+    let topology = topology.with_duplicate_window(names, context.config.ledger.duplicate_window);
+    let dir = &context.config.providers.dir;
+    Ok(topology
+        .with_webhooks(names, &calling_back(dir)?)
+        .with_retry_groups(names, &retry_groups(dir)?))
 }
 
-async fn apply(desk: &Desk, topology: &topology::Topology) -> Result<Declared, OperatorError> {
-    let connection = desk.operator.amqp.connect("topology").await?;
+async fn apply(
+    context: &CliContext,
+    topology: &topology::Topology,
+) -> Result<DeclareResult, OperatorError> {
+    let connection = context.operator.amqp.connect("topology").await?;
     let declared = declare(&connection, topology).await?;
     say_goodbye(&connection).await;
     Ok(declared)
@@ -101,12 +120,13 @@ async fn apply(desk: &Desk, topology: &topology::Topology) -> Result<Declared, O
 
 fn print(
     topology: &topology::Topology,
-    declared: &Declared,
+    declared: &DeclareResult,
     replicas: Option<&ReplicaReport>,
     json: bool,
-    out: &mut Output,
+    out: &mut TerminalOutput,
 ) -> Result<(), CommandError> {
-    let (exchanges, queues, bindings) = (topology.exchanges.len(), topology.queues.len(), topology.bindings.len());
+    let (exchanges, queues, bindings) =
+        (topology.exchanges.len(), topology.queues.len(), topology.bindings.len());
     let different = &declared.different;
     if json {
         let report = json!({
@@ -116,7 +136,9 @@ fn print(
     }
     out.line(format!("{exchanges} exchanges, {queues} queues and {bindings} bindings are there"))?;
     for name in different {
-        out.line(format!("`{name}` has other arguments than ferryd would give it, and was left as it is"))?;
+        out.line(format!(
+            "`{name}` has other arguments than ferryd would give it, and was left as it is"
+        ))?;
     }
     Ok(())
 }

@@ -8,24 +8,26 @@ use anstream::adapter::strip_str;
 use clap::Parser as _;
 use clap::error::{ContextValue, ErrorKind};
 
-use super::output::Output;
-use super::{Cli, Exit};
+use super::output::TerminalOutput;
+use super::{CliArguments, ExitStatus};
 use crate::escape::escape_text;
 
 /// Reads the arguments of this process. Prints help and usage errors.
 ///
 /// # Errors
 /// The exit code where there is nothing to run.
-pub fn read_command_line(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
-    Cli::try_parse_from(arguments).map_err(|error| {
-        let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8);
+pub fn read_command_line(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<CliArguments, ExitCode> {
+    CliArguments::try_parse_from(arguments).map_err(|error| {
+        let code = u8::try_from(error.exit_code()).unwrap_or(ExitStatus::Usage as u8);
         // A failure to print can't be reported anywhere.
         let _ = match error.kind() {
             // This text is ferryd's own, with clap's styles.
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.print(),
-            _ => Output::stderr().lines(&describe(error)),
+            _ => TerminalOutput::stderr().lines(&describe(error)),
         };
         ExitCode::from(code)
     })
@@ -34,7 +36,8 @@ pub fn read_command_line(arguments: impl IntoIterator<Item = OsString>) -> Resul
 /// Describes a usage error over several lines. Arguments are escaped, because they may be copied
 /// from anywhere.
 fn describe(mut error: clap::Error) -> String {
-    let arguments: Vec<_> = error.context().filter_map(|(kind, value)| Some((kind, escape(value)?))).collect();
+    let arguments: Vec<_> =
+        error.context().filter_map(|(kind, value)| Some((kind, escape(value)?))).collect();
     for (kind, value) in arguments {
         error.insert(kind, value);
     }
@@ -51,10 +54,14 @@ fn escape(value: &ContextValue) -> Option<ContextValue> {
     let escape = |text: &String| escape_text(text).into_owned();
     match value {
         ContextValue::String(text) => Some(ContextValue::String(escape(text))),
-        ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(escape).collect())),
+        ContextValue::Strings(texts) => {
+            Some(ContextValue::Strings(texts.iter().map(escape).collect()))
+        }
         // Tips, one line each.
         ContextValue::StyledStrs(tips) => {
-            let tips = tips.iter().map(|tip| escape(&strip_str(&tip.ansi().to_string()).to_string()).into());
+            let tips = tips
+                .iter()
+                .map(|tip| escape(&strip_str(&tip.ansi().to_string()).to_string()).into());
             Some(ContextValue::StyledStrs(tips.collect()))
         }
         _ => None,
@@ -68,7 +75,7 @@ mod tests {
 
     /// Returns the usage errors of a wrong command line.
     fn told(arguments: &[&str]) -> String {
-        let error = Cli::try_parse_from(["ferryd"].iter().chain(arguments)).unwrap_err();
+        let error = CliArguments::try_parse_from(["ferryd"].iter().chain(arguments)).unwrap_err();
         printed(|out| out.lines(&describe(error)).unwrap())
     }
 

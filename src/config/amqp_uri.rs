@@ -30,7 +30,9 @@ pub struct AmqpUri {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAmqpUri {
     /// The text is no URI at all.
-    #[error("is no URI: write amqp://user:password@host:5672/vhost, with special characters percent-encoded")]
+    #[error(
+        "is no URI: write amqp://user:password@host:5672/vhost, with special characters percent-encoded"
+    )]
     NotUri,
     /// The scheme is neither `amqp` nor `amqps`.
     #[error("has the scheme `{0}`: write `amqp` or, with TLS, `amqps`")]
@@ -103,7 +105,9 @@ impl TryFrom<String> for AmqpUri {
         if url.domain().is_none_or(str::is_empty) {
             return Err(InvalidAmqpUri::Host);
         }
-        if let Some((name, _)) = url.query_pairs().find(|(name, _)| !PARAMETERS.contains(&name.as_ref())) {
+        if let Some((name, _)) =
+            url.query_pairs().find(|(name, _)| !PARAMETERS.contains(&name.as_ref()))
+        {
             return Err(InvalidAmqpUri::Parameter(name.into_owned()));
         }
         let parsed: AMQPUri = text.parse().map_err(|_| InvalidAmqpUri::Value)?;

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::rule::{Broken, rule};
-use super::secret::Secret;
+use super::rule::{ConfigFault, rule};
+use super::secret::SecretText;
 use ferryd_domain::command_scope::CommandScope;
 use ferryd_domain::name::Name;
-use ferryd_serve::network::Network;
+use ferryd_serve::network::IpNetwork;
 
 /// The name of the token that ferryd makes for the commands of its own host.
 pub(crate) const HOST_TOKEN_NAME: &str = "host";
@@ -19,7 +19,7 @@ pub(crate) const HOST_TOKEN_NAME: &str = "host";
 /// The role of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum TokenRole {
     /// Reads commands.
     Read,
     /// Also publishes and cancels commands.
@@ -28,7 +28,7 @@ pub enum Role {
     Erase,
 }
 
-impl Role {
+impl TokenRole {
     /// Returns true where a token with this role may do what needs `needed`.
     #[must_use]
     pub fn includes(self, needed: Self) -> bool {
@@ -50,7 +50,7 @@ impl Role {
 /// checks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Api {
+pub struct ApiConfig {
     /// True if ferryd serves the API. Default true. Environment: `FERRYD_API__ENABLED`.
     pub enabled: bool,
     /// The IP address and port to listen on; port 0 chooses a free one. An address other than
@@ -74,12 +74,12 @@ pub struct Api {
     /// The proxies in front of the API, by address or network (`10.0.0.0/8`), which may hold all
     /// connections. Any other address may hold at most a quarter of the connections without a known
     /// token. Default: none. Environment: `FERRYD_API__TRUSTED_PROXIES`, separated by commas.
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<IpNetwork>,
     /// The tokens of clients other than the host itself. Default: none. Environment: none.
     pub tokens: Vec<ApiToken>,
 }
 
-impl Default for Api {
+impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             enabled: true,
@@ -95,7 +95,9 @@ impl Default for Api {
 
 pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(|_| {
-        D::Error::custom("is no address: write an IP address and a port, such as 127.0.0.1:8420 or [::1]:8420")
+        D::Error::custom(
+            "is no address: write an IP address and a port, such as 127.0.0.1:8420 or [::1]:8420",
+        )
     })
 }
 
@@ -107,9 +109,10 @@ pub struct ApiToken {
     pub name: Name,
     /// The role of the client.
     #[serde(deserialize_with = "role")]
-    pub role: Role,
-    /// The token, 16 to 512 characters of `A-Z a-z 0-9 - . _ ~ + / =`. May be `${env:NAME}` or `${file:/path}`.
-    pub token: Secret,
+    pub role: TokenRole,
+    /// The token, 16 to 512 characters of `A-Z a-z 0-9 - . _ ~ + / =`. May be `${env:NAME}` or
+    /// `${file:/path}`.
+    pub token: SecretText,
     /// The commands that the client may read, and with the role `erase` erase. With the role
     /// `operate`, give both `read` and `operate` or none. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,16 +127,16 @@ pub struct ApiToken {
     pub publisher: Option<String>,
 }
 
-fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
+fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenRole, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
-        "read" => Ok(Role::Read),
-        "operate" => Ok(Role::Operate),
-        "erase" => Ok(Role::Erase),
+        "read" => Ok(TokenRole::Read),
+        "operate" => Ok(TokenRole::Operate),
+        "erase" => Ok(TokenRole::Erase),
         _ => Err(D::Error::custom("is no role: write read, operate or erase")),
     }
 }
 
-impl Api {
+impl ApiConfig {
     /// Returns true where other machines reach the API in plain HTTP.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
@@ -141,7 +144,7 @@ impl Api {
     }
 
     /// Lists every rule that the section breaks.
-    pub(super) fn broken(&self) -> Vec<Broken> {
+    pub(super) fn find_faults(&self) -> Vec<ConfigFault> {
         let mut broken = Vec::new();
         if self.is_exposed() && !self.allow_plaintext {
             let message = "can be reached from other machines in plain HTTP, so tokens and payloads can be read on the way: \
@@ -150,10 +153,13 @@ impl Api {
             broken.push(rule("api.bind", message));
         }
         if self.token_group.as_ref().is_some_and(|group| group.trim().is_empty()) {
-            broken.push(rule("api.token_group", "is empty: write the name or number of a group, or leave it out"));
+            broken.push(rule(
+                "api.token_group",
+                "is empty: write the name or number of a group, or leave it out",
+            ));
         }
         for (index, token) in self.tokens.iter().enumerate() {
-            broken.extend(token.broken(index, &self.tokens[..index]));
+            broken.extend(token.find_faults(index, &self.tokens[..index]));
         }
         broken
     }
@@ -161,7 +167,7 @@ impl Api {
 
 impl ApiToken {
     /// Lists every rule that the entry at this index breaks. `earlier` are the entries before it.
-    fn broken(&self, index: usize, earlier: &[Self]) -> Vec<Broken> {
+    fn find_faults(&self, index: usize, earlier: &[Self]) -> Vec<ConfigFault> {
         let Self { name, token, .. } = self;
         let mut broken = Vec::new();
         if !is_bearer_token(token.expose()) {
@@ -172,38 +178,48 @@ impl ApiToken {
             broken.push((format!("api.tokens[{index}].token"), message.to_owned()));
         }
         if name.as_str() == HOST_TOKEN_NAME {
-            let message = format!("is the name of the token in api.token_file: `{name}` needs another name");
+            let message =
+                format!("is the name of the token in api.token_file: `{name}` needs another name");
             broken.push((format!("api.tokens[{index}].name"), message));
         } else if earlier.iter().any(|other| other.name == *name) {
-            broken.push((format!("api.tokens[{index}].name"), format!("is there twice: `{name}` needs another name")));
+            broken.push((
+                format!("api.tokens[{index}].name"),
+                format!("is there twice: `{name}` needs another name"),
+            ));
         }
         broken.extend(self.broken_scopes(index));
         broken
     }
 
     /// Lists every rule between role and scopes that the entry at this index breaks.
-    fn broken_scopes(&self, index: usize) -> Vec<Broken> {
+    fn broken_scopes(&self, index: usize) -> Vec<ConfigFault> {
         let mut broken = Vec::new();
-        if self.publisher.is_some() && self.role != Role::Operate {
+        if self.publisher.is_some() && self.role != TokenRole::Operate {
             let role = self.role.as_str();
-            let message =
-                format!("has no effect: the role {role} does not publish; leave it out, or write the role operate");
+            let message = format!(
+                "has no effect: the role {role} does not publish; leave it out, or write the role operate"
+            );
             broken.push((format!("api.tokens[{index}].publisher"), message));
         }
         let all = "{} for all commands";
         match (self.role, &self.read, &self.operate) {
-            (role @ (Role::Read | Role::Erase), _, Some(_)) => {
+            (role @ (TokenRole::Read | TokenRole::Erase), _, Some(_)) => {
                 let role = role.as_str();
-                let message =
-                    format!("has no effect: the role {role} does not operate; leave it out, or write the role operate");
+                let message = format!(
+                    "has no effect: the role {role} does not operate; leave it out, or write the role operate"
+                );
                 broken.push((format!("api.tokens[{index}].operate"), message));
             }
-            (Role::Operate, Some(_), None) => {
-                let message = format!("needs the key `operate` too, where it has `read`: write a table, {all}");
+            (TokenRole::Operate, Some(_), None) => {
+                let message = format!(
+                    "needs the key `operate` too, where it has `read`: write a table, {all}"
+                );
                 broken.push((format!("api.tokens[{index}]"), message));
             }
-            (Role::Operate, None, Some(_)) => {
-                let message = format!("needs the key `read` too, where it has `operate`: write a table, {all}");
+            (TokenRole::Operate, None, Some(_)) => {
+                let message = format!(
+                    "needs the key `read` too, where it has `operate`: write a table, {all}"
+                );
                 broken.push((format!("api.tokens[{index}]"), message));
             }
             _ => {}
@@ -217,7 +233,9 @@ impl ApiToken {
             ];
             let empty = lists.into_iter().filter(|(_, is_empty)| *is_empty == Some(true));
             let message = "is empty, which allows nothing: leave it out for all";
-            broken.extend(empty.map(|(list, _)| (format!("api.tokens[{index}].{key}.{list}"), message.to_owned())));
+            broken.extend(empty.map(|(list, _)| {
+                (format!("api.tokens[{index}].{key}.{list}"), message.to_owned())
+            }));
         }
         broken
     }
@@ -225,5 +243,6 @@ impl ApiToken {
 
 /// Returns true for a text that can be sent as a token (RFC 6750) and has the length of one.
 pub(crate) fn is_bearer_token(token: &str) -> bool {
-    (16..=512).contains(&token.len()) && token.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._~+/=".contains(&c))
+    (16..=512).contains(&token.len())
+        && token.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._~+/=".contains(&c))
 }

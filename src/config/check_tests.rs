@@ -12,8 +12,16 @@ fn a_broker_on_another_host_without_tls_needs_a_written_word() {
         ("[amqp]\nuri = 'amqp://u:hunter2@10.0.0.1/%2f'\nallow_plaintext = false", &[], true),
         ("[amqp]\nuri = 'amqp://u:hunter2@broker/%2f'\nallow_plaintext = true", &[], false),
         ("", &[("FERRYD_AMQP__URI", "amqp://u:hunter2@broker/%2f")], true),
-        ("[amqp]\nallow_plaintext = true", &[("FERRYD_AMQP__URI", "amqp://u:hunter2@broker/%2f")], false),
-        ("[amqp]\nuri = 'amqp://u:hunter2@broker/%2f'", &[("FERRYD_AMQP__ALLOW_PLAINTEXT", "true")], false),
+        (
+            "[amqp]\nallow_plaintext = true",
+            &[("FERRYD_AMQP__URI", "amqp://u:hunter2@broker/%2f")],
+            false,
+        ),
+        (
+            "[amqp]\nuri = 'amqp://u:hunter2@broker/%2f'",
+            &[("FERRYD_AMQP__ALLOW_PLAINTEXT", "true")],
+            false,
+        ),
     ] {
         let found = read(text, variables).map_or_else(|error| error.lines(), |_| Vec::new());
         assert_eq!(found.iter().any(|line| line.contains(fault)), is_refused, "{text}: {found:?}");

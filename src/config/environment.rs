@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::ConfigError;
-use ferryd_settings::diagnostic::{Diagnostic, Origin};
+use ferryd_settings::diagnostic::{Diagnostic, DiagnosticOrigin};
 use ferryd_settings::key_path::KeyPath;
 
 /// Environment variables, by name.
-pub type Environment = BTreeMap<String, String>;
+pub type EnvironmentVariables = BTreeMap<String, String>;
 
 const PREFIX: &str = "FERRYD_";
 
 /// A setting that comes from an environment variable.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Override {
+pub(super) struct EnvironmentOverride {
     /// The key that is set.
     pub(super) key: KeyPath,
     /// The name of the variable.
@@ -26,8 +26,8 @@ pub(super) struct Override {
 
 /// Returns the variables of this process. Variables of other programs that are not UTF-8 are left
 /// out.
-pub(super) fn of_process() -> Result<Environment, ConfigError> {
-    let mut environment = Environment::new();
+pub(super) fn of_process() -> Result<EnvironmentVariables, ConfigError> {
+    let mut environment = EnvironmentVariables::new();
     for (name, value) in std::env::vars_os() {
         let Ok(name) = name.into_string() else { continue };
         match value.into_string() {
@@ -47,14 +47,22 @@ pub(super) fn of_process() -> Result<Environment, ConfigError> {
 /// Settings are the variables with `__`, `FERRYD_PREFIX` and `FERRYD_LOG`. Others are left alone,
 /// because container platforms set variables such as `FERRYD_SERVICE_HOST` by themselves; but one
 /// with `_` in the place of `__` is refused.
-pub(super) fn overrides(environment: &Environment, known: &Value) -> (Vec<Override>, Vec<Diagnostic>) {
+pub(super) fn overrides(
+    environment: &EnvironmentVariables,
+    known: &Value,
+) -> (Vec<EnvironmentOverride>, Vec<Diagnostic>) {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
-    let ours = environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
+    let ours = environment
+        .iter()
+        .filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
     for (name, rest, value) in ours.filter(|(_, _, value)| !value.is_empty()) {
         let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let key = match rest {
             _ if rest.contains("__") && !rest.chars().all(is_key) => {
-                faults.push(fault(name, "is no setting: write capitals, digits and underscores only"));
+                faults.push(fault(
+                    name,
+                    "is no setting: write capitals, digits and underscores only",
+                ));
                 continue;
             }
             "LOG" => KeyPath::default().key("log").key("filter"),
@@ -62,14 +70,14 @@ pub(super) fn overrides(environment: &Environment, known: &Value) -> (Vec<Overri
                 rest.to_lowercase().split("__").fold(KeyPath::default(), |key, word| key.key(word))
             }
             _ => {
-                faults.extend(mistyped(known, rest).map(|variable| {
+                faults.extend(find_mistyped(known, rest).map(|variable| {
                     fault(name, format!("is no setting: write {variable}, with two underscores between the levels"))
                 }));
                 continue;
             }
         };
         let value = setting(key.find(known), value);
-        found.push(Override { key, variable: name.clone(), value });
+        found.push(EnvironmentOverride { key, variable: name.clone(), value });
     }
     // The short name comes before the long one: the last one stays.
     found.sort_by_key(|setting| setting.variable == "FERRYD_LOG");
@@ -86,19 +94,21 @@ fn setting(default: Option<&Value>, text: &str) -> Value {
             "false" | "0" | "off" | "no" => Value::Bool(false),
             _ => Value::from(text),
         },
-        Some(Value::Number(_)) => text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from),
+        Some(Value::Number(_)) => {
+            text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from)
+        }
         _ => Value::from(text),
     }
 }
 
 /// Finds the variable that was meant, if one underscore more makes it a setting.
-fn mistyped(known: &Value, rest: &str) -> Option<String> {
+fn find_mistyped(known: &Value, rest: &str) -> Option<String> {
     let (section, key) = rest.split_once('_')?;
     let found = known.get(section.to_lowercase()).and_then(|table| table.get(key.to_lowercase()));
     found.map(|_| format!("{PREFIX}{section}__{key}"))
 }
 
 pub(super) fn fault(variable: &str, message: impl Into<String>) -> Diagnostic {
-    let origin = Origin::Variable(variable.to_owned());
+    let origin = DiagnosticOrigin::Variable(variable.to_owned());
     Diagnostic { origin, key: String::new(), value: None, message: message.into() }
 }

@@ -5,16 +5,16 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value as Json};
 
-use super::environment::{self, Override};
-use super::{Config, ConfigError, Environment, check};
+use super::environment::{self, EnvironmentOverride};
+use super::{Config, ConfigError, EnvironmentVariables, check};
 use ferryd_domain::name::excerpt;
-use ferryd_settings::diagnostic::{Diagnostic, Origin};
-use ferryd_settings::faults::{Faults, Finding, Place};
+use ferryd_settings::diagnostic::{Diagnostic, DiagnosticOrigin};
+use ferryd_settings::findings::{FindingList, KeyFinding, SettingsCursor};
 use ferryd_settings::key_path::KeyPath;
 use ferryd_settings::placeholder::{PlaceholderSources, expand_address};
 use ferryd_settings::reading::read_value;
-use ferryd_settings::shape;
-use ferryd_settings::source::Source;
+use ferryd_settings::schema_check;
+use ferryd_settings::source::SettingsSource;
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| Config::schema().to_value());
 
@@ -34,33 +34,39 @@ const URIS: &str = "amqp.uris";
 const TOKENS: &str = "api.tokens";
 
 /// The key of a list of secrets.
-const TOKEN_KEYS: &str = "webhooks.token_keys";
+const TOKEN_KEYS: &str = "webhooks.signing_keys";
 
 /// The file and the environment, and the faults found in them.
-pub(super) struct Layers<'a> {
-    file: Option<(&'a Path, Source)>,
-    environment: &'a Environment,
-    overrides: Vec<Override>,
+pub(super) struct ConfigLayers<'a> {
+    file: Option<(&'a Path, SettingsSource)>,
+    environment: &'a EnvironmentVariables,
+    overrides: Vec<EnvironmentOverride>,
     /// The settings as they are written.
     written: Json,
     faults: Vec<Diagnostic>,
 }
 
-impl<'a> Layers<'a> {
+impl<'a> ConfigLayers<'a> {
     /// Lays the environment over the file.
     ///
     /// # Errors
     /// Where the file is not TOML.
-    pub(super) fn new(file: Option<(&'a Path, &'a str)>, environment: &'a Environment) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        file: Option<(&'a Path, &'a str)>,
+        environment: &'a EnvironmentVariables,
+    ) -> Result<Self, ConfigError> {
         let parse = |(path, text): (&'a Path, &str)| {
-            let source = Source::parse(&path.display().to_string(), text).map_err(ConfigError::Faults)?;
+            let source = SettingsSource::parse(&path.display().to_string(), text)
+                .map_err(ConfigError::Faults)?;
             Ok((path, source))
         };
         let file = file.map(parse).transpose()?;
-        let mut written = file.as_ref().map_or_else(|| Json::Object(Map::new()), |(_, source)| source.value().clone());
+        let mut written = file
+            .as_ref()
+            .map_or_else(|| Json::Object(Map::new()), |(_, source)| source.value().clone());
         let known = serde_json::to_value(Config::default()).unwrap_or_default();
         let (overrides, faults) = environment::overrides(environment, &known);
-        for Override { key, value, .. } in &overrides {
+        for EnvironmentOverride { key, value, .. } in &overrides {
             key.put(&mut written, value.clone());
         }
         Ok(Self { file, environment, overrides, written, faults })
@@ -69,14 +75,14 @@ impl<'a> Layers<'a> {
     /// Reads the settings. Each faulty value is noted and replaced by its default, so that one
     /// reading finds every fault.
     pub(super) fn read(&mut self) -> Config {
-        let (faults, mut value) = (Faults::default(), self.written.clone());
+        let (faults, mut value) = (FindingList::default(), self.written.clone());
         self.expand(&mut value, &faults.place());
         self.refuse_two_sorts_of_addresses(&faults.place());
         refuse_removed(&mut value, &faults.place());
-        shape::prune(&SCHEMA, &mut value, &faults.place());
+        schema_check::check_schema(&SCHEMA, &mut value, &faults.place());
         let config = read_value(value, &faults.place()).unwrap_or_default();
-        for Finding { key, message, is_unknown_key } in faults.into_findings() {
-            let value = if is_unknown_key { None } else { self.shown(&key) };
+        for KeyFinding { key, message, is_unknown_key } in faults.into_findings() {
+            let value = if is_unknown_key { None } else { self.shown_value(&key) };
             self.faults.push(self.diagnostic(&key, value, message));
         }
         config
@@ -95,7 +101,7 @@ impl<'a> Layers<'a> {
     }
 
     /// Refuses a configuration that sets both keys for addresses. An empty list counts as unset.
-    fn refuse_two_sorts_of_addresses(&self, root: &Place<'_>) {
+    fn refuse_two_sorts_of_addresses(&self, root: &SettingsCursor<'_>) {
         let [uri, uris] = [URI, URIS].map(KeyPath::parse);
         let is_empty = match uris.find(&self.written) {
             Some(Json::Array(list)) => list.is_empty(),
@@ -108,13 +114,17 @@ impl<'a> Layers<'a> {
         }
         if uri.find(&self.written).is_some() {
             let other = self.origin(&uri);
-            root.within(&uris).refuse(format!("is set beside amqp.uri ({other}): leave one of them out"));
+            root.within(&uris)
+                .refuse(format!("is set beside amqp.uri ({other}): leave one of them out"));
         }
     }
 
-    fn expand(&self, value: &mut Json, root: &Place<'_>) {
+    fn expand(&self, value: &mut Json, root: &SettingsCursor<'_>) {
         let variable = |name: &str| self.environment.get(name).cloned();
-        let sources = PlaceholderSources { folder: self.folder().unwrap_or(Path::new("")), variable: &variable };
+        let sources = PlaceholderSources {
+            folder: self.folder().unwrap_or(Path::new("")),
+            variable: &variable,
+        };
         for key in self.secrets() {
             let Some(Json::String(text)) = key.find_mut(value) else { continue };
             match expand_address(text, sources) {
@@ -159,9 +169,9 @@ impl<'a> Layers<'a> {
     /// All faults.
     pub(super) fn finish(mut self, config: Config) -> Result<Config, ConfigError> {
         if self.faults.is_empty() {
-            let broken = check::broken(&config).into_iter().map(|(key, message)| {
+            let broken = check::find_faults(&config).into_iter().map(|(key, message)| {
                 let key = KeyPath::parse(&key);
-                self.diagnostic(&key, self.shown(&key), message)
+                self.diagnostic(&key, self.shown_value(&key), message)
             });
             self.faults = broken.collect();
         }
@@ -178,34 +188,37 @@ impl<'a> Layers<'a> {
 
     /// Finds the place at which a key was set: the last variable that sets the key or a table
     /// around it, else its line in the file, else the line of the innermost table around it.
-    fn origin(&self, key: &KeyPath) -> Origin {
+    fn origin(&self, key: &KeyPath) -> DiagnosticOrigin {
         if let Some(variable) = self.variable(key) {
-            return Origin::Variable(variable.to_owned());
+            return DiagnosticOrigin::Variable(variable.to_owned());
         }
         let around = std::iter::successors(Some(key.clone()), KeyPath::parent);
-        let line =
-            self.file.as_ref().and_then(|(_, source)| around.map(|key| source.line(&key)).find(Option::is_some)?);
+        let line = self
+            .file
+            .as_ref()
+            .and_then(|(_, source)| around.map(|key| source.line(&key)).find(Option::is_some)?);
         let file = self.file.as_ref().filter(|_| line.is_some() || key.depth() == 0);
-        let written = file.map(|(_, source)| Origin::File { file: source.name().to_owned(), line });
-        written.or_else(|| self.variable_below(key)).unwrap_or(Origin::Default)
+        let written =
+            file.map(|(_, source)| DiagnosticOrigin::File { file: source.name().to_owned(), line });
+        written.or_else(|| self.variable_below(key)).unwrap_or(DiagnosticOrigin::Default)
     }
 
     /// Finds the variable that set a key, or a list or table that holds it.
     fn variable(&self, key: &KeyPath) -> Option<&str> {
-        let holds = |setting: &&Override| key.is_within(&setting.key);
+        let holds = |setting: &&EnvironmentOverride| key.is_within(&setting.key);
         self.overrides.iter().rev().find(holds).map(|setting| setting.variable.as_str())
     }
 
     /// Finds a variable that set a key within this table, for a table that no file and no variable
     /// sets itself.
-    fn variable_below(&self, key: &KeyPath) -> Option<Origin> {
+    fn variable_below(&self, key: &KeyPath) -> Option<DiagnosticOrigin> {
         let setting = self.overrides.iter().find(|setting| setting.key.is_within(key))?;
-        Some(Origin::Variable(setting.variable.clone()))
+        Some(DiagnosticOrigin::Variable(setting.variable.clone()))
     }
 
     /// Returns a value as the fault quotes it: only texts, numbers and truth values, and no
     /// secrets.
-    fn shown(&self, key: &KeyPath) -> Option<String> {
+    fn shown_value(&self, key: &KeyPath) -> Option<String> {
         if SECRETS.iter().any(|secret| KeyPath::parse(secret).touches(key)) {
             return None;
         }
@@ -218,10 +231,8 @@ impl<'a> Layers<'a> {
 }
 
 /// Refuses a key that an earlier version had, and says what to write instead.
-fn refuse_removed(value: &mut Json, root: &Place<'_>) {
-    let message = "is no key any more: the ledger is always on. Remove it; where it is false, first let the version before carry out \
-                   everything that waits, because nothing of that is on record \
-                   (\"Upgrading from a ledger that was off\" in docs/how-to/upgrading.md)";
+fn refuse_removed(value: &mut Json, root: &SettingsCursor<'_>) {
+    let message = "is no key any more: the ledger is always on; remove it";
     let key = KeyPath::parse("ledger.enabled");
     if key.remove(value) {
         root.within(&key).refuse_key(message);

@@ -29,7 +29,9 @@ pub enum InvalidManagementUrl {
     #[error("is no address: write https://rabbit1.internal:15671")]
     NoUrl,
     /// The password would cross a network without TLS.
-    #[error("is not https, and leads to another host: write https://…, or ask on a node of the broker")]
+    #[error(
+        "is not https, and leads to another host: write https://…, or ask on a node of the broker"
+    )]
     NotHttps,
     /// The URL has more than user, host, port and path.
     #[error("has a query or a fragment: write what stands before /api")]
@@ -96,7 +98,9 @@ mod tests {
     #[test]
     fn only_tls_or_this_machine_is_asked_and_the_password_is_never_printed() {
         use InvalidManagementUrl::{NoUrl, NotHttps, TooMuch};
-        for text in ["https://rabbit1:15671", "http://127.0.0.1:15672", "http://localhost:15672/broker"] {
+        for text in
+            ["https://rabbit1:15671", "http://127.0.0.1:15672", "http://localhost:15672/broker"]
+        {
             assert_eq!(parse(&format!("{text}/")).unwrap().expose(), text);
         }
         for (text, error) in [

@@ -25,7 +25,9 @@ pub enum InvalidPublicUrl {
     #[error("is not https: providers call over TLS, ferryd's own or a proxy's; write https://…")]
     NotHttps,
     /// The URL has more than a host, a port and a path.
-    #[error("has a user, a query or a fragment: write the beginning that all webhook addresses share")]
+    #[error(
+        "has a user, a query or a fragment: write the beginning that all webhook addresses share"
+    )]
     TooMuch,
 }
 
@@ -82,14 +84,25 @@ mod tests {
         for (base, target, url) in [
             ("https://hooks.example.com", "/webhooks/a", "https://hooks.example.com/webhooks/a"),
             ("https://hooks.example.com/", "/webhooks/a?", "https://hooks.example.com/webhooks/a?"),
-            ("https://example.com:8443/ferry/", "/webhooks/a", "https://example.com:8443/ferry/webhooks/a"),
+            (
+                "https://example.com:8443/ferry/",
+                "/webhooks/a",
+                "https://example.com:8443/ferry/webhooks/a",
+            ),
             ("http://localhost:8421", "/webhooks/a", "http://localhost:8421/webhooks/a"),
         ] {
             assert_eq!(public(base).unwrap().called(target).unwrap().as_str(), url);
         }
         let base = public("https://hooks.example.com").unwrap();
-        for query in ["a=%2f%2F", "a=b+c%20d", "&&a&=b&a", "a=%zz", "a=[1]{2}|^`", "a=~!$()*,;:@/?", "bodySHA256=ab12"]
-        {
+        for query in [
+            "a=%2f%2F",
+            "a=b+c%20d",
+            "&&a&=b&a",
+            "a=%zz",
+            "a=[1]{2}|^`",
+            "a=~!$()*,;:@/?",
+            "bodySHA256=ab12",
+        ] {
             let target = format!("/webhooks/twilio?{query}");
             let called = base.called(&target).unwrap();
             assert_eq!(called.as_str(), format!("https://hooks.example.com{target}"));

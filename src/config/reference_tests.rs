@@ -10,7 +10,8 @@ use crate::config::Config;
 /// The line of the document below which it is generated.
 const MARKER: &str = "<!-- The rest is generated: UPDATE_SCHEMAS=1 cargo test --lib -->\n";
 
-/// A schema, or the one that it refers to, with that of a list's items and of a value that may be absent.
+/// A schema, or the one that it refers to, with that of a list's items and of a value that may be
+/// absent.
 fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let optional = schema["anyOf"].as_array().and_then(|choices| choices.first());
     if let Some(path) = schema["$ref"].as_str() {
@@ -24,8 +25,10 @@ fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 
 /// The cells of a key: its meaning, its default and its environment variable.
 fn cells(key: &str, schema: &Value) -> String {
-    let description = schema["description"].as_str().unwrap_or_else(|| panic!("{key} has no description"));
-    let description = description.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+    let description =
+        schema["description"].as_str().unwrap_or_else(|| panic!("{key} has no description"));
+    let description =
+        description.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
     let (rest, variable) = description.split_once(" Environment: ").unwrap_or((&description, ""));
     let (meaning, default) = rest.rsplit_once(" Default").unwrap_or((rest, ""));
     let default = default.trim_start_matches(':').trim().trim_end_matches('.');
@@ -50,7 +53,10 @@ fn section(root: &Value, path: &str, schema: &Value) -> String {
 fn reference(root: &Value) -> String {
     let properties = root["properties"].as_object().unwrap();
     let is_section = |value: &Value| resolved(root, value)["properties"].is_object();
-    let plain = properties.iter().filter(|(_, value)| !is_section(value)).map(|(key, value)| cells(key, value));
+    let plain = properties
+        .iter()
+        .filter(|(_, value)| !is_section(value))
+        .map(|(key, value)| cells(key, value));
     let sections = properties.iter().filter(|(_, value)| is_section(value));
     let sections = sections.map(|(key, value)| section(root, key, resolved(root, value)));
     format!("\n## Keys without a section\n\n{TABLE}{}", plain.chain(sections).collect::<String>())
@@ -66,7 +72,11 @@ fn the_reference_of_the_configuration_is_that_of_the_schema() {
         fs::write(&path, format!("{introduction}{MARKER}{expected}")).unwrap();
         return;
     }
-    assert!(found == expected, "{} is out of date: run the tests with UPDATE_SCHEMAS=1", path.display());
+    assert!(
+        found == expected,
+        "{} is out of date: run the tests with UPDATE_SCHEMAS=1",
+        path.display()
+    );
 }
 
 #[test]

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize, Serializer};
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(with = "String")]
-pub struct Secret(SecretString);
+pub struct SecretText(SecretString);
 
-impl Secret {
+impl SecretText {
     /// Returns the secret in plain text.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -20,28 +20,28 @@ impl Secret {
     }
 }
 
-impl From<&str> for Secret {
+impl From<&str> for SecretText {
     fn from(text: &str) -> Self {
         Self(text.into())
     }
 }
 
 /// Compares configurations. Tokens of clients are compared elsewhere, in constant time.
-impl PartialEq for Secret {
+impl PartialEq for SecretText {
     fn eq(&self, other: &Self) -> bool {
         self.expose() == other.expose()
     }
 }
 
-impl Eq for Secret {}
+impl Eq for SecretText {}
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
 }
 
-impl Serialize for Secret {
+impl Serialize for SecretText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("[secret]")
     }

@@ -1,7 +1,7 @@
 //! The sections of the configuration, one struct each.
 //!
-//! Every field states its unit, its default and its environment variable; these texts are the JSON Schema's
-//! descriptions too.
+//! Every field states its unit, its default and its environment variable; these texts are the JSON
+//! Schema's descriptions too.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::amqp_uri::AmqpUri;
-use super::{Environment, ManagementUrl};
+use super::{EnvironmentVariables, ManagementUrl};
 use ferryd_broker::connection::AmqpSettings;
-use ferryd_broker::nodes::NodeAddresses;
-use ferryd_domain::lifecycle::State;
+use ferryd_broker::node_addresses::NodeAddresses;
+use ferryd_domain::lifecycle::LifecycleState;
 use ferryd_domain::retry::RetryPolicy;
 use ferryd_settings::units;
 
 /// The connection to the broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Amqp {
+pub struct AmqpConfig {
     /// The broker's address, `amqp://` or `amqps://`. May contain `${env:NAME}` and
     /// `${file:/path}`; ferryd percent-encodes a value within the address.
     /// `?auth_mechanism=external` takes the user from the client certificate. Default
@@ -76,7 +76,7 @@ pub struct Amqp {
     pub max_unconfirmed: u16,
 }
 
-impl Default for Amqp {
+impl Default for AmqpConfig {
     fn default() -> Self {
         Self {
             uri: AmqpUri::default(),
@@ -95,7 +95,7 @@ impl Default for Amqp {
     }
 }
 
-impl Amqp {
+impl AmqpConfig {
     /// Lists the addresses of the broker: `uris`, or `uri` alone where there are none.
     #[must_use]
     pub fn addresses(&self) -> &[AmqpUri] {
@@ -123,8 +123,8 @@ impl Amqp {
     }
 }
 
-impl From<&Amqp> for AmqpSettings {
-    fn from(amqp: &Amqp) -> Self {
+impl From<&AmqpConfig> for AmqpSettings {
+    fn from(amqp: &AmqpConfig) -> Self {
         let with_heartbeat = |uri: &AmqpUri| {
             let mut uri = uri.parts().clone();
             uri.query.heartbeat = u16::try_from(amqp.heartbeat.as_secs()).ok();
@@ -146,7 +146,7 @@ impl From<&Amqp> for AmqpSettings {
 /// The provider files, and defaults for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Providers {
+pub struct ProvidersConfig {
     /// The folder of the provider files, `*.toml`; relative to the configuration file. Default
     /// `providers`. Environment: `FERRYD_PROVIDERS__DIR`.
     pub dir: PathBuf,
@@ -161,7 +161,7 @@ pub struct Providers {
     pub max_bytes_in_flight: usize,
 }
 
-impl Default for Providers {
+impl Default for ProvidersConfig {
     fn default() -> Self {
         Self { dir: "providers".into(), max_in_flight: 64, max_bytes_in_flight: 64 << 20 }
     }
@@ -170,7 +170,7 @@ impl Default for Providers {
 /// The retries of commands, unless the provider file has its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Retry {
+pub struct RetryConfig {
     /// The delay after each failed attempt, 1 s to 12 h each; there is one attempt more than
     /// entries. Default `5s 30s 2m 10m 30m 2h 6h`. Environment: `FERRYD_RETRY__SCHEDULE`, separated
     /// by commas.
@@ -187,44 +187,55 @@ pub struct Retry {
     pub jitter: bool,
 }
 
-impl Default for Retry {
+impl Default for RetryConfig {
     fn default() -> Self {
         let RetryPolicy { schedule, give_up_after, jitter } = RetryPolicy::default();
         Self { schedule, give_up_after, jitter }
     }
 }
 
-impl From<&Retry> for RetryPolicy {
-    fn from(retry: &Retry) -> Self {
-        Self { schedule: retry.schedule.clone(), give_up_after: retry.give_up_after, jitter: retry.jitter }
+impl From<&RetryConfig> for RetryPolicy {
+    fn from(retry: &RetryConfig) -> Self {
+        Self {
+            schedule: retry.schedule.clone(),
+            give_up_after: retry.give_up_after,
+            jitter: retry.jitter,
+        }
     }
 }
 
 /// The events about commands, and their subscribers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Events {
+pub struct EventsConfig {
     /// The states that ferryd publishes as events: of `pending`, `processing`, `waiting`,
     /// `completed`, `failed`; the last two always. Default `waiting`, `completed`, `failed`.
     /// Environment: `FERRYD_EVENTS__STATES`, separated by commas.
     #[serde(deserialize_with = "states")]
-    pub states: Vec<State>,
+    pub states: Vec<LifecycleState>,
     /// Queues that ferryd declares and binds before it publishes the first event. Default: none.
     /// Environment: none.
-    pub subscribers: Vec<Subscriber>,
+    pub subscribers: Vec<SubscriberConfig>,
 }
 
-impl Default for Events {
+impl Default for EventsConfig {
     fn default() -> Self {
-        Self { states: vec![State::Waiting, State::Completed, State::Failed], subscribers: Vec::new() }
+        Self {
+            states: vec![
+                LifecycleState::Waiting,
+                LifecycleState::Completed,
+                LifecycleState::Failed,
+            ],
+            subscribers: Vec::new(),
+        }
     }
 }
 
-fn states<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<State>, D::Error> {
+fn states<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LifecycleState>, D::Error> {
     let state = |word: String| {
-        let known = State::ALL.into_iter().find(|state| state.as_str() == word);
+        let known = LifecycleState::ALL.into_iter().find(|state| state.as_str() == word);
         known.ok_or_else(|| {
-            let words = State::ALL.map(State::as_str).join(", ");
+            let words = LifecycleState::ALL.map(LifecycleState::as_str).join(", ");
             D::Error::custom(format_args!("the entry `{word}` is no state: write some of {words}"))
         })
     };
@@ -234,12 +245,12 @@ fn states<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<State>, D::E
 /// A queue for a subscriber of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Subscriber {
+pub struct SubscriberConfig {
     /// The queue's name, 1 to 255 bytes.
     #[schemars(length(min = 1, max = 255))]
     pub queue: String,
-    /// The binding keys, such as `payment.#` or `*.stripe.*.failed`: `*` stands for one word, `#` for any number of
-    /// words.
+    /// The binding keys, such as `payment.#` or `*.stripe.*.failed`: `*` stands for one word, `#`
+    /// for any number of words.
     #[schemars(length(min = 1))]
     pub bindings: Vec<String>,
 }
@@ -248,7 +259,7 @@ pub struct Subscriber {
 /// host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Ledger {
+pub struct LedgerConfig {
     /// The folder of the index, relative to the configuration file. ferryd rebuilds a missing index
     /// from the stream. Default `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/ferryd`, else
     /// `$HOME/.local/state/ferryd`, else `/var/lib/ferryd`. Environment: `FERRYD_LEDGER__DIR`.
@@ -273,79 +284,96 @@ pub struct Ledger {
     /// key, 1 s to 10 min. Default `15s`. Environment: `FERRYD_LEDGER__CLAIM_SLACK`.
     #[serde(with = "units::duration")]
     #[schemars(schema_with = "units::duration::schema")]
-    pub claim_slack: Duration,
+    pub claim_margin: Duration,
 }
 
-impl Default for Ledger {
+impl Default for LedgerConfig {
     fn default() -> Self {
         let duplicate_window = Duration::from_hours(60 * 24);
-        Self { dir: None, duplicate_window, retention: None, claim_slack: Duration::from_secs(15) }
+        Self { dir: None, duplicate_window, retention: None, claim_margin: Duration::from_secs(15) }
     }
 }
 
-impl Ledger {
+impl LedgerConfig {
     /// Returns the folder of the index, for a process with these environment variables.
     #[must_use]
-    pub fn folder(&self, environment: &Environment) -> PathBuf {
+    pub fn folder(&self, environment: &EnvironmentVariables) -> PathBuf {
         let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
         // systemd separates several folders by colons.
-        let given = || variable("STATE_DIRECTORY").and_then(|folders| folders.split(':').next()).map(PathBuf::from);
-        let state = || variable("XDG_STATE_HOME").map(|folder| PathBuf::from(folder).join("ferryd"));
-        let home = || variable("HOME").map(|folder| PathBuf::from(folder).join(".local/state/ferryd"));
-        self.dir.clone().or_else(given).or_else(state).or_else(home).unwrap_or_else(|| "/var/lib/ferryd".into())
+        let given = || {
+            variable("STATE_DIRECTORY")
+                .and_then(|folders| folders.split(':').next())
+                .map(PathBuf::from)
+        };
+        let state =
+            || variable("XDG_STATE_HOME").map(|folder| PathBuf::from(folder).join("ferryd"));
+        let home =
+            || variable("HOME").map(|folder| PathBuf::from(folder).join(".local/state/ferryd"));
+        self.dir
+            .clone()
+            .or_else(given)
+            .or_else(state)
+            .or_else(home)
+            .unwrap_or_else(|| "/var/lib/ferryd".into())
     }
 }
 
 /// The shutdown of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Shutdown {
+pub struct ShutdownConfig {
     /// The time that calls in flight may take after SIGTERM, SIGINT or SIGHUP; ferryd then returns
-    /// unfinished messages to the broker. Default `30s`. Environment: `FERRYD_SHUTDOWN__GRACE`.
+    /// unfinished messages to the broker. Default `30s`. Environment:
+    /// `FERRYD_SHUTDOWN__GRACE_PERIOD`.
     #[serde(with = "units::duration")]
     #[schemars(schema_with = "units::duration::schema")]
-    pub grace: Duration,
+    pub grace_period: Duration,
 }
 
-impl Default for Shutdown {
+impl Default for ShutdownConfig {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(30) }
+        Self { grace_period: Duration::from_secs(30) }
     }
 }
 
 /// The log on the standard error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Log {
+pub struct LogConfig {
     /// The format of log lines: `human` for people, `json` for machines (one object a line), `auto`
     /// for people on a terminal and machines elsewhere. Default `auto`. Environment:
     /// `FERRYD_LOG__FORMAT`.
     #[serde(deserialize_with = "format")]
-    pub format: Format,
+    pub format: LogFormat,
     /// The level of log lines (`error`, `warn`, `info`, `debug`, `trace`, `off`), or levels by
     /// target such as `info,ferryd_broker=debug`. Default `info`. Environment: `FERRYD_LOG`, which
     /// comes before `FERRYD_LOG__FILTER`.
-    pub filter: Filter,
+    pub filter: LogFilter,
     /// True if ferryd logs every request to a provider and its answer, masked. Default true.
-    /// Environment: `FERRYD_LOG__EXCHANGES`.
-    pub exchanges: bool,
+    /// Environment: `FERRYD_LOG__CALLS`.
+    pub calls: bool,
     /// The maximum of bytes that ferryd logs of a request's or answer's body. Default `4KiB`.
-    /// Environment: `FERRYD_LOG__BODY_CAP`.
+    /// Environment: `FERRYD_LOG__MAX_BODY_SIZE`.
     #[serde(with = "units::size")]
     #[schemars(schema_with = "units::size::schema")]
-    pub body_cap: usize,
+    pub max_body_size: usize,
 }
 
-impl Default for Log {
+impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: Format::default(), filter: Filter::default(), exchanges: true, body_cap: 4 << 10 }
+        Self {
+            format: LogFormat::default(),
+            filter: LogFilter::default(),
+            calls: true,
+            max_body_size: 4 << 10,
+        }
     }
 }
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum LogFormat {
     /// `human` on a terminal, `json` elsewhere.
     #[default]
     Auto,
@@ -355,11 +383,11 @@ pub enum Format {
     Json,
 }
 
-fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error> {
+fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
-        "auto" => Ok(Format::Auto),
-        "human" => Ok(Format::Human),
-        "json" => Ok(Format::Json),
+        "auto" => Ok(LogFormat::Auto),
+        "human" => Ok(LogFormat::Human),
+        "json" => Ok(LogFormat::Json),
         _ => Err(D::Error::custom("is no log format: write auto, human or json")),
     }
 }
@@ -367,16 +395,16 @@ fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error
 /// Directives of `tracing_subscriber::EnvFilter`, known to be readable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Filter(String);
+pub struct LogFilter(String);
 
-/// The reason why a text is no [`Filter`].
+/// The reason why a text is no [`LogFilter`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "is no log filter: write a level (error, warn, info, debug, trace, off), or target=level pairs with commas between them"
 )]
 pub struct InvalidFilter;
 
-impl Filter {
+impl LogFilter {
     /// Returns the directives as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -384,13 +412,13 @@ impl Filter {
     }
 }
 
-impl Default for Filter {
+impl Default for LogFilter {
     fn default() -> Self {
         Self("info".to_owned())
     }
 }
 
-impl TryFrom<String> for Filter {
+impl TryFrom<String> for LogFilter {
     type Error = InvalidFilter;
 
     fn try_from(text: String) -> Result<Self, InvalidFilter> {

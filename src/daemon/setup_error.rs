@@ -1,6 +1,6 @@
 //! The reasons for which the daemon can't start.
 
-use ferryd_broker::message::TooLong;
+use ferryd_broker::message::TextTooLong;
 use ferryd_ledger::index::IndexError;
 use ferryd_transport::http::HttpSetupError;
 
@@ -17,7 +17,7 @@ pub enum SetupError {
     },
     /// A queue's name is too long.
     #[error("queue name {0}; choose a shorter `prefix` or provider name")]
-    QueueName(#[from] TooLong),
+    QueueName(#[from] TextTooLong),
     /// The ledger's index can't be kept.
     #[error("ledger.dir: {0}")]
     Index(#[from] IndexError),

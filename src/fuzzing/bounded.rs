@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::mutation::Mutation;
+use super::mutation::MutationGenerator;
 use super::*;
 use ferryd_domain::ledger::record_examples::lines;
-use ferryd_ledger::batch::Batch;
+use ferryd_ledger::batch::RecordBatch;
 use ferryd_provider::catalog;
 
 fn folder(target: &str) -> PathBuf {
@@ -25,15 +25,17 @@ fn folder(target: &str) -> PathBuf {
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let files = fs::read_dir(folder(target)).unwrap().map(|entry| entry.unwrap().path());
     let mut seeds: Vec<_> = files
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()))
+        .map(|path| {
+            (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())
+        })
         .collect();
     seeds.sort();
     seeds
 }
 
-fn run(target: Target) {
+fn run(target: FuzzTarget) {
     let seeds: Vec<_> = seeds(target.name).into_iter().map(|(_, bytes)| bytes).collect();
-    let mut mutation = Mutation::of(target.name);
+    let mut mutation = MutationGenerator::of(target.name);
     let mutations = std::iter::from_fn(|| Some(mutation.next(&seeds))).take(target.cases);
     for input in seeds.iter().cloned().chain(mutations) {
         let held = catch_unwind(AssertUnwindSafe(|| (target.check)(&input)));
@@ -52,8 +54,8 @@ macro_rules! bounded {
 
 bounded! {
     commands_are_read_as_they_were_written => COMMAND,
-    webhook_calls_that_are_believed_were_signed => WEBHOOK,
-    callbacks_are_read_as_they_were_written => CALLBACK,
+    webhook_calls_that_are_verified_were_signed => WEBHOOK,
+    webhooks_are_read_as_they_were_written => WEBHOOK_MESSAGE,
     provider_files_name_every_fault_and_call_their_own_host => PROVIDER_FILE,
     retry_after_is_read_as_it_says_and_is_bounded => RETRY_AFTER,
     records_are_read_as_they_were_written_and_come_to_the_same => RECORD,
@@ -64,10 +66,20 @@ bounded! {
 
 #[test]
 fn every_target_can_be_fuzzed() {
-    let targets = [COMMAND, WEBHOOK, CALLBACK, PROVIDER_FILE, RETRY_AFTER, RECORD, BATCH, HEADERS, CAPTURED];
+    let targets = [
+        COMMAND,
+        WEBHOOK,
+        WEBHOOK_MESSAGE,
+        PROVIDER_FILE,
+        RETRY_AFTER,
+        RECORD,
+        BATCH,
+        HEADERS,
+        CAPTURED,
+    ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
-    for Target { name, .. } in targets {
+    for FuzzTarget { name, .. } in targets {
         let text = fs::read_to_string(root.join(format!("fuzz_targets/{name}.rs"))).unwrap();
         assert!(text.contains(&format!("fuzzing::{}.check", name.to_uppercase())), "{name}");
         assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name}");
@@ -79,7 +91,8 @@ fn made() -> Vec<(&'static str, String, Vec<u8>)> {
     let mut made = Vec::new();
     for scheme in &*webhook::SCHEMES {
         for (number, call) in scheme.signed.iter().enumerate() {
-            let bytes = [format!("{} 0\n", scheme.name).as_bytes(), &captured::written(call)].concat();
+            let bytes =
+                [format!("{} 0\n", scheme.name).as_bytes(), &captured::written(call)].concat();
             made.push(("webhook", format!("signed-{}-{number}", scheme.name), bytes));
         }
     }
@@ -88,17 +101,22 @@ fn made() -> Vec<(&'static str, String, Vec<u8>)> {
     }
     made.push(("record", "all".to_owned(), lines().join(&b'\n')));
     for name in catalog::names() {
-        made.push(("provider_file", format!("catalog-{name}"), catalog::source(name).unwrap().as_bytes().to_vec()));
+        made.push((
+            "provider_file",
+            format!("catalog-{name}"),
+            catalog::source(name).unwrap().as_bytes().to_vec(),
+        ));
     }
-    let batch = Batch { first: 41, last: 54, body: lines().join(&b'\n') };
+    let batch = RecordBatch { first: 41, last: 54, body: lines().join(&b'\n') };
     let message = batch.into_message("s".into(), Uuid::from_u128(7), Timestamp::UNIX_EPOCH);
-    let head = format!("message_id:h{}\nferry-first:i41\ncontent_encoding:hlz4\n\n", Uuid::from_u128(7));
+    let head =
+        format!("message_id:h{}\nferry-first:i41\ncontent_encoding:hlz4\n\n", Uuid::from_u128(7));
     made.push(("batch", "packed".to_owned(), [head.as_bytes(), &message.body].concat()));
     made
 }
 
 #[test]
-fn seeds_that_are_made_from_the_code_are_there_and_signed_ones_are_believed() {
+fn seeds_that_are_made_from_the_code_are_there_and_signed_ones_are_verified() {
     let made = made();
     if std::env::var_os("UPDATE_SEEDS").is_some() {
         for (target, name, bytes) in &made {
@@ -107,7 +125,10 @@ fn seeds_that_are_made_from_the_code_are_there_and_signed_ones_are_believed() {
         }
     }
     for (target, name, _) in &made {
-        assert!(folder(target).join(name).exists(), "{target}/{name}: UPDATE_SEEDS=1 cargo test --lib fuzzing::");
+        assert!(
+            folder(target).join(name).exists(),
+            "{target}/{name}: UPDATE_SEEDS=1 cargo test --lib fuzzing::"
+        );
     }
     for (name, bytes) in seeds("webhook").iter().filter(|(name, _)| name.starts_with("signed-")) {
         let (scheme, seconds, call) = webhook::read(bytes).unwrap();

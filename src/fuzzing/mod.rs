@@ -8,10 +8,12 @@
 //! end on inputs that reach new code.
 //!
 //! Only tests and the feature `fuzzing` have this module; no release does.
-#![expect(clippy::unwrap_used, reason = "a fixture of a target that can't be had is a fault of the target")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a fixture of a target that can't be had is a fault of the target"
+)]
 
 mod batch;
-mod callback;
 mod captured;
 mod command;
 mod headers;
@@ -20,10 +22,11 @@ mod record;
 mod retry_after;
 mod table;
 mod webhook;
+mod webhook_message;
 
 /// A kind of input from outside, and the check of its properties.
 #[derive(Debug, Clone, Copy)]
-pub struct Target {
+pub struct FuzzTarget {
     /// The name of the fuzz target, and of the folder of its seeds in `fuzz/corpus`.
     pub name: &'static str,
     /// Checks one input; panics where a property does not hold.
@@ -32,26 +35,37 @@ pub struct Target {
     pub cases: usize,
 }
 
-/// A published command: `domain::command`, `domain::ledger::opening`.
-pub const COMMAND: Target = Target { name: "command", check: command::check, cases: 20_000 };
-/// A captured webhook call at a time, against a scheme of the catalog or of `docs/WEBHOOKS.md`: `provider::webhook`.
-pub const WEBHOOK: Target = Target { name: "webhook", check: webhook::check, cases: 20_000 };
-/// A message in a queue of webhooks: `amqp::callback`.
-pub const CALLBACK: Target = Target { name: "callback", check: callback::check, cases: 20_000 };
+/// A published command: `domain::command`, `domain::ledger::command_identity`.
+pub const COMMAND: FuzzTarget =
+    FuzzTarget { name: "command", check: command::check, cases: 20_000 };
+/// A captured webhook at a time, against a scheme of the catalog or of `docs/WEBHOOKS.md`:
+/// `provider::webhook`.
+pub const WEBHOOK: FuzzTarget =
+    FuzzTarget { name: "webhook", check: webhook::check, cases: 20_000 };
+/// A message in a queue of webhooks: `amqp::webhook_message`.
+pub const WEBHOOK_MESSAGE: FuzzTarget =
+    FuzzTarget { name: "webhook_message", check: webhook_message::check, cases: 20_000 };
 /// A provider file: `provider::parse`, and the requests that an accepted file renders.
-pub const PROVIDER_FILE: Target = Target { name: "provider_file", check: provider_file::check, cases: 600 };
-/// The value of a header `Retry-After`, up to the decision that follows: `provider::rest::answer`, `domain::lifecycle`.
-pub const RETRY_AFTER: Target = Target { name: "retry_after", check: retry_after::check, cases: 10_000 };
+pub const PROVIDER_FILE: FuzzTarget =
+    FuzzTarget { name: "provider_file", check: provider_file::check, cases: 600 };
+/// The value of a header `Retry-After`, up to the decision that follows: `provider::rest::answer`,
+/// `domain::lifecycle`.
+pub const RETRY_AFTER: FuzzTarget =
+    FuzzTarget { name: "retry_after", check: retry_after::check, cases: 10_000 };
 /// Lines of the ledger: `domain::ledger::line`, and the rulings on them.
-pub const RECORD: Target = Target { name: "record", check: record::check, cases: 10_000 };
-/// A message of the ledger's stream: `ledger::batch`, `ledger::packing`.
-pub const BATCH: Target = Target { name: "batch", check: batch::check, cases: 5_000 };
+pub const RECORD: FuzzTarget = FuzzTarget { name: "record", check: record::check, cases: 10_000 };
+/// A message of the ledger's stream: `ledger::batch`, `ledger::compression`.
+pub const BATCH: FuzzTarget = FuzzTarget { name: "batch", check: batch::check, cases: 5_000 };
 /// The headers of a command: `amqp::headers`.
-pub const HEADERS: Target = Target { name: "headers", check: headers::check, cases: 20_000 };
-/// A webhook call in a file: `cli::webhook`.
-pub const CAPTURED: Target = Target { name: "captured", check: captured::check, cases: 20_000 };
+pub const HEADERS: FuzzTarget =
+    FuzzTarget { name: "headers", check: headers::check, cases: 20_000 };
+/// A webhook in a file: `cli::webhook`.
+pub const CAPTURED: FuzzTarget =
+    FuzzTarget { name: "captured", check: captured::check, cases: 20_000 };
 
 #[cfg(test)]
 mod bounded;
 #[cfg(test)]
 mod mutation;
+#[cfg(test)]
+mod recorded_tests;

@@ -45,15 +45,14 @@ const NUMBERS: [&str; 12] = [
 ];
 
 /// A generator of mutations (`SplitMix64`).
-pub(super) struct Mutation(u64);
+pub(super) struct MutationGenerator(u64);
 
-impl Mutation {
+impl MutationGenerator {
     /// Starts the generator from a text.
     pub(super) fn of(name: &str) -> Self {
-        Self(
-            name.bytes()
-                .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)),
-        )
+        Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        }))
     }
 
     /// Returns one of the seeds, changed in one to four places.
@@ -91,7 +90,10 @@ impl Mutation {
     /// Replaces a number by another.
     fn renumber(&mut self, bytes: &mut Vec<u8>) {
         let from = self.below(bytes.len() + 1);
-        let Some(start) = bytes[from..].iter().position(u8::is_ascii_digit).map(|at| from + at) else { return };
+        let Some(start) = bytes[from..].iter().position(u8::is_ascii_digit).map(|at| from + at)
+        else {
+            return;
+        };
         let digits = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         let number = NUMBERS[self.below(NUMBERS.len())];
         drop(bytes.splice(start..start + digits, number.bytes()));

@@ -5,19 +5,20 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
-use ferryd_domain::callback::RawCallback;
-use ferryd_domain::command::{Command, Envelope};
-use ferryd_domain::exchange::{Answer, Method, Reply};
+use ferryd_domain::command::{Command, CommandEnvelope};
+use ferryd_domain::http_call::{CallResult, HttpMethod, HttpReply};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::retry::RetryPolicy;
-use ferryd_provider::registry::Defaults;
-use ferryd_provider::{Call, Provider};
+use ferryd_domain::webhook::RawWebhook;
+use ferryd_provider::registry::ProviderDefaults;
+use ferryd_provider::{CallContext, Provider};
 use ferryd_settings::diagnostic::Diagnostic;
 
 const COMMAND: &[u8] = br#"{"id":"c-1","type":"payment","operation":"charge","reference":"order-1","payload":
     {"amount":1099,"currency":"eur","to":"+15005550006","body":"hi","id":"../../x?y#z","address":{"name":"A"},"list":[1]}}"#;
 
-static ORDER: LazyLock<Command> = LazyLock::new(|| Command::decode(COMMAND, Envelope::default()).unwrap());
+static ORDER: LazyLock<Command> =
+    LazyLock::new(|| Command::decode(COMMAND, CommandEnvelope::default()).unwrap());
 
 pub(super) fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
@@ -33,20 +34,24 @@ pub(super) fn check(bytes: &[u8]) {
 
 /// Parses a file that may omit everything optional.
 pub(super) fn parse(text: &str) -> Result<Provider, Vec<Diagnostic>> {
-    let defaults =
-        Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26, links: None };
+    let defaults = ProviderDefaults {
+        retry: RetryPolicy::default(),
+        max_in_flight: 64,
+        max_bytes_in_flight: 1 << 26,
+        links: None,
+    };
     Provider::parse(text, "acme.toml", &defaults)
 }
 
 /// Builds a first call.
-pub(super) fn call(command: &Command) -> Call<'_> {
-    Call {
+pub(super) fn call(command: &Command) -> CallContext<'_> {
+    CallContext {
         command,
         key: None,
         generation: 0,
         attempt: 1,
         provider_reference: None,
-        callback_url: None,
+        webhook_url: None,
         command_token: None,
         in_doubt: false,
     }
@@ -66,8 +71,9 @@ fn refused(errors: &[Diagnostic]) {
 /// Splits a diagnostic into its place and its message.
 fn parted(text: &str) -> (&str, &str) {
     let ends = text.match_indices(": ").map(|(at, _)| at);
-    let mut ends =
-        ends.filter(|at| text[..*at].replace("\\\\", "").replace("\\\"", "").matches('"').count().is_multiple_of(2));
+    let mut ends = ends.filter(|at| {
+        text[..*at].replace("\\\\", "").replace("\\\"", "").matches('"').count().is_multiple_of(2)
+    });
     ends.next().map_or((text, ""), |at| (&text[..at], &text[at + 2..]))
 }
 
@@ -80,47 +86,69 @@ fn outside_quotes(place: &str) -> String {
 fn trying_does_nothing(provider: &Provider) {
     let account = provider.default_account().unwrap();
     let Some(Ok(request)) = account.adapter.verification_request() else { return };
-    assert_eq!(request.url.origin(), account.base_url.origin(), "credentials are tried at the provider's own host");
+    assert_eq!(
+        request.url.origin(),
+        account.base_url.origin(),
+        "credentials are tried at the provider's own host"
+    );
     assert!(
-        matches!(request.method, Method::Get | Method::Post),
+        matches!(request.method, HttpMethod::Get | HttpMethod::Post),
         "credentials are tried by {}",
         request.method.as_str()
     );
-    let reply = Reply { status: 401, headers: Vec::new(), body: b"{}".to_vec().into() };
-    let _ = account.adapter.verified(&Answer::Reply(reply)).masked(&provider.mask_of(account));
+    let reply = HttpReply { status: 401, headers: Vec::new(), body: b"{}".to_vec().into() };
+    let _ = account
+        .adapter
+        .interpret_credential_check(&CallResult::Reply(reply))
+        .masked(&provider.mask_of(account));
 }
 
 fn taken(provider: &Provider) {
     assert_eq!(provider.default_account().unwrap().base_url.scheme(), "https");
     let key = IdempotencyKey::from_header("c-1");
     for operation in provider.operations.keys() {
-        let command = Command { operation: operation.clone(), kind: provider.kind.clone(), ..ORDER.clone() };
-        let call = Call { key: Some(&key), ..call(&command) };
-        let Ok(request) = provider.default_account().unwrap().adapter.request(&call) else { continue };
+        let command =
+            Command { operation: operation.clone(), kind: provider.kind.clone(), ..ORDER.clone() };
+        let call = CallContext { key: Some(&key), ..call(&command) };
+        let Ok(request) = provider.default_account().unwrap().adapter.build_request(&call) else {
+            continue;
+        };
         assert_eq!(
             request.url.origin(),
             provider.default_account().unwrap().base_url.origin(),
             "calls go to the provider's own host"
         );
-        let again = provider.default_account().unwrap().adapter.request(&call);
-        assert_eq!(again.ok().map(|again| again.digest()), Some(request.digest()), "a request is rendered alike");
+        let again = provider.default_account().unwrap().adapter.build_request(&call);
+        assert_eq!(
+            again.ok().map(|again| again.digest()),
+            Some(request.digest()),
+            "a request is rendered alike"
+        );
         for status in [200, 302, 404, 503] {
             let body = br#"{"id":"x","status":"created","error":{"code":"c","message":"m"}}"#;
-            let reply = Reply { status, headers: Vec::new(), body: body.to_vec().into() };
+            let reply = HttpReply { status, headers: Vec::new(), body: body.to_vec().into() };
             let account = provider.default_account().unwrap();
-            let _ = account.adapter.interpret(&call, &Answer::Reply(reply)).masked(&provider.mask_of(account));
+            let _ = account
+                .adapter
+                .interpret_reply(&call, &CallResult::Reply(reply))
+                .masked(&provider.mask_of(account));
         }
     }
     trying_does_nothing(provider);
     let Some(webhook) = &provider.default_account().unwrap().webhook else { return };
     let now = Timestamp::UNIX_EPOCH;
-    let believes_everybody = webhook.cautions(now).iter().any(|caution| caution.contains("`verify` is \"none\""));
-    let bare = RawCallback {
+    let accepts_everybody =
+        webhook.list_cautions(now).iter().any(|caution| caution.contains("`verify` is \"none\""));
+    let bare = RawWebhook {
         method: "POST".to_owned(),
         url: provider.default_account().unwrap().base_url.clone(),
         headers: Vec::new(),
         body: b"{}".to_vec().into(),
         certificate: None,
     };
-    assert_eq!(webhook.verify(&bare, now).is_ok(), believes_everybody, "a call without headers is not believed");
+    assert_eq!(
+        webhook.verify(&bare, now).is_ok(),
+        accepts_everybody,
+        "a call without headers is not verified"
+    );
 }

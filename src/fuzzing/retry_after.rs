@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use super::provider_file::{call, parse};
-use ferryd_domain::command::{Command, Envelope};
-use ferryd_domain::exchange::{Answer, Reply};
-use ferryd_domain::lifecycle::{Decision, Limits, after_call};
+use ferryd_domain::command::{Command, CommandEnvelope};
+use ferryd_domain::http_call::{CallResult, HttpReply};
+use ferryd_domain::lifecycle::{AttemptLimits, Decision, decide_after_call};
 use ferryd_domain::outcome::{Outcome, RetryAfter};
-use ferryd_domain::progress::Progress;
+use ferryd_domain::progress::GenerationProgress;
 use ferryd_domain::retry::{RetryPolicy, Rung};
 use ferryd_provider::Provider;
 use ferryd_redact::Mask;
@@ -28,14 +28,20 @@ idempotency = { header = "Idempotency-Key", retention = "24h" }
 const COMMAND: &[u8] = br#"{"id":"c-1","type":"shipping","operation":"act"}"#;
 
 static ACME: LazyLock<Provider> = LazyLock::new(|| parse(FILE).ok().unwrap());
-static ACT: LazyLock<Command> = LazyLock::new(|| Command::decode(COMMAND, Envelope::default()).unwrap());
+static ACT: LazyLock<Command> =
+    LazyLock::new(|| Command::decode(COMMAND, CommandEnvelope::default()).unwrap());
 
 pub(super) fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for status in [429, 503] {
         let headers = vec![("retry-after".to_owned(), text.clone().into_owned())];
-        let answer = Answer::Reply(Reply { status, headers, body: Vec::new().into() });
-        let outcome = ACME.default_account().unwrap().adapter.interpret(&call(&ACT), &answer).masked(&Mask::default());
+        let answer = CallResult::Reply(HttpReply { status, headers, body: Vec::new().into() });
+        let outcome = ACME
+            .default_account()
+            .unwrap()
+            .adapter
+            .interpret_reply(&call(&ACT), &answer)
+            .masked(&Mask::default());
         let hint = if let Outcome::Transient(_, hint) = &outcome { *hint } else { None };
         assert_is_what_it_says(text.trim(), hint);
         assert_is_waited_for(&outcome, hint);
@@ -43,12 +49,18 @@ pub(super) fn check(bytes: &[u8]) {
 }
 
 fn assert_is_what_it_says(text: &str, hint: Option<RetryAfter>) {
-    let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse::<u64>().ok() } else { None };
+    let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse::<u64>().ok()
+    } else {
+        None
+    };
     match hint {
         Some(RetryAfter::Seconds(read)) => assert_eq!(Some(read), seconds),
         Some(RetryAfter::At(time)) => {
             let imf = httpdate::fmt_http_date(SystemTime::from(time));
-            let again = httpdate::parse_http_date(&imf).ok().and_then(|time| Timestamp::try_from(time).ok());
+            let again = httpdate::parse_http_date(&imf)
+                .ok()
+                .and_then(|time| Timestamp::try_from(time).ok());
             assert_eq!(again, Some(time), "{imf}");
         }
         None => assert_eq!(seconds, None, "seconds are read"),
@@ -58,7 +70,7 @@ fn assert_is_what_it_says(text: &str, hint: Option<RetryAfter>) {
 fn assert_is_waited_for(outcome: &Outcome, hint: Option<RetryAfter>) {
     let policy = RetryPolicy::default();
     let cap = policy.schedule.iter().max().copied().unwrap_or_default();
-    let limits = Limits {
+    let limits = AttemptLimits {
         policy,
         key_retention: Some(Duration::from_hours(24)),
         not_before: None,
@@ -69,10 +81,19 @@ fn assert_is_waited_for(outcome: &Outcome, hint: Option<RetryAfter>) {
     };
     for now in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
         for random in [0.0, 0.5, 0.99] {
-            let decision = after_call(outcome.clone(), &Progress::fresh(now), &limits, now, random);
+            let decision = decide_after_call(
+                outcome.clone(),
+                &GenerationProgress::first_generation(now),
+                &limits,
+                now,
+                random,
+            );
             let Decision::Retry { rung, .. } = decision else { continue };
             let asked = hint.map_or(0, |hint| hint.seconds_from(now));
-            assert!(rung.duration() >= Duration::from_secs(asked).min(cap), "never earlier than was asked");
+            assert!(
+                rung.duration() >= Duration::from_secs(asked).min(cap),
+                "never earlier than was asked"
+            );
             assert!(rung <= Rung::at_least(cap), "never later than the schedule's longest");
         }
     }

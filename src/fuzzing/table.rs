@@ -1,5 +1,6 @@
-//! Properties and headers of a message as text, so that seeds can be read and mutated: a line `name:` and value each, an empty
-//! line, and the body byte for byte. A value begins with the letter of its type.
+//! Properties and headers of a message as text, so that seeds can be read and mutated: a line
+//! `name:` and value each, an empty line, and the body byte for byte. A value begins with the
+//! letter of its type.
 //!
 //! | letter | type |
 //! |---|---|
@@ -26,7 +27,9 @@ pub(super) fn read(bytes: &[u8]) -> (BasicProperties, &[u8]) {
         let Some((letter, value)) = line[colon + 1..].split_first() else { continue };
         match (name.as_str(), short(value)) {
             ("message_id", Some(value)) => properties = properties.with_message_id(value),
-            ("content_encoding", Some(value)) => properties = properties.with_content_encoding(value),
+            ("content_encoding", Some(value)) => {
+                properties = properties.with_content_encoding(value);
+            }
             _ => {
                 if let Some(value) = typed(*letter, value) {
                     headers.insert(name, value);

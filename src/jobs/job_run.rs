@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::context::JobContext;
-use super::halt::JobHalt;
 use super::letter::LetterWorker;
+use super::stop::JobHalt;
 use ferryd_domain::job::state::JobProgress;
 use ferryd_domain::job::{JobId, JobSpec, JobState};
 
@@ -23,9 +23,18 @@ impl JobRun {
     /// Takes up a job where its last owner left it.
     pub fn new(context: Arc<JobContext>, id: JobId, term: u32, state: &JobState) -> Self {
         let spec = Arc::new(state.spec.clone());
-        let worker = LetterWorker { context: Arc::clone(&context), job: id, spec: Arc::clone(&spec) };
+        let worker =
+            LetterWorker { context: Arc::clone(&context), job: id, spec: Arc::clone(&spec) };
         let progress = Mutex::new(state.progress.clone());
-        Self { context, id, spec, worker: Arc::new(worker), halt: JobHalt::default(), term, progress }
+        Self {
+            context,
+            id,
+            spec,
+            worker: Arc::new(worker),
+            halt: JobHalt::default(),
+            term,
+            progress,
+        }
     }
 
     /// How far it is; hold it briefly.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::context::JobContext;
 use crate::operator::OperatorError;
-use crate::operator::dead::Dead;
+use crate::operator::queued_dead_letter::QueuedDeadLetter;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::{JobAction, JobId, JobSpec};
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::command_state::CommandState;
 
 /// What came of acting on a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum LetterOutcome {
 }
 
 impl LetterOutcome {
-    /// Tells whether the dead letter is to be removed.
+    /// Returns whether the dead letter is to be removed.
     pub fn removes(&self) -> bool {
         matches!(self, Self::Acted | Self::Resumed | Self::Closed)
     }
@@ -46,25 +46,33 @@ pub(super) struct LetterWorker {
 }
 
 impl LetterWorker {
-    /// Acts on a dead letter. Once this returns an outcome that [removes](LetterOutcome::removes) it, everything that takes its place
-    /// is confirmed.
-    pub async fn act(&self, dead: &Dead) -> Result<LetterOutcome, OperatorError> {
+    /// Acts on a dead letter. Once this returns an outcome that [removes](LetterOutcome::removes)
+    /// it, everything that takes its place is confirmed.
+    pub async fn process_letter(
+        &self,
+        dead: &QueuedDeadLetter,
+    ) -> Result<LetterOutcome, OperatorError> {
         match &self.spec.action {
             JobAction::Replay(terms) => self.replay(dead, terms).await,
             JobAction::Discard => self.close(dead, None).await,
             JobAction::Resolve(resolution) => self.close(dead, Some(resolution)).await,
-            JobAction::Lookup => self.ask(dead).await,
+            JobAction::Lookup => self.request_lookup(dead).await,
         }
     }
 
     /// What is known of a command.
-    pub fn case(&self, id: &CommandId) -> Option<Arc<Case>> {
-        self.context.ledger.case(id)
+    pub fn command_state(&self, id: &CommandId) -> Option<Arc<CommandState>> {
+        self.context.ledger.command_state(id)
     }
 
-    /// Tells a dead letter that this job has acted on before from one whose command has gone on otherwise.
+    /// Tells a dead letter that this job has acted on before from one whose command has gone on
+    /// otherwise.
     pub fn gone_on(&self, id: &CommandId) -> LetterOutcome {
-        let mark = self.case(id).and_then(|case| case.job);
-        if mark.is_some_and(|mark| mark.id == self.job) { LetterOutcome::Resumed } else { LetterOutcome::Closed }
+        let mark = self.command_state(id).and_then(|state| state.job);
+        if mark.is_some_and(|mark| mark.id == self.job) {
+            LetterOutcome::Resumed
+        } else {
+            LetterOutcome::Closed
+        }
     }
 }

@@ -1,30 +1,32 @@
 //! Jobs: operators' actions on many dead letters, run by the daemon.
 //!
-//! Every instance looks for jobs that nobody runs, and claims them in the ledger; the first claim counts. The owner goes through the
-//! queues of dead letters and acts on each that is meant. Acting is safe under a crash at every await: the record is the claim, what
-//! takes the place of a dead letter is published and confirmed, then the dead letter is removed. So whoever takes a job over only
-//! has to go through what is left in the queues. At its end a job is held against the ledger, which knows what was meant.
+//! Every instance looks for jobs that nobody runs, and claims them in the ledger; the first claim
+//! counts. The owner goes through the queues of dead letters and acts on each that is meant. Acting
+//! is safe under a crash at every await: the record is the claim, what takes the place of a dead
+//! letter is published and confirmed, then the dead letter is removed. So whoever takes a job over
+//! only has to go through what is left in the queues. At its end a job is held against the ledger,
+//! which knows what was meant.
 //!
 //! | module | what |
 //! |---|---|
 //! | `run` | one job, from its claim to its end |
 //! | `round` | going through the queues once |
-//! | `letter`, `replay`, `closing`, `resubmit`, `question` | what is done to one dead letter |
+//! | `letter`, `replay`, `resolve`, `resubmit`, `lookup` | what is done to one dead letter |
 //! | `search` | what the ledger knows to be meant |
-//! | `halt`, `pace` | why a job stops, and how fast it goes |
+//! | `stop`, `pace` | why a job stops, and how fast it goes |
 
-mod closing;
 mod context;
-mod halt;
 mod job_run;
 mod letter;
+mod lookup;
 mod pace;
-mod question;
 mod replay;
+mod resolve;
 mod resubmit;
 mod round;
 mod run;
 mod search;
+mod stop;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +43,6 @@ use self::job_run::JobRun;
 use ferryd_domain::job::JobId;
 use ferryd_domain::job::state::JobPhase;
 use ferryd_ledger::jobs::LiveJob;
-
 /// How often an instance looks for jobs that nobody runs, where nothing is heard of any.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The shortest time between two looks.
@@ -55,7 +56,7 @@ pub async fn run_jobs(context: Arc<JobContext>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = context.pipeline.memory.ready() => {}
+            () = context.pipeline.ledger_gate.wait_until_ready() => {}
         }
         news.mark_unchanged();
         running.retain(|_, run| !run.is_finished());
@@ -83,7 +84,7 @@ pub async fn run_jobs(context: Arc<JobContext>, stop: CancellationToken) {
     while runs.join_next().await.is_some() {}
 }
 
-/// Tells whether nobody runs a job that is to be run.
+/// Returns whether nobody runs a job that is to be run.
 fn is_claimable(job: &LiveJob) -> bool {
     match job.state.phase() {
         JobPhase::Ended | JobPhase::Paused => false,

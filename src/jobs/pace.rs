@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::halt::JobHalt;
+use super::stop::JobHalt;
 use ferryd_domain::job::{JobRate, JobSpec, ramped_rate};
 
-/// The time that is made up for after a wait: a slow moment does not lower the rate, and a long one is no reason to hurry.
+/// The time that is made up for after a wait: a slow moment does not lower the rate, and a long one
+/// is no reason to hurry.
 const LEEWAY: Duration = Duration::from_millis(100);
 
 /// Spaces dead letters out, at the rate of their job.
@@ -26,14 +27,14 @@ impl JobPace {
     }
 
     /// Waits until the rate allows one more; false once the job is to stop.
-    pub async fn wait(&mut self, halt: &JobHalt) -> bool {
+    pub async fn wait_for_turn(&mut self, halt: &JobHalt) -> bool {
         if let Some(rate) = ramped_rate(self.rate, self.ramp, self.began.elapsed()) {
             let earliest = Instant::now().checked_sub(LEEWAY).unwrap_or(self.began);
             let turn = self.next.max(earliest);
             self.next = turn + rate.interval();
             tokio::select! {
                 biased;
-                () = halt.wait() => {}
+                () = halt.wait_for_halt() => {}
                 () = sleep_until(turn) => {}
             }
         }
@@ -44,7 +45,7 @@ impl JobPace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::halt::HaltReason;
+    use crate::jobs::stop::HaltReason;
 
     fn pace(rate: f64) -> JobPace {
         let now = Instant::now();
@@ -55,13 +56,13 @@ mod tests {
     async fn a_rate_holds_on_average_and_what_was_missed_is_not_made_up_for() {
         let (mut pace, halt, began) = (pace(100.0), JobHalt::default(), Instant::now());
         for _ in 0..=200 {
-            assert!(pace.wait(&halt).await);
+            assert!(pace.wait_for_turn(&halt).await);
         }
         assert_eq!(began.elapsed().as_secs(), 2);
         tokio::time::advance(Duration::from_mins(1)).await;
         let began = Instant::now();
         for _ in 0..=200 {
-            pace.wait(&halt).await;
+            pace.wait_for_turn(&halt).await;
         }
         assert!(began.elapsed() > Duration::from_millis(1_850), "{:?}", began.elapsed());
     }
@@ -69,10 +70,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_job_stops_at_once() {
         let (mut pace, halt) = (pace(0.001), JobHalt::default());
-        assert!(pace.wait(&halt).await);
+        assert!(pace.wait_for_turn(&halt).await);
         let began = Instant::now();
         let stop = async { halt.set(HaltReason::Lost) };
-        let (goes_on, ()) = tokio::join!(pace.wait(&halt), stop);
+        let (goes_on, ()) = tokio::join!(pace.wait_for_turn(&halt), stop);
         assert!(!goes_on && began.elapsed() < Duration::from_secs(1));
     }
 }

@@ -10,10 +10,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::context::silence;
-use super::halt::HaltReason;
 use super::job_run::JobRun;
 use super::round::{JobRound, RoundFindings};
 use super::search::MissingLetters;
+use super::stop::HaltReason;
 use crate::failpoint::{ShortenedWait, shorten_wait};
 use crate::operator::OperatorError;
 use ferryd_broker::error::BrokerError;
@@ -21,8 +21,8 @@ use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::record::{JobEnding, JobReport};
 use ferryd_domain::job::state::{CanaryReplay, JobEndReason};
 use ferryd_domain::job::{JobAction, JobChange, JobRecord, JobRuling};
-use ferryd_domain::ledger::case::Case;
-use ferryd_domain::lifecycle::State;
+use ferryd_domain::ledger::command_state::CommandState;
+use ferryd_domain::lifecycle::LifecycleState;
 
 /// How often the queues are gone through for what is missing.
 const MOST_ROUNDS: u32 = 4;
@@ -39,7 +39,8 @@ type JobEndText = (JobEndReason, Option<String>);
 impl JobRun {
     /// Runs the job until it ends, or goes on elsewhere.
     pub async fn run(self: Arc<Self>) {
-        // Ends with this also where the work panics: who gives signs of life and does not work is not taken over.
+        // Ends with this also where the work panics: who gives signs of life and does not work is
+        // not taken over.
         let watching = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).watch()));
         let ended = self.work().await;
         drop(watching);
@@ -47,14 +48,18 @@ impl JobRun {
             Some((reason, detail)) => self.end(reason, detail).await,
             None => self.report().await.map(drop),
         };
-        // Where ferryd stops before that is recorded, the next owner finds nothing left to do and ends the job.
+        // Where ferryd stops before that is recorded, the next owner finds nothing left to do and
+        // ends the job.
         if let Err(error) = recorded {
             info!(job.id = %self.id, %error, "left a job to another instance");
         }
     }
 
     async fn append(&self, change: JobChange) -> Result<JobRuling, BrokerError> {
-        self.context.ledger.append_job(JobRecord { at: Timestamp::now(), job: self.id, change }).await
+        self.context
+            .ledger
+            .append_job(JobRecord { at: Timestamp::now(), job: self.id, change })
+            .await
     }
 
     /// Gives a sign of life.
@@ -64,7 +69,8 @@ impl JobRun {
     }
 
     async fn end(&self, reason: JobEndReason, detail: Option<String>) -> Result<(), BrokerError> {
-        let ending = JobEnding { term: self.term, progress: self.progress().clone(), reason, detail };
+        let ending =
+            JobEnding { term: self.term, progress: self.progress().clone(), reason, detail };
         let detail = ending.detail.clone();
         if self.append(JobChange::Ended(Box::new(ending))).await? == JobRuling::Counts {
             info!(job.id = %self.id, ?reason, detail, "a job has ended");
@@ -112,17 +118,17 @@ impl JobRun {
                 Err(OperatorError::Broker(BrokerError::Stopping)) => return None,
                 Err(error) => warn!(job.id = %self.id, %error, "a job was interrupted; going on"),
             }
-            if let Some(halted) = self.rest(RETRY).await {
+            if let Some(halted) = self.pause_briefly(RETRY).await {
                 return halted;
             }
         }
     }
 
     /// Waits a while. Returns how the job stops, where it is to.
-    async fn rest(&self, time: Duration) -> Option<Option<JobEndText>> {
+    async fn pause_briefly(&self, time: Duration) -> Option<Option<JobEndText>> {
         tokio::select! {
             biased;
-            () = self.halt.wait() => Some(self.halted()),
+            () = self.halt.wait_for_halt() => Some(self.halted()),
             () = sleep(time) => None,
         }
     }
@@ -155,14 +161,15 @@ impl JobRun {
                 return Ok(Some(end_of(&missing)));
             }
             let pause = shorten_wait(ShortenedWait::JobRoundPause, ROUND_PAUSE) * round;
-            if let Some(halted) = self.rest(pause).await {
+            if let Some(halted) = self.pause_briefly(pause).await {
                 return Ok(halted);
             }
         }
         Ok(None)
     }
 
-    /// Goes through the queues once, and says what was meant and not found, and how many dead letters were removed.
+    /// Goes through the queues once, and says what was meant and not found, and how many dead
+    /// letters were removed.
     async fn go_through(&self) -> Result<(MissingLetters, u64), OperatorError> {
         {
             let mut progress = self.progress();
@@ -185,7 +192,8 @@ impl JobRun {
         Ok((missing, removed))
     }
 
-    /// Replays one first, where that is wanted, and waits for its end. Returns how the job ends, where it is not a good one.
+    /// Replays one first, where that is wanted, and waits for its end. Returns how the job ends,
+    /// where it is not a good one.
     async fn send_canary(&self) -> Result<Option<Option<JobEndText>>, OperatorError> {
         let JobAction::Replay(terms) = &self.spec.action else { return Ok(None) };
         let Some(patience) = terms.canary_s.filter(|_| !self.spec.dry_run) else { return Ok(None) };
@@ -203,7 +211,7 @@ impl JobRun {
         let Some(CanaryReplay { id, generation, passed: false }) = canary else { return Ok(None) };
         let failed = tokio::select! {
             biased;
-            () = self.halt.wait() => return Ok(Some(self.halted())),
+            () = self.halt.wait_for_halt() => return Ok(Some(self.halted())),
             failed = self.await_canary(&id, generation, Duration::from_secs(patience)) => failed?,
         };
         if let Some(detail) = failed {
@@ -223,12 +231,15 @@ impl JobRun {
         generation: u32,
         patience: Duration,
     ) -> Result<Option<String>, BrokerError> {
-        let ended = self.context.ledger.until(id, |case| canary_end(case, generation));
+        let ended = self.context.ledger.wait_until(id, |state| canary_end(state, generation));
         let Ok(ended) = timeout(patience, ended).await else {
-            let text = format!("the first one, `{id}`, has not ended within {} s", patience.as_secs());
+            let text =
+                format!("the first one, `{id}`, has not ended within {} s", patience.as_secs());
             return Ok(Some(format!("{text}; see `ferryd status {id}`, the rest was not touched")));
         };
-        Ok(ended?.err().map(|why| format!("the first one, `{id}`, failed again {why}; the rest was not touched")))
+        Ok(ended?.err().map(|why| {
+            format!("the first one, `{id}`, failed again {why}; the rest was not touched")
+        }))
     }
 }
 
@@ -236,22 +247,29 @@ fn end_of(missing: &MissingLetters) -> JobEndText {
     match missing.count {
         0 => (JobEndReason::Finished, None),
         count => {
-            let text = "in no queue: another job or reader holds them, or their queues were deleted";
-            (JobEndReason::Incomplete, Some(format!("{count} dead letters that the ledger knows were {text}")))
+            let text =
+                "in no queue: another job or reader holds them, or their queues were deleted";
+            (
+                JobEndReason::Incomplete,
+                Some(format!("{count} dead letters that the ledger knows were {text}")),
+            )
         }
     }
 }
 
-/// How a replay came out, once that is known: well where it has completed or its provider has accepted it.
-fn canary_end(case: &Case, generation: u32) -> Option<Result<(), String>> {
-    if case.step.generation < generation {
+/// How a replay came out, once that is known: well where it has completed or its provider has
+/// accepted it.
+fn canary_end(state: &CommandState, generation: u32) -> Option<Result<(), String>> {
+    if state.step.generation < generation {
         return None;
     }
-    let Some(ending) = &case.ending else {
-        return (case.state() == State::Waiting).then_some(Ok(()));
+    let Some(ending) = &state.ending else {
+        return (state.state() == LifecycleState::Waiting).then_some(Ok(()));
     };
     let data = &ending.event.data;
-    let Some(error) = data.error.as_ref().filter(|_| data.state == State::Failed) else { return Some(Ok(())) };
+    let Some(error) = data.error.as_ref().filter(|_| data.state == LifecycleState::Failed) else {
+        return Some(Ok(()));
+    };
     let kind = error.kind.map_or("failed", |kind| kind.as_str());
     Some(Err(format!("({kind}): {}", error.message)))
 }

@@ -10,7 +10,7 @@ use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::{JobSpec, MAX_NAMED};
 use ferryd_domain::name::Name;
 use ferryd_ledger::command_filter::{CommandFilter, WantedKind};
-use ferryd_ledger::index::{Index, IndexError, MAX_PAGE};
+use ferryd_ledger::index::{IndexError, LedgerIndex, MAX_PAGE};
 
 /// Dead letters that were meant and that no queue gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,9 +24,9 @@ impl JobContext {
     /// Asks the index, with everything in it that is in the ledger now.
     async fn ask_index<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Index) -> Result<T, IndexError> + Send + 'static,
+        question: impl FnOnce(&LedgerIndex) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, OperatorError> {
-        self.ledger.barrier().await?;
+        self.ledger.wait_for_barrier().await?;
         self.ledger.flush().await;
         let index = Arc::clone(self.ledger.index());
         let asked = tokio::task::spawn_blocking(move || question(&index)).await;
@@ -74,14 +74,17 @@ impl JobContext {
                 return all_dead_queues(&self.operator, &[], providers).await;
             }
         }
-        let known = self.ask_index(Index::dead_providers).await?;
-        let configured: Vec<Name> = self.registry.iter().map(|provider| provider.name.clone()).collect();
+        let known = self.ask_index(LedgerIndex::dead_providers).await?;
+        let configured: Vec<Name> =
+            self.registry.iter().map(|provider| provider.name.clone()).collect();
         all_dead_queues(&self.operator, &configured, known).await
     }
 
     /// The providers of these commands, where the ledger knows that of each.
     fn providers_of(&self, ids: &[CommandId]) -> Option<Vec<Name>> {
-        let provider = |id: &CommandId| self.ledger.case(id)?.opening.as_ref()?.identity.provider.clone();
+        let provider = |id: &CommandId| {
+            self.ledger.command_state(id)?.identity.as_ref()?.command.provider.clone()
+        };
         let mut providers = ids.iter().map(provider).collect::<Option<Vec<Name>>>()?;
         providers.sort();
         providers.dedup();
@@ -118,7 +121,8 @@ mod tests {
     use super::index_filter;
     use ferryd_domain::job::JobSpec;
 
-    /// The scope of a [`CommandFilter`](super::CommandFilter) is never written, so that it stands beside the filter.
+    /// The scope of a [`CommandFilter`](super::CommandFilter) is never written, so that it stands
+    /// beside the filter.
     #[test]
     fn a_recorded_job_is_about_dead_letters_within_the_scope_of_its_token_and_before_its_cut_off() {
         let recorded = json!({

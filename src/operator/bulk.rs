@@ -1,9 +1,11 @@
-//! Publishing many messages: a window of them is under way at a time, on one channel, so that they arrive in their order.
+//! Publishing many messages: a window of them is under way at a time, on one channel, so that they
+//! arrive in their order.
 //!
-//! With more than one message under way, the client hands a message that the broker returned as unroutable to whoever awaits the
-//! next confirm, which may be another's (lapin 4.12). So a return is told by what it says of itself, its message id and routing
-//! key. Each comes before the confirm of its own message, and each confirm takes one of those that came: once all confirms are
-//! there, all returns are.
+//! With more than one message under way, the client hands a message that the broker returned as
+//! unroutable to whoever awaits the next confirm, which may be another's (lapin 4.12). So a return
+//! is told by what it says of itself, its message id and routing key. Each comes before the confirm
+//! of its own message, and each confirm takes one of those that came: once all confirms are there,
+//! all returns are.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -14,11 +16,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::OperatorError;
-use super::sender::Sender;
-use ferryd_broker::message::Message;
+use super::publishing_connection::PublishingConnection;
+use ferryd_broker::message::OutgoingMessage;
 
-/// The most messages under way. The broker lets a connection send 400 messages that a channel has not looked at, and counts in
-/// steps of 200.
+/// The most messages under way. The broker lets a connection send 400 messages that a channel has
+/// not looked at, and counts in steps of 200.
 const MOST_UNCONFIRMED: usize = 200;
 
 /// What is known of a message that was to be published.
@@ -45,19 +47,20 @@ pub struct BulkResult {
 
 /// Messages under way.
 struct BulkPublish<'m> {
-    messages: &'m [&'m Message],
+    messages: &'m [&'m OutgoingMessage],
     fates: Vec<MessageFate>,
     under_way: VecDeque<(usize, PublisherConfirm)>,
     returned: HashSet<(Option<ShortString>, ShortString)>,
     failure: Option<OperatorError>,
 }
 
-impl Sender {
-    /// Publishes messages, each with a message id, in their order. It stops at the first that the broker does not take, or
-    /// when it is told to, and waits for the confirms of those under way. `confirmed` is told how many are confirmed.
+impl PublishingConnection {
+    /// Publishes messages, each with a message id, in their order. It stops at the first that the
+    /// broker does not take, or when it is told to, and waits for the confirms of those under way.
+    /// `confirmed` is told how many are confirmed.
     pub async fn send_all(
         &mut self,
-        messages: &[&Message],
+        messages: &[&OutgoingMessage],
         stop: &CancellationToken,
         mut confirmed: impl FnMut(u64),
     ) -> BulkResult {
@@ -89,32 +92,33 @@ impl Sender {
 }
 
 impl BulkPublish<'_> {
-    async fn publish(&mut self, sender: &Sender, place: usize) {
+    async fn publish(&mut self, sender: &PublishingConnection, place: usize) {
         let message = self.messages[place];
         self.fates[place] = MessageFate::Unconfirmed;
-        let published = timeout(sender.patience(), sender.publish(message)).await;
+        let published = timeout(sender.confirm_timeout(), sender.publish(message)).await;
         match published {
             Ok(Ok(confirm)) => self.under_way.push_back((place, confirm)),
-            Ok(Err(error)) => self.fail(sender.failure(message, error)),
-            Err(_) => self.fail(sender.no_confirm(message)),
+            Ok(Err(error)) => self.keep_first_failure(sender.failure(message, error)),
+            Err(_) => self.keep_first_failure(sender.confirm_timeout_error(message)),
         }
     }
 
     /// Waits for the confirm of the oldest message under way. Returns whether it came.
-    async fn settle_oldest(&mut self, sender: &Sender) -> bool {
+    async fn settle_oldest(&mut self, sender: &PublishingConnection) -> bool {
         let Some((place, confirm)) = self.under_way.pop_front() else { return false };
         let message = self.messages[place];
-        // Where one did not come in time, nobody waits for each of the others: what is there is taken.
+        // Where one did not come in time, nobody waits for each of the others: what is there is
+        // taken.
         let is_late = matches!(self.failure, Some(OperatorError::NoConfirm { .. }));
-        let patience = if is_late { Duration::ZERO } else { sender.patience() };
+        let patience = if is_late { Duration::ZERO } else { sender.confirm_timeout() };
         let confirmation = match timeout(patience, confirm).await {
             Ok(Ok(confirmation)) => confirmation,
             Ok(Err(error)) => {
-                self.fail(sender.failure(message, error));
+                self.keep_first_failure(sender.failure(message, error));
                 return false;
             }
             Err(_) => {
-                self.fail(sender.no_confirm(message));
+                self.keep_first_failure(sender.confirm_timeout_error(message));
                 return false;
             }
         };
@@ -124,25 +128,35 @@ impl BulkPublish<'_> {
             Confirmation::NotRequested => (false, None),
         };
         if let Some(returned) = returned {
-            let (id, key) = (returned.properties.message_id().clone(), returned.routing_key.clone());
-            self.fail(OperatorError::Unroutable { exchange: message.exchange.to_string(), key: key.to_string() });
+            let (id, key) =
+                (returned.properties.message_id().clone(), returned.routing_key.clone());
+            self.keep_first_failure(OperatorError::Unroutable {
+                exchange: message.exchange.to_string(),
+                key: key.to_string(),
+            });
             self.returned.insert((id, key));
         }
         self.fates[place] = if is_taken { MessageFate::Confirmed } else { MessageFate::Refused };
         if !is_taken {
-            self.fail(OperatorError::Refused { exchange: message.exchange.to_string() });
+            self.keep_first_failure(OperatorError::Refused {
+                exchange: message.exchange.to_string(),
+            });
         }
         is_taken
     }
 
     /// Keeps the first failure.
-    fn fail(&mut self, failure: OperatorError) {
+    fn keep_first_failure(&mut self, failure: OperatorError) {
         self.failure.get_or_insert(failure);
     }
 
-    /// Says what became of each, once nothing is under way.
+    /// Says the outcome of each, once nothing is under way.
     fn finish(mut self, window: usize) -> BulkResult {
-        let sent = self.fates.iter().rposition(|fate| *fate != MessageFate::Unpublished).map_or(0, |last| last + 1);
+        let sent = self
+            .fates
+            .iter()
+            .rposition(|fate| *fate != MessageFate::Unpublished)
+            .map_or(0, |last| last + 1);
         let is_whole = !self.fates.contains(&MessageFate::Unconfirmed);
         for (place, (fate, message)) in self.fates.iter_mut().zip(self.messages).enumerate() {
             let id = (message.properties.message_id().clone(), message.routing_key.clone());
@@ -159,7 +173,8 @@ impl BulkPublish<'_> {
         }
         if matches!(self.failure, Some(OperatorError::NoExchange { .. })) {
             // There was nothing that could have taken them.
-            let unconfirmed = self.fates.iter_mut().filter(|fate| **fate == MessageFate::Unconfirmed);
+            let unconfirmed =
+                self.fates.iter_mut().filter(|fate| **fate == MessageFate::Unconfirmed);
             unconfirmed.for_each(|fate| *fate = MessageFate::Unpublished);
         }
         BulkResult { fates: self.fates, failure: self.failure }

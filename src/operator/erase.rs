@@ -1,7 +1,8 @@
 //! Erasing the contents of commands that have ended, at a person's request.
 //!
-//! The erasure is a record of the ledger, so that every instance applies it, and every index that is made anew. Which commands may
-//! be erased is decided by their places in the ledger; a message of theirs in a queue of dead letters is looked for besides.
+//! The erasure is a record of the ledger, so that every instance applies it, and every index that
+//! is made anew. Which commands may be erased is decided by their places in the ledger; a message
+//! of theirs in a queue of dead letters is looked for besides.
 
 use std::collections::HashMap;
 
@@ -10,13 +11,13 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scan::scan;
-use super::{Operator, OperatorError};
+use super::scan::visit_dead_letters;
+use super::{OperatorContext, OperatorError};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::next_action::{NextAction, Role, next_action};
-use ferryd_domain::ledger::record::{ContentErasure, Fact, Person, Record};
+use ferryd_domain::ledger::next_action::{NextAction, RulingRole, next_action};
+use ferryd_domain::ledger::record::{Actor, ContentErasure, Record, RecordBody};
 use ferryd_domain::ledger::ruling::{Ruling, TooLate};
-use ferryd_domain::lifecycle::State;
+use ferryd_domain::lifecycle::LifecycleState;
 use ferryd_ledger::Ledger;
 use ferryd_ledger::command_filter::CommandFilter;
 
@@ -41,7 +42,7 @@ pub struct ErasureResult {
     /// The command.
     pub id: CommandId,
     /// Its state; null where the ledger does not know it.
-    pub state: Option<State>,
+    pub state: Option<LifecycleState>,
     /// The outcome.
     pub outcome: ErasureOutcome,
     /// The reason why it stays, and what to do about that.
@@ -62,11 +63,14 @@ impl ErasureResult {
     }
 
     fn apply(&mut self, ruling: Ruling) {
-        match next_action(Role::Operator, ruling) {
+        match next_action(RulingRole::Operator, ruling) {
             NextAction::Proceed(_) => {}
             NextAction::Drop => self.outcome = ErasureOutcome::AlreadyErased,
-            NextAction::Refuse(why) => self.keep(advice(&self.id, why)),
-            _ => self.keep(format!("something else was decided about it meanwhile; see `ferryd status {}`", self.id)),
+            NextAction::Refuse(why) => self.keep(describe_refusal(&self.id, why)),
+            _ => self.keep(format!(
+                "something else was decided about it meanwhile; see `ferryd status {}`",
+                self.id
+            )),
         }
     }
 }
@@ -74,24 +78,24 @@ impl ErasureResult {
 /// Erases the contents of commands.
 pub struct CommandEraser<'a> {
     /// The broker at which it works, and the names there.
-    pub operator: &'a Operator,
+    pub operator: &'a OperatorContext,
     /// The ledger.
     pub ledger: &'a Ledger,
     /// The queues that may hold dead letters.
     pub queues: &'a [String],
     /// The person who wants them erased, and the reason.
-    pub person: Person,
+    pub person: Actor,
     /// Change nothing, only tell what would be done.
     pub dry_run: bool,
 }
 
 impl CommandEraser<'_> {
-    /// Erases what may be erased of these commands, and says what came of each.
+    /// Erases what may be erased of these commands, and says the outcome of each.
     ///
     /// # Errors
     /// [`OperatorError`]; some of them may be erased.
     pub async fn erase(&self, ids: &[CommandId]) -> Result<Vec<ErasureResult>, OperatorError> {
-        let mut results: Vec<_> = ids.iter().map(|id| self.judge(id)).collect();
+        let mut results: Vec<_> = ids.iter().map(|id| self.check_erasable(id)).collect();
         self.keep_parked(&mut results).await?;
         if self.dry_run {
             return Ok(results);
@@ -109,33 +113,39 @@ impl CommandEraser<'_> {
     }
 
     fn record(&self, id: &CommandId) -> Record {
-        let fact = Fact::Erased(ContentErasure { person: self.person.clone() });
-        Record { at: Timestamp::now(), command: id.clone(), fact }
+        let body = RecordBody::Erased(ContentErasure { actor: self.person.clone() });
+        Record { at: Timestamp::now(), command: id.clone(), fact: body }
     }
 
     /// Finds out from the ledger whether a command may be erased.
-    fn judge(&self, id: &CommandId) -> ErasureResult {
-        let Some(case) = self.ledger.case(id) else { return ErasureResult::unknown(id.clone()) };
-        let state = Some(case.state());
-        let mut result = ErasureResult { id: id.clone(), state, outcome: ErasureOutcome::Erased, reason: None };
-        if case.is_erased() {
+    fn check_erasable(&self, id: &CommandId) -> ErasureResult {
+        let Some(command_state) = self.ledger.command_state(id) else {
+            return ErasureResult::unknown(id.clone());
+        };
+        let state = Some(command_state.state());
+        let mut result =
+            ErasureResult { id: id.clone(), state, outcome: ErasureOutcome::Erased, reason: None };
+        if command_state.is_erased() {
             result.outcome = ErasureOutcome::AlreadyErased;
-        } else if let Some(why) = case.refuse_erasure() {
-            result.keep(advice(id, why));
+        } else if let Some(why) = command_state.refuse_erasure() {
+            result.keep(describe_refusal(id, why));
         }
         result
     }
 
-    /// Keeps commands of which a message lies in a queue of dead letters: of one that has ended, a copy, or another command under
-    /// its id.
+    /// Keeps commands of which a message lies in a queue of dead letters: of one that has ended, a
+    /// copy, or another command under its id.
     async fn keep_parked(&self, results: &mut [ErasureResult]) -> Result<(), OperatorError> {
         let due = results.iter().filter(|result| result.outcome == ErasureOutcome::Erased);
-        let filter = CommandFilter { ids: due.map(|result| result.id.clone()).collect(), ..CommandFilter::default() };
+        let filter = CommandFilter {
+            ids: due.map(|result| result.id.clone()).collect(),
+            ..CommandFilter::default()
+        };
         if filter.ids.is_empty() {
             return Ok(());
         }
         let mut parked: HashMap<CommandId, String> = HashMap::new();
-        scan(self.operator, self.queues, &filter, |dead| {
+        visit_dead_letters(self.operator, self.queues, &filter, |dead| {
             parked.insert(dead.identity.id, dead.queue);
         })
         .await?;
@@ -153,15 +163,19 @@ impl CommandEraser<'_> {
 
 /// Describes why a command stays, and what to do about that.
 #[must_use]
-pub fn advice(id: &CommandId, why: TooLate) -> String {
+pub fn describe_refusal(id: &CommandId, why: TooLate) -> String {
     match why {
-        TooLate::NotEnded => format!("it has not ended: wait for that, or try `ferryd cancel {id}`"),
+        TooLate::NotEnded => {
+            format!("it has not ended: wait for that, or try `ferryd cancel {id}`")
+        }
         TooLate::DeadLetter => {
             format!(
                 "it is a dead letter: `ferryd dead-letters resolve {id}`, or `ferryd dead-letters discard {id}`, comes first"
             )
         }
-        TooLate::Unpublished => "its end is not known to be published yet: try again in a minute".to_owned(),
+        TooLate::Unpublished => {
+            "its end is not known to be published yet: try again in a minute".to_owned()
+        }
         other => other.to_string(),
     }
 }

@@ -54,8 +54,11 @@ pub enum OperatorError {
         /// For how long.
         after: Duration,
     },
-    /// The broker took the deliveries back, because the connection, the channel or the queue was lost.
-    #[error("lost hold of queue `{queue}`: what was not finished is in the queue again; start the command once more")]
+    /// The broker took the deliveries back, because the connection, the channel or the queue was
+    /// lost.
+    #[error(
+        "lost hold of queue `{queue}`: what was not finished is in the queue again; start the command once more"
+    )]
     HoldLost {
         /// The queue.
         queue: String,
@@ -85,7 +88,9 @@ pub enum OperatorError {
         after: Duration,
     },
     /// There is no such stream.
-    #[error("there is no stream `{stream}` at {address}; start ferryd once, and check `prefix` and the virtual host")]
+    #[error(
+        "there is no stream `{stream}` at {address}; start ferryd once, and check `prefix` and the virtual host"
+    )]
     NoStream {
         /// The stream.
         stream: String,
@@ -105,7 +110,7 @@ pub enum OperatorError {
     Management(#[from] super::management::ManagementError),
     /// A name that AMQP does not take.
     #[error("{0}")]
-    Name(#[from] ferryd_broker::message::TooLong),
+    Name(#[from] ferryd_broker::message::TextTooLong),
 }
 
 /// Whether an error of the broker says that an exchange or queue does not exist.

@@ -2,41 +2,44 @@
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, Connection, Consumer};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::error::is_not_found;
-use super::{Operator, OperatorError};
+use super::{OperatorContext, OperatorError};
 use ferryd_broker::connection::say_goodbye;
 use ferryd_broker::error::BrokerError;
-use ferryd_broker::message::short;
+use ferryd_broker::message::short_string;
 use ferryd_domain::conflict::ConflictEvent;
 use ferryd_domain::event::Event;
-use ferryd_domain::received::ReceivedEvent;
+use ferryd_domain::webhook_event::ReceivedEvent;
 
 /// How many events wait in memory for whoever reads.
 const PREFETCH: u16 = 500;
-/// How many wait at the broker for a reader that has stopped, such as a pager; the oldest are dropped then.
+/// How many wait at the broker for a reader that has stopped, such as a pager; the oldest are
+/// dropped then.
 const MOST_WAITING: i64 = 100_000;
 
 /// A subscription to events. Its queue is gone with its connection.
-pub struct Follow {
+pub struct EventSubscription {
     connection: Connection,
     consumer: Consumer,
 }
 
 /// Something published to the events' exchange.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Followed {
+pub enum FollowedEvent {
     /// An event.
     Event(Box<Event>, Value),
     /// What contradicts what is known of a command.
     Conflict(Box<ConflictEvent>, Value),
-    /// What a webhook call told.
-    Callback(Box<ReceivedEvent>, Value),
+    /// The notices of a webhook.
+    Webhook(Box<ReceivedEvent>, Value),
     /// Something else, from another version or another hand.
     Other {
         /// Its routing key.
@@ -46,27 +49,47 @@ pub enum Followed {
     },
 }
 
-impl Follow {
+impl EventSubscription {
     /// Subscribes to what the binding keys match. What is published after this returns is seen.
     ///
     /// # Errors
     /// [`OperatorError::Broker`], [`OperatorError::NoExchange`].
-    pub async fn open(operator: &Operator, bindings: &[String]) -> Result<Self, OperatorError> {
+    pub async fn open(
+        operator: &OperatorContext,
+        bindings: &[String],
+    ) -> Result<Self, OperatorError> {
         let connection = operator.amqp.connect_consuming("operator-follow").await?;
-        let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
-        let queue = declare(&channel).await.map_err(BrokerError::during("declare a queue for events"))?;
+        let channel = connection
+            .create_channel()
+            .await
+            .map_err(BrokerError::while_doing("open a channel"))?;
+        let queue = declare(&channel)
+            .await
+            .map_err(BrokerError::while_doing("declare a queue for events"))?;
         for binding in bindings {
             let exchange = operator.names.events();
             let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
-            let bound = channel.queue_bind(queue.clone(), short(&exchange)?, short(binding)?, options, arguments).await;
+            let bound = channel
+                .queue_bind(
+                    queue.clone(),
+                    short_string(&exchange)?,
+                    short_string(binding)?,
+                    options,
+                    arguments,
+                )
+                .await;
             bound.map_err(|error| {
                 if is_not_found(&error) {
-                    return OperatorError::NoExchange { exchange, address: operator.amqp.address() };
+                    return OperatorError::NoExchange {
+                        exchange,
+                        address: operator.amqp.address(),
+                    };
                 }
-                BrokerError::during(format!("bind events under `{binding}`"))(error).into()
+                BrokerError::while_doing(format!("bind events under `{binding}`"))(error).into()
             })?;
         }
-        let consumer = consume(&channel, queue).await.map_err(BrokerError::during("consume events"))?;
+        let consumer =
+            consume(&channel, queue).await.map_err(BrokerError::while_doing("consume events"))?;
         Ok(Self { connection, consumer })
     }
 
@@ -74,9 +97,12 @@ impl Follow {
     ///
     /// # Errors
     /// [`OperatorError::SubscriptionLost`].
-    pub async fn next(&mut self) -> Result<Followed, OperatorError> {
-        let Some(Ok(delivery)) = self.consumer.next().await else { return Err(OperatorError::SubscriptionLost) };
-        // Nobody else can get it, so a lost ack means nothing but the end of the subscription, which is told next.
+    pub async fn next(&mut self) -> Result<FollowedEvent, OperatorError> {
+        let Some(Ok(delivery)) = self.consumer.next().await else {
+            return Err(OperatorError::SubscriptionLost);
+        };
+        // Nobody else can get it, so a lost ack means nothing but the end of the subscription,
+        // which is told next.
         let _ = delivery.acker.ack(BasicAckOptions::default()).await;
         Ok(read(delivery.routing_key.to_string(), &delivery.data))
     }
@@ -85,9 +111,12 @@ impl Follow {
     ///
     /// # Errors
     /// [`OperatorError::SubscriptionLost`].
-    pub async fn until(&mut self, mut wanted: impl FnMut(&Event) -> bool) -> Result<Box<Event>, OperatorError> {
+    pub async fn next_matching(
+        &mut self,
+        mut wanted: impl FnMut(&Event) -> bool,
+    ) -> Result<Box<Event>, OperatorError> {
         loop {
-            if let Followed::Event(event, _) = self.next().await?
+            if let FollowedEvent::Event(event, _) = self.next().await?
                 && wanted(&event)
             {
                 return Ok(event);
@@ -101,14 +130,14 @@ impl Follow {
     }
 }
 
-impl Followed {
+impl FollowedEvent {
     /// When it happened, where it says so.
     #[must_use]
-    pub fn at(&self) -> Option<Timestamp> {
+    pub fn occurred_at(&self) -> Option<Timestamp> {
         match self {
             Self::Event(event, _) => Some(event.time),
             Self::Conflict(event, _) => Some(event.time),
-            Self::Callback(event, _) => Some(event.time),
+            Self::Webhook(event, _) => Some(event.time),
             Self::Other { body, .. } => body.get("time")?.as_str()?.parse().ok(),
         }
     }
@@ -117,24 +146,24 @@ impl Followed {
     #[must_use]
     pub fn json(&self) -> &Value {
         match self {
-            Self::Event(_, json) | Self::Conflict(_, json) | Self::Callback(_, json) => json,
+            Self::Event(_, json) | Self::Conflict(_, json) | Self::Webhook(_, json) => json,
             Self::Other { body, .. } => body,
         }
     }
 }
 
-fn read(routing_key: String, data: &[u8]) -> Followed {
-    let body: Value =
-        serde_json::from_slice(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
+fn read(routing_key: String, data: &[u8]) -> FollowedEvent {
+    let body: Value = serde_json::from_slice(data)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
     // Each has fields that the others lack.
     if let Ok(event) = Event::deserialize(&body) {
-        Followed::Event(Box::new(event), body)
+        FollowedEvent::Event(Box::new(event), body)
     } else if let Ok(event) = ConflictEvent::deserialize(&body) {
-        Followed::Conflict(Box::new(event), body)
+        FollowedEvent::Conflict(Box::new(event), body)
     } else if let Ok(event) = ReceivedEvent::deserialize(&body) {
-        Followed::Callback(Box::new(event), body)
+        FollowedEvent::Webhook(Box::new(event), body)
     } else {
-        Followed::Other { routing_key, body }
+        FollowedEvent::Other { routing_key, body }
     }
 }
 
@@ -158,10 +187,12 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_told_as_it_is() {
-        let body = br#"{"type":"ferry.callback.received","time":"2026-11-01T00:00:00Z"}"#;
+        let body = br#"{"type":"ferry.webhook.received","time":"2026-11-01T00:00:00Z"}"#;
         let followed = read("a.b".to_owned(), body);
-        assert!(matches!(&followed, Followed::Other { routing_key, .. } if routing_key == "a.b"));
-        assert_eq!(followed.at(), "2026-11-01T00:00:00Z".parse().ok());
+        assert!(
+            matches!(&followed, FollowedEvent::Other { routing_key, .. } if routing_key == "a.b")
+        );
+        assert_eq!(followed.occurred_at(), "2026-11-01T00:00:00Z".parse().ok());
         let followed = read("a.b".to_owned(), b"\xff no JSON");
         assert_eq!(followed.json(), "\u{fffd} no JSON");
     }

@@ -1,6 +1,6 @@
-//! The first index of this host, for comparing it with the stream: where no daemon keeps it, this process does; else what the daemon
-//! has saved is read, behind a marker that this process appends. Either way it holds everything that was in the ledger when it was
-//! asked for.
+//! The first index of this host, for comparing it with the stream: where no daemon keeps it, this
+//! process does; else what the daemon has saved is read, behind a marker that this process appends.
+//! Either way it holds everything that was in the ledger when it was asked for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::index_owner::{IndexOwner, IndexPlace, LedgerRead};
-use super::sender::Sender;
-use super::{Operator, OperatorError};
+use super::publishing_connection::PublishingConnection;
+use super::{OperatorContext, OperatorError};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::RecordId;
-use ferryd_ledger::index::{Index, IndexError};
-use ferryd_ledger::pen::Pen;
+use ferryd_ledger::index::{IndexError, LedgerIndex};
+use ferryd_ledger::record_encoder::RecordEncoder;
 
 /// How long the daemon on this host may take to save a marker.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,9 +34,9 @@ pub enum HostIndex {
 
 /// The index of a daemon, and what appends markers.
 pub struct IndexReader {
-    index: Index,
-    sender: Sender,
-    pen: Pen,
+    index: LedgerIndex,
+    sender: PublishingConnection,
+    pen: RecordEncoder,
 }
 
 impl HostIndex {
@@ -45,7 +45,7 @@ impl HostIndex {
     /// # Errors
     /// [`OperatorError`].
     pub async fn open(
-        operator: &Operator,
+        operator: &OperatorContext,
         place: &IndexPlace,
         progress: &mut impl FnMut(LedgerRead),
     ) -> Result<Self, OperatorError> {
@@ -54,25 +54,25 @@ impl HostIndex {
         let mut writer = None;
         loop {
             // The owner may be a command like this one, which ends before it has read our marker.
-            if let Some(index) = Index::open_first(&place.dir, &key)? {
+            if let Some(index) = LedgerIndex::open_first(&place.dir, &key)? {
                 return IndexOwner::start(operator, place, index, progress).await.map(Self::Owned);
             }
-            let (sender, pen, marker) = match writer.take() {
+            let (sender, encoder, marker) = match writer.take() {
                 Some(writer) => writer,
                 None => append_marker(operator).await?,
             };
             // Opened anew each time, because its owner may be making a new file.
-            if let Ok(index) = Index::open_read_only(&place.dir, &key)
+            if let Ok(index) = LedgerIndex::open_read_only(&place.dir, &key)
                 && is_applied(&index, marker, RETAKE_EVERY).await.unwrap_or_default()
             {
-                return Ok(Self::Read(Box::new(IndexReader { index, sender, pen })));
+                return Ok(Self::Read(Box::new(IndexReader { index, sender, pen: encoder })));
             }
             if Instant::now() >= deadline {
-                let index = Index::open_read_only(&place.dir, &key)?;
+                let index = LedgerIndex::open_read_only(&place.dir, &key)?;
                 return Err(late(&index));
             }
             sleep(LOOK_EVERY).await;
-            writer = Some((sender, pen, marker));
+            writer = Some((sender, encoder, marker));
         }
     }
 
@@ -80,15 +80,15 @@ impl HostIndex {
     ///
     /// # Errors
     /// [`OperatorError::Index`].
-    pub fn case(&self, id: &CommandId) -> Result<Option<Arc<Case>>, OperatorError> {
+    pub fn case(&self, id: &CommandId) -> Result<Option<Arc<CommandState>>, OperatorError> {
         match self {
-            Self::Owned(owner) => Ok(owner.ledger().case(id)),
-            Self::Read(reader) => Ok(reader.index.case(id)?.map(Arc::new)),
+            Self::Owned(owner) => Ok(owner.ledger().command_state(id)),
+            Self::Read(reader) => Ok(reader.index.command_state(id)?.map(Arc::new)),
         }
     }
 
     /// The index itself.
-    pub async fn index(&self) -> &Index {
+    pub async fn index(&self) -> &LedgerIndex {
         match self {
             Self::Owned(owner) => {
                 owner.ledger().flush().await;
@@ -120,28 +120,39 @@ impl HostIndex {
 
 impl IndexReader {
     async fn refresh(&mut self) -> Result<(), OperatorError> {
-        let (marker, message) = self.pen.marker(Timestamp::now());
+        let (marker, message) = self.pen.encode_marker(Timestamp::now());
         self.sender.send(&message).await?;
-        if is_applied(&self.index, marker, PATIENCE).await? { Ok(()) } else { Err(late(&self.index)) }
+        if is_applied(&self.index, marker, PATIENCE).await? {
+            Ok(())
+        } else {
+            Err(late(&self.index))
+        }
     }
 }
 
-fn late(index: &Index) -> OperatorError {
+fn late(index: &LedgerIndex) -> OperatorError {
     OperatorError::Behind { index: index.path().display().to_string(), after: PATIENCE }
 }
 
 /// Appends a marker by a new writer.
-async fn append_marker(operator: &Operator) -> Result<(Sender, Pen, RecordId), OperatorError> {
-    let (mut sender, mut pen) = (Sender::open(operator).await?, Pen::new(&operator.names));
-    let (marker, message) = pen.marker(Timestamp::now());
+async fn append_marker(
+    operator: &OperatorContext,
+) -> Result<(PublishingConnection, RecordEncoder, RecordId), OperatorError> {
+    let (mut sender, mut encoder) =
+        (PublishingConnection::open(operator).await?, RecordEncoder::new(&operator.names));
+    let (marker, message) = encoder.encode_marker(Timestamp::now());
     sender.send(&message).await?;
-    Ok((sender, pen, marker))
+    Ok((sender, encoder, marker))
 }
 
-/// Tells whether the daemon applies a record and saves that within `patience`.
-async fn is_applied(index: &Index, id: RecordId, patience: Duration) -> Result<bool, IndexError> {
+/// Returns whether the daemon applies a record and saves that within `patience`.
+async fn is_applied(
+    index: &LedgerIndex,
+    id: RecordId,
+    patience: Duration,
+) -> Result<bool, IndexError> {
     let deadline = Instant::now() + patience;
-    while index.applied(&id.writer)? < id.number {
+    while index.highest_applied(&id.writer)? < id.number {
         if Instant::now() >= deadline {
             return Ok(false);
         }

@@ -1,4 +1,5 @@
-//! The index of this host, kept by this process: it takes the file, and reads the stream to its end.
+//! The index of this host, kept by this process: it takes the file, and reads the stream to its
+//! end.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,15 +12,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Operator, OperatorError};
-use ferryd_broker::broker::Broker;
+use super::{OperatorContext, OperatorError};
+use ferryd_broker::broker::BrokerHandle;
 use ferryd_broker::connection::say_goodbye;
 use ferryd_broker::declare::declare;
-use ferryd_broker::message::short;
-use ferryd_broker::stream::{OFFSET, Place as StreamPlace, offset_of};
+use ferryd_broker::message::short_string;
+use ferryd_broker::stream::{OFFSET, StreamPosition, offset_of};
 use ferryd_broker::topology::Topology;
-use ferryd_ledger::index::Index;
-use ferryd_ledger::{Health, Ledger, LedgerRetention, LedgerSettings, Progress};
+use ferryd_ledger::index::LedgerIndex;
+use ferryd_ledger::{Ledger, LedgerHealth, LedgerRetention, LedgerSettings, ReadProgress};
 
 /// The longest time for the stream to tell where it ends.
 const END_PATIENCE: Duration = Duration::from_secs(1);
@@ -58,12 +59,12 @@ impl IndexOwner {
     /// # Errors
     /// [`OperatorError`].
     pub async fn start(
-        operator: &Operator,
+        operator: &OperatorContext,
         place: &IndexPlace,
-        index: Index,
+        index: LedgerIndex,
         progress: &mut impl FnMut(LedgerRead),
     ) -> Result<Self, OperatorError> {
-        let Operator { amqp, names } = operator;
+        let OperatorContext { amqp, names } = operator;
         let topology = Topology::of_ledger(names);
         // The link below tries for ever, which is not for somebody who waits at a prompt.
         let connection = amqp.connect("operator-ledger").await?;
@@ -72,9 +73,11 @@ impl IndexOwner {
         let known = index.checkpoint()?.map(|checkpoint| checkpoint.offset);
         say_goodbye(&connection).await;
         let stop = CancellationToken::new();
-        let (broker, link) = Broker::start(amqp.clone(), topology, stop.clone());
-        let settings =
-            LedgerSettings { retention: LedgerRetention::whole(place.retention), ..LedgerSettings::default() };
+        let (broker, link) = BrokerHandle::start(amqp.clone(), topology, stop.clone());
+        let settings = LedgerSettings {
+            retention: LedgerRetention::keep_contents(place.retention),
+            ..LedgerSettings::default()
+        };
         let (ledger, mut tasks) = Ledger::start(broker, names, index, settings, stop.clone());
         tasks.push(link);
         let owner = Self { ledger, stop, tasks, stream: names.ledger() };
@@ -97,13 +100,13 @@ impl IndexOwner {
         let mut first = known;
         loop {
             match *health.borrow_and_update() {
-                Health::CaughtUp => return Ok(()),
-                Health::CatchingUp(Progress { offset: Some(offset), .. }) => {
+                LedgerHealth::CaughtUp => return Ok(()),
+                LedgerHealth::CatchingUp(ReadProgress { offset: Some(offset), .. }) => {
                     let from = *first.get_or_insert(offset);
                     let total = last.map(|last| last.saturating_sub(from));
                     progress(LedgerRead { done: offset.saturating_sub(from), total });
                 }
-                Health::CatchingUp(_) | Health::Lagging => {}
+                LedgerHealth::CatchingUp(_) | LedgerHealth::Lagging => {}
             }
             match timeout(SILENCE, health.changed()).await {
                 Ok(Ok(())) => {}
@@ -127,7 +130,7 @@ impl IndexOwner {
     /// # Errors
     /// [`OperatorError::Silent`].
     pub async fn refresh(&self) -> Result<(), OperatorError> {
-        let known = timeout(SILENCE, self.ledger.barrier()).await;
+        let known = timeout(SILENCE, self.ledger.wait_for_barrier()).await;
         known.map_err(|_| self.silent(SILENCE))??;
         self.ledger.flush().await;
         Ok(())
@@ -143,21 +146,28 @@ impl IndexOwner {
     }
 }
 
-/// The offset of about the last message of a stream; `None` where it is empty, or does not tell in time. Nobody but a person who
-/// waits wants to know.
+/// The offset of about the last message of a stream; `None` where it is empty, or does not tell in
+/// time. Nobody but a person who waits wants to know.
 async fn last_offset(connection: &Connection, stream: &str) -> Option<u64> {
     let asking = async {
         let channel = connection.create_channel().await.ok()?;
         channel.basic_qos(1, BasicQosOptions::default()).await.ok()?;
-        let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare(short(stream).ok()?, passive, FieldTable::default()).await.ok()?;
+        let passive =
+            QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
+        let queue = channel
+            .queue_declare(short_string(stream).ok()?, passive, FieldTable::default())
+            .await
+            .ok()?;
         if queue.message_count() == 0 {
             return None;
         }
         let mut arguments = FieldTable::default();
-        arguments.insert(OFFSET.into(), StreamPlace::Last.argument());
+        arguments.insert(OFFSET.into(), StreamPosition::Last.argument());
         let (tag, options) = (ShortString::default(), BasicConsumeOptions::default());
-        let mut consumer = channel.basic_consume(short(stream).ok()?, tag, options, arguments).await.ok()?;
+        let mut consumer = channel
+            .basic_consume(short_string(stream).ok()?, tag, options, arguments)
+            .await
+            .ok()?;
         offset_of(&consumer.next().await?.ok()?.properties)
     };
     timeout(END_PATIENCE, asking).await.ok()?

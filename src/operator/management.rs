@@ -13,9 +13,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use url::Url;
 
-use ferryd_domain::exchange::{Answer, Method, Reply, Request};
+use ferryd_domain::http_call::{CallResult, HttpMethod, HttpReply, HttpRequest};
 use ferryd_provider::HttpSettings;
-use ferryd_transport::http::Http;
+use ferryd_transport::http::HttpClient;
 
 /// The largest answer that is read: some 200 bytes for each queue of the virtual host.
 const RESPONSE_CAP: usize = 16 << 20;
@@ -35,7 +35,7 @@ pub struct ManagementError {
 
 /// The management API of a broker.
 pub struct ManagementApi {
-    http: Http,
+    http: HttpClient,
     base: Url,
     user: String,
     password: String,
@@ -46,7 +46,7 @@ pub struct ManagementApi {
 pub struct ClusterNode {
     /// Its name, such as `rabbit@node1`.
     pub name: String,
-    /// Tells whether it runs now.
+    /// Returns whether it runs now.
     pub running: bool,
 }
 
@@ -57,12 +57,13 @@ pub struct ListedQueue {
     pub name: String,
     /// `quorum`, `stream` or `classic`.
     pub r#type: String,
-    /// The nodes that have a replica. Absent for some seconds after it was declared, where it has none, and where the broker tells
-    /// what was true before its leader changed.
+    /// The nodes that have a replica. Absent for some seconds after it was declared, where it has
+    /// none, and where the broker tells what was true before its leader changed.
     pub members: Option<Vec<String>>,
 }
 
-/// An object in which a key can stand twice: RabbitMQ 3.10 writes what is so now, and behind it what a node once counted.
+/// An object in which a key can stand twice: RabbitMQ 3.10 writes what is so now, and behind it
+/// what a node once counted.
 struct ListedObject(Vec<(String, Value)>);
 
 impl ListedObject {
@@ -102,19 +103,26 @@ impl<'de> Deserialize<'de> for ListedObject {
 
 impl From<&ListedObject> for ClusterNode {
     fn from(object: &ListedObject) -> Self {
-        Self { name: object.text("name"), running: object.all("running").any(|running| *running == Value::Bool(true)) }
+        Self {
+            name: object.text("name"),
+            running: object.all("running").any(|running| *running == Value::Bool(true)),
+        }
     }
 }
 
 impl From<&ListedObject> for ListedQueue {
     fn from(object: &ListedObject) -> Self {
         let r#type = object.text("type");
-        // Of a stream, what the node counted that led it before is never corrected; it stands behind the one that leads it now.
+        // Of a stream, what the node counted that led it before is never corrected; it stands
+        // behind the one that leads it now.
         let mut leaders = object.all("node");
         let leader = leaders.next();
         let is_outdated = r#type == "stream" && leaders.any(|other| Some(other) != leader);
-        let members = object.all("members").next().and_then(Value::as_array).filter(|_| !is_outdated);
-        let named = |members: &Vec<Value>| members.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let members =
+            object.all("members").next().and_then(Value::as_array).filter(|_| !is_outdated);
+        let named = |members: &Vec<Value>| {
+            members.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
         Self { name: object.text("name"), members: members.map(named), r#type }
     }
 }
@@ -129,7 +137,8 @@ impl ManagementApi {
         (user, password): (&str, &str),
         ca_file: Option<PathBuf>,
     ) -> Result<Self, ManagementError> {
-        let unusable = |message: String| ManagementError { address: "the address".to_owned(), message };
+        let unusable =
+            |message: String| ManagementError { address: "the address".to_owned(), message };
         let mut base = Url::parse(address).map_err(|error| unusable(error.to_string()))?;
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         // Its own user comes before that of AMQP, which may have no password.
@@ -138,8 +147,12 @@ impl ManagementApi {
             (user, password) => (decoded(user), decoded(password.unwrap_or_default())),
         };
         base.set_password(None).and_then(|()| base.set_username("")).ok();
-        let settings = HttpSettings { ca_file, connect_timeout: Duration::from_secs(10), response_cap: RESPONSE_CAP };
-        let http = Http::new(&settings).map_err(|error| unusable(error.to_string()))?;
+        let settings = HttpSettings {
+            ca_file,
+            connect_timeout: Duration::from_secs(10),
+            max_response_size: RESPONSE_CAP,
+        };
+        let http = HttpClient::new(&settings).map_err(|error| unusable(error.to_string()))?;
         Ok(Self { http, base, user: login.0, password: login.1 })
     }
 
@@ -162,10 +175,11 @@ impl ManagementApi {
 
     async fn get(&self, path: &str, columns: &str) -> Result<Vec<ListedObject>, ManagementError> {
         let failed = |message: String| ManagementError { address: self.base.to_string(), message };
-        let address = format!("{}/api/{path}?columns={columns}", self.base.as_str().trim_end_matches('/'));
+        let address =
+            format!("{}/api/{path}?columns={columns}", self.base.as_str().trim_end_matches('/'));
         let login = STANDARD.encode(format!("{}:{}", self.user, self.password));
-        let request = Request {
-            method: Method::Get,
+        let request = HttpRequest {
+            method: HttpMethod::Get,
             url: Url::parse(&address).map_err(|error| failed(error.to_string()))?,
             headers: vec![("authorization".to_owned(), format!("Basic {login}"))],
             asked: Vec::new(),
@@ -173,14 +187,20 @@ impl ManagementApi {
             timeout: TIMEOUT,
         };
         match self.http.send(&request).await {
-            Answer::Reply(Reply { status: 200, body, .. }) => serde_json::from_slice(&body)
-                .map_err(|error| failed(format!("GET /api/{path} is not answered as RabbitMQ does: {error}"))),
-            Answer::Reply(Reply { status: 401 | 403, .. }) => Err(failed(format!(
+            CallResult::Reply(HttpReply { status: 200, body, .. }) => serde_json::from_slice(&body)
+                .map_err(|error| {
+                    failed(format!("GET /api/{path} is not answered as RabbitMQ does: {error}"))
+                }),
+            CallResult::Reply(HttpReply { status: 401 | 403, .. }) => Err(failed(format!(
                 "refuses the user `{}`: its password must be right, and it needs the tag `monitoring` (rabbitmqctl set_user_tags)",
                 self.user
             ))),
-            Answer::Reply(Reply { status, .. }) => Err(failed(format!("GET /api/{path} is answered with {status}"))),
-            Answer::NotSent(failure) | Answer::Incomplete(failure) => Err(failed(failure.message)),
+            CallResult::Reply(HttpReply { status, .. }) => {
+                Err(failed(format!("GET /api/{path} is answered with {status}")))
+            }
+            CallResult::NotSent(failure) | CallResult::Incomplete(failure) => {
+                Err(failed(failure.message))
+            }
         }
     }
 }
@@ -203,8 +223,9 @@ mod tests {
         );
         let count = |queue| ListedQueue::from(queue).members.map(|nodes| nodes.len());
         assert_eq!(queues.iter().map(count).collect::<Vec<_>>(), [Some(2), None, Some(1), None]);
-        let nodes =
-            read(r#"[{"name":"a@h","type":"disc","running":true},{"name":"b@h","running":false},{"name":"c@h"}]"#);
+        let nodes = read(
+            r#"[{"name":"a@h","type":"disc","running":true},{"name":"b@h","running":false},{"name":"c@h"}]"#,
+        );
         let running: Vec<_> = nodes.iter().map(|node| ClusterNode::from(node).running).collect();
         assert_eq!(running, [true, false, false]);
     }
@@ -216,7 +237,10 @@ mod tests {
             (api.user, api.password, api.base.to_string())
         };
         let there = "http://127.0.0.1:15672/".to_owned();
-        assert_eq!(login("http://127.0.0.1:15672"), ("ferry".to_owned(), "pw".to_owned(), there.clone()));
+        assert_eq!(
+            login("http://127.0.0.1:15672"),
+            ("ferry".to_owned(), "pw".to_owned(), there.clone())
+        );
         let own = login("http://mon%40itor:p%2Fw@127.0.0.1:15672");
         assert_eq!(own, ("mon@itor".to_owned(), "p/w".to_owned(), there));
     }

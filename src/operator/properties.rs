@@ -6,10 +6,12 @@ use serde_json::{Map, Value, json};
 
 use ferryd_broker::headers::DEAD;
 
-/// The properties that are there, with the headers last; without ferryd's own record, which is shown by itself.
+/// The properties that are there, with the headers last; without ferryd's own record, which is
+/// shown by itself.
 #[must_use]
 pub fn to_json(properties: &BasicProperties) -> Map<String, Value> {
-    let text = |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| json!(text.as_str()));
+    let text =
+        |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| json!(text.as_str()));
     let number = |value: Option<u64>| value.map(|number| json!(number));
     let fields = [
         ("content_type", text(properties.content_type())),
@@ -24,7 +26,10 @@ pub fn to_json(properties: &BasicProperties) -> Map<String, Value> {
         ("type", text(properties.kind())),
         ("user_id", text(properties.user_id())),
         ("app_id", text(properties.app_id())),
-        ("headers", properties.headers().as_ref().map(table).filter(|headers| *headers != json!({}))),
+        (
+            "headers",
+            properties.headers().as_ref().map(table).filter(|headers| *headers != json!({})),
+        ),
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
@@ -66,9 +71,14 @@ mod tests {
         let mut headers = FieldTable::default();
         headers.insert(DEAD.into(), AMQPValue::LongString("{}".into()));
         headers.insert("tenant".into(), AMQPValue::LongString("eu".into()));
-        headers.insert("tries".into(), AMQPValue::FieldArray(vec![AMQPValue::LongInt(1), AMQPValue::Void].into()));
-        let properties = BasicProperties::default().with_message_id("a".into()).with_headers(headers);
-        let expected = json!({ "message_id": "a", "headers": { "tenant": "eu", "tries": [1, null] } });
+        headers.insert(
+            "tries".into(),
+            AMQPValue::FieldArray(vec![AMQPValue::LongInt(1), AMQPValue::Void].into()),
+        );
+        let properties =
+            BasicProperties::default().with_message_id("a".into()).with_headers(headers);
+        let expected =
+            json!({ "message_id": "a", "headers": { "tenant": "eu", "tries": [1, null] } });
         assert_eq!(Value::Object(to_json(&properties)), expected);
     }
 }

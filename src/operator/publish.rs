@@ -5,22 +5,24 @@ use std::collections::{BTreeSet, HashSet};
 use jiff::Timestamp;
 use serde_json::{Deserializer, Value};
 
-use super::follow::{Follow, Followed};
-use super::{Operator, OperatorError};
-use ferryd_broker::message::{Message, TooLong, persistent, short, with_user};
-use ferryd_broker::topology::Names;
-use ferryd_domain::command::{ANY, Command, Envelope};
+use super::follow::{EventSubscription, FollowedEvent};
+use super::{OperatorContext, OperatorError};
+use ferryd_broker::message::{
+    OutgoingMessage, TextTooLong, persistent_properties, set_user, short_string,
+};
+use ferryd_broker::topology::TopologyNames;
+use ferryd_domain::command::{ANY, Command, CommandEnvelope};
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::name::Name;
 use ferryd_domain::outcome::Failure;
 
 /// A command that was found right and can be published.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outgoing {
+pub struct PreparedCommand {
     /// What it says.
     pub command: Command,
     /// The message.
-    pub message: Message,
+    pub message: OutgoingMessage,
     /// The line on which it begins, from 1.
     pub line: usize,
     /// False where it came without an id, and was given one.
@@ -29,7 +31,7 @@ pub struct Outgoing {
 
 /// Why a text is no command.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum NoCommand {
+pub enum InvalidCommandText {
     /// It is not JSON, or ends in the middle.
     #[error("{message}")]
     NotJson {
@@ -50,7 +52,7 @@ pub enum NoCommand {
     },
 }
 
-impl NoCommand {
+impl InvalidCommandText {
     /// The line on which it begins, from 1.
     #[must_use]
     pub fn line(&self) -> usize {
@@ -59,17 +61,19 @@ impl NoCommand {
     }
 }
 
-/// Reads commands one after the other: JSON lines, or objects over several lines. Bodies are published byte for byte as
-/// they stand, as this user of the broker. One without an `id` gets one from `new_id`, in the property `message_id`.
+/// Reads commands one after the other: JSON lines, or objects over several lines. Bodies are
+/// published byte for byte as they stand, as this user of the broker. One without an `id` gets one
+/// from `new_id`, in the property `message_id`.
 ///
-/// Returns them, and what is wrong with the others. What comes behind a text that is no JSON is not read.
+/// Returns them, and what is wrong with the others. What comes behind a text that is no JSON is not
+/// read.
 pub fn read(
-    names: &Names,
+    names: &TopologyNames,
     user: Option<&str>,
     text: &[u8],
     now: Timestamp,
     mut new_id: impl FnMut() -> String,
-) -> (Vec<Outgoing>, Vec<NoCommand>) {
+) -> (Vec<PreparedCommand>, Vec<InvalidCommandText>) {
     let (mut commands, mut faults) = (Vec::new(), Vec::new());
     let mut values = Deserializer::from_slice(text).into_iter::<Value>();
     let (mut line, mut counted) = (1, 0);
@@ -81,40 +85,48 @@ pub fn read(
         match values.next() {
             None => return (commands, faults),
             Some(Err(error)) => {
-                faults.push(NoCommand::NotJson { line, message: format!("is not JSON: {error}") });
+                faults.push(InvalidCommandText::NotJson {
+                    line,
+                    message: format!("is not JSON: {error}"),
+                });
                 return (commands, faults);
             }
             Some(Ok(_)) => {
                 let body = &text[before + gap..values.byte_offset()];
-                match Outgoing::check((names, user), body, line, now, &new_id()) {
+                match PreparedCommand::check((names, user), body, line, now, &new_id()) {
                     Ok(outgoing) => commands.push(outgoing),
-                    Err(failure) => faults.push(NoCommand::Invalid { line, id: None, failure }),
+                    Err(failure) => {
+                        faults.push(InvalidCommandText::Invalid { line, id: None, failure });
+                    }
                 }
             }
         }
     }
 }
 
-impl Outgoing {
+impl PreparedCommand {
     fn check(
-        (names, user): (&Names, Option<&str>),
+        (names, user): (&TopologyNames, Option<&str>),
         body: &[u8],
         line: usize,
         now: Timestamp,
         new_id: &str,
     ) -> Result<Self, Failure> {
-        let too_long = |error: TooLong| Failure::new("name_too_long", error.to_string());
-        let envelope = Envelope { message_id: Some(new_id), ..Envelope::default() };
+        let too_long = |error: TextTooLong| Failure::new("name_too_long", error.to_string());
+        let envelope = CommandEnvelope { message_id: Some(new_id), ..CommandEnvelope::default() };
         let command = Command::decode(body, envelope).map_err(|invalid| invalid.failure)?;
         let provider = command.provider.as_ref().map_or(ANY, Name::as_str);
         let key = format!("{}.{provider}.{}", command.kind, command.operation);
-        let properties = persistent()
+        let properties = persistent_properties()
             .with_content_type("application/json".into())
-            .with_message_id(short(command.id.as_str()).map_err(too_long)?)
+            .with_message_id(short_string(command.id.as_str()).map_err(too_long)?)
             .with_timestamp(u64::try_from(now.as_second()).unwrap_or_default());
-        let properties = with_user(properties, user).map_err(too_long)?;
-        let (exchange, routing_key) = (short(&names.commands()).map_err(too_long)?, short(&key).map_err(too_long)?);
-        let message = Message { exchange, routing_key, properties, body: body.to_vec() };
+        let properties = set_user(properties, user).map_err(too_long)?;
+        let (exchange, routing_key) = (
+            short_string(&names.commands()).map_err(too_long)?,
+            short_string(&key).map_err(too_long)?,
+        );
+        let message = OutgoingMessage { exchange, routing_key, properties, body: body.to_vec() };
         let has_own_id = command.id.as_str() != new_id;
         Ok(Self { command, message, line, has_own_id })
     }
@@ -122,40 +134,47 @@ impl Outgoing {
 
 /// Waits for the ends of commands, and shows what happens to them meanwhile.
 ///
-/// It subscribes to their events instead of asking for a reply: a reply is sent once and best effort, an event at least
-/// once and by whichever daemon ends the command.
-pub struct Ends {
-    follow: Follow,
+/// It subscribes to their events instead of asking for a reply: a reply is sent once and best
+/// effort, an event at least once and by whichever daemon ends the command.
+pub struct EndWatcher {
+    follow: EventSubscription,
     pending: HashSet<CommandId>,
 }
 
-impl Ends {
+impl EndWatcher {
     /// Subscribes; to be called before the first command is published.
     ///
     /// # Errors
     /// [`OperatorError`].
-    pub async fn subscribe(operator: &Operator, commands: &[Outgoing]) -> Result<Self, OperatorError> {
+    pub async fn subscribe(
+        operator: &OperatorContext,
+        commands: &[PreparedCommand],
+    ) -> Result<Self, OperatorError> {
         // Which provider a route chooses, and so the second word, is not known here.
-        let bindings: BTreeSet<String> = commands.iter().map(|outgoing| binding(&outgoing.command)).collect();
+        let bindings: BTreeSet<String> =
+            commands.iter().map(|outgoing| binding(&outgoing.command)).collect();
         let bindings: Vec<_> = bindings.into_iter().collect();
         let pending = commands.iter().map(|outgoing| outgoing.command.id.clone()).collect();
-        Ok(Self { follow: Follow::open(operator, &bindings).await?, pending })
+        Ok(Self { follow: EventSubscription::open(operator, &bindings).await?, pending })
     }
 
-    /// What is published next about a command that has not ended, or its end; `None` once each has ended.
+    /// What is published next about a command that has not ended, or its end; `None` once each has
+    /// ended.
     ///
     /// # Errors
     /// [`OperatorError::SubscriptionLost`].
-    pub async fn next(&mut self) -> Result<Option<Followed>, OperatorError> {
+    pub async fn next(&mut self) -> Result<Option<FollowedEvent>, OperatorError> {
         while !self.pending.is_empty() {
             let followed = self.follow.next().await?;
             let is_awaited = match &followed {
-                Followed::Event(event, _) if event.data.state.is_terminal() => {
+                FollowedEvent::Event(event, _) if event.data.state.is_terminal() => {
                     self.pending.remove(&event.data.command.id)
                 }
-                Followed::Event(event, _) => self.pending.contains(&event.data.command.id),
-                Followed::Conflict(conflict, _) => self.pending.contains(&conflict.data.command.id),
-                Followed::Callback(..) | Followed::Other { .. } => false,
+                FollowedEvent::Event(event, _) => self.pending.contains(&event.data.command.id),
+                FollowedEvent::Conflict(conflict, _) => {
+                    self.pending.contains(&conflict.data.command.id)
+                }
+                FollowedEvent::Webhook(..) | FollowedEvent::Other { .. } => false,
             };
             if is_awaited {
                 return Ok(Some(followed));

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read_all(text: &str) -> Result<Vec<Outgoing>, Vec<NoCommand>> {
-    let names = Names::new("ferry".parse().unwrap());
+fn read_all(text: &str) -> Result<Vec<PreparedCommand>, Vec<InvalidCommandText>> {
+    let names = TopologyNames::new("ferry".parse().unwrap());
     let mut count = 0;
     let new_id = || {
         count += 1;
@@ -19,10 +19,13 @@ fn commands_are_read_one_after_the_other_whatever_their_layout() {
     let text = "{\"id\":\"a\",\"type\":\"payment\",\"provider\":\"stripe\",\"operation\":\"charge\"}\n\
                 {\n  \"type\": \"notification\",\n  \"operation\": \"send_sms\", \"payload\": {\"n\": 1.10}\n}\n\n";
     let commands = read_all(text).unwrap();
-    let told: Vec<_> =
-        commands.iter().map(|outgoing| (outgoing.command.id.as_str(), outgoing.message.routing_key.as_str())).collect();
+    let told: Vec<_> = commands
+        .iter()
+        .map(|outgoing| (outgoing.command.id.as_str(), outgoing.message.routing_key.as_str()))
+        .collect();
     assert_eq!(told, [("a", "payment.stripe.charge"), ("new-2", "notification.any.send_sms")]);
-    let places: Vec<_> = commands.iter().map(|outgoing| (outgoing.line, outgoing.has_own_id)).collect();
+    let places: Vec<_> =
+        commands.iter().map(|outgoing| (outgoing.line, outgoing.has_own_id)).collect();
     assert_eq!(places, [(1, true), (2, false)]);
     let second = &commands[1].message;
     assert_eq!(second.properties.message_id().as_ref().unwrap().as_str(), "new-2");
@@ -36,16 +39,29 @@ fn commands_are_read_one_after_the_other_whatever_their_layout() {
 fn what_is_no_command_is_told_with_its_line() {
     let good = r#"{"type":"payment","operation":"charge"}"#;
     for (text, error) in [
-        (format!("{good}\n\n{good}\n{{]"), "4: is not JSON: key must be a string at line 4 column 2"),
-        (format!("{good}\n{{\"type\":\"payment\"}}"), "2: missing field `operation` (invalid_field)"),
-        (format!("\n{good} 1"), "2: the body is a number, not an object with the fields of a command"),
+        (
+            format!("{good}\n\n{good}\n{{]"),
+            "4: is not JSON: key must be a string at line 4 column 2",
+        ),
+        (
+            format!("{good}\n{{\"type\":\"payment\"}}"),
+            "2: missing field `operation` (invalid_field)",
+        ),
+        (
+            format!("\n{good} 1"),
+            "2: the body is a number, not an object with the fields of a command",
+        ),
     ] {
         let faults = read_all(&text).unwrap_err();
         let told = format!("{}: {}", faults[0].line(), faults[0]);
         assert!(told.starts_with(error), "{text}: {told}");
     }
     let three = read_all(&format!("1\n{good}\n2\n{{\n]")).unwrap_err();
-    assert_eq!(three.iter().map(NoCommand::line).collect::<Vec<_>>(), [1, 3, 4], "all that is wrong is told");
+    assert_eq!(
+        three.iter().map(InvalidCommandText::line).collect::<Vec<_>>(),
+        [1, 3, 4],
+        "all that is wrong is told"
+    );
     assert_eq!(read_all(" \n").unwrap(), []);
 }
 

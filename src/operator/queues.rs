@@ -3,18 +3,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::walk::depth;
-use super::{Operator, OperatorError};
+use super::queue_cursor::depth;
+use super::{OperatorContext, OperatorError};
 use ferryd_broker::connection::say_goodbye;
 use ferryd_broker::error::BrokerError;
-use ferryd_broker::message::short;
-use ferryd_broker::topology::Names;
+use ferryd_broker::message::short_string;
+use ferryd_broker::topology::TopologyNames;
 use ferryd_domain::name::Name;
 
-/// The queues that can hold dead letters of `providers`, or of the one that is `wanted`, which need not be configured any
-/// more. The last is the queue of dead letters that belong to no provider.
+/// The queues that can hold dead letters of `providers`, or of the one that is `wanted`, which need
+/// not be configured any more. The last is the queue of dead letters that belong to no provider.
 #[must_use]
-pub fn dead_queues(names: &Names, providers: &[Name], wanted: Option<&Name>) -> Vec<String> {
+pub fn dead_queues(
+    names: &TopologyNames,
+    providers: &[Name],
+    wanted: Option<&Name>,
+) -> Vec<String> {
     let mut queues: Vec<String> = match wanted {
         Some(provider) => vec![names.dead_of(provider)],
         None => providers.iter().map(|provider| names.dead_of(provider)).collect(),
@@ -24,13 +28,14 @@ pub fn dead_queues(names: &Names, providers: &[Name], wanted: Option<&Name>) -> 
     queues
 }
 
-/// The queues that can hold dead letters of `configured` providers, and of those besides that the ledger `known`s dead letters
-/// of, as far as they have a queue: a provider that was taken out of the configuration leaves it behind.
+/// The queues that can hold dead letters of `configured` providers, and of those besides that the
+/// ledger `known`s dead letters of, as far as they have a queue: a provider that was taken out of
+/// the configuration leaves it behind.
 ///
 /// # Errors
 /// [`OperatorError`].
 pub async fn all_dead_queues(
-    operator: &Operator,
+    operator: &OperatorContext,
     configured: &[Name],
     known: Vec<Name>,
 ) -> Result<Vec<String>, OperatorError> {
@@ -40,8 +45,12 @@ pub async fn all_dead_queues(
         let connection = operator.amqp.connect("operator-queues").await?;
         for provider in removed {
             // The broker closes a channel that asks for what is not there.
-            let channel = connection.create_channel().await.map_err(BrokerError::during("open a channel"))?;
-            if depth(&channel, &short(&operator.names.dead_of(&provider))?).await?.is_some() {
+            let channel = connection
+                .create_channel()
+                .await
+                .map_err(BrokerError::while_doing("open a channel"))?;
+            if depth(&channel, &short_string(&operator.names.dead_of(&provider))?).await?.is_some()
+            {
                 providers.push(provider);
             }
         }
@@ -50,10 +59,12 @@ pub async fn all_dead_queues(
     Ok(dead_queues(&operator.names, &providers, None))
 }
 
-/// The one of these queues in which a dead letter of `provider` lies: where it has none, the broker puts it aside.
+/// The one of these queues in which a dead letter of `provider` lies: where it has none, the broker
+/// dead-letters it.
 #[must_use]
-pub fn dead_queue(names: &Names, queues: &[String], provider: Option<&Name>) -> String {
-    let own = provider.map(|provider| names.dead_of(provider)).filter(|queue| queues.contains(queue));
+pub fn dead_queue(names: &TopologyNames, queues: &[String], provider: Option<&Name>) -> String {
+    let own =
+        provider.map(|provider| names.dead_of(provider)).filter(|queue| queues.contains(queue));
     own.unwrap_or_else(|| names.dead_other())
 }
 
@@ -78,13 +89,14 @@ pub enum NamesError {
     },
 }
 
-/// The names in the provider files of a folder, sorted, and nothing else of them: an operator's shell need not have the
-/// secrets that the daemon has. A file without `name` has that of the catalog's file it uses.
+/// The names in the provider files of a folder, sorted, and nothing else of them: an operator's
+/// shell need not have the secrets that the daemon has. A file without `name` has that of the
+/// catalog's file it uses.
 ///
 /// # Errors
 /// [`NamesError`] at the first file that can't be used.
 pub fn provider_names(dir: &Path) -> Result<Vec<Name>, NamesError> {
-    Ok(outlines(dir)?.into_iter().map(|outline| outline.name).collect())
+    Ok(read_outlines(dir)?.into_iter().map(|outline| outline.name).collect())
 }
 
 /// Reads the name in the text of a provider file, as [`provider_names`] reads it.
@@ -92,7 +104,7 @@ pub fn provider_names(dir: &Path) -> Result<Vec<Name>, NamesError> {
 /// # Errors
 /// Why it tells none.
 pub fn provider_name(text: &str) -> Result<Name, String> {
-    outline(text).map(|outline| outline.name)
+    read_outline(text).map(|outline| outline.name)
 }
 
 /// The names of the providers that call back, sorted, read as [`provider_names`] reads them.
@@ -100,7 +112,11 @@ pub fn provider_name(text: &str) -> Result<Name, String> {
 /// # Errors
 /// As [`provider_names`].
 pub fn calling_back(dir: &Path) -> Result<Vec<Name>, NamesError> {
-    Ok(outlines(dir)?.into_iter().filter(|outline| outline.webhook).map(|outline| outline.name).collect())
+    Ok(read_outlines(dir)?
+        .into_iter()
+        .filter(|outline| outline.webhook)
+        .map(|outline| outline.name)
+        .collect())
 }
 
 /// The retry groups that providers name, read as [`provider_names`] reads them.
@@ -108,18 +124,18 @@ pub fn calling_back(dir: &Path) -> Result<Vec<Name>, NamesError> {
 /// # Errors
 /// As [`provider_names`].
 pub fn retry_groups(dir: &Path) -> Result<Vec<Name>, NamesError> {
-    Ok(outlines(dir)?.into_iter().filter_map(|outline| outline.retry_group).collect())
+    Ok(read_outlines(dir)?.into_iter().filter_map(|outline| outline.retry_group).collect())
 }
 
 /// What queues are made by.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Outline {
+struct ProviderOutline {
     name: Name,
     webhook: bool,
     retry_group: Option<Name>,
 }
 
-fn outlines(dir: &Path) -> Result<Vec<Outline>, NamesError> {
+fn read_outlines(dir: &Path) -> Result<Vec<ProviderOutline>, NamesError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| NamesError::Unreadable { path, source }
@@ -129,24 +145,35 @@ fn outlines(dir: &Path) -> Result<Vec<Outline>, NamesError> {
         let path = entry.map_err(unreadable(dir))?.path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
-            outlines.push(outline(&text).map_err(|message| NamesError::Unnamed { path, message })?);
+            outlines.push(
+                read_outline(&text).map_err(|message| NamesError::Unnamed { path, message })?,
+            );
         }
     }
     outlines.sort();
     Ok(outlines)
 }
 
-fn outline(text: &str) -> Result<Outline, String> {
-    let table: toml::Table = toml::from_str(text).map_err(|error| format!("is no TOML: {}", error.message()))?;
+fn read_outline(text: &str) -> Result<ProviderOutline, String> {
+    let table: toml::Table =
+        toml::from_str(text).map_err(|error| format!("is no TOML: {}", error.message()))?;
     let name = table.get("name").or_else(|| table.get("use")).ok_or("`name` is missing")?;
-    let name = name.as_str().ok_or("`name` is no text")?.parse().map_err(|error| format!("`name`: {error}"))?;
+    let name = name
+        .as_str()
+        .ok_or("`name` is no text")?
+        .parse()
+        .map_err(|error| format!("`name`: {error}"))?;
     // The catalog's is only taken up by a file that asks for it by a table of its own.
     let webhook = table.contains_key("webhook");
     // The catalog's files name no group: which providers share queues is the operator's to say.
-    let group = table.get("retry_group").map(|group| group.as_str().ok_or("`retry_group` is no text"));
-    let retry_group =
-        group.transpose()?.map(str::parse).transpose().map_err(|error| format!("`retry_group`: {error}"))?;
-    Ok(Outline { name, webhook, retry_group })
+    let group =
+        table.get("retry_group").map(|group| group.as_str().ok_or("`retry_group` is no text"));
+    let retry_group = group
+        .transpose()?
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| format!("`retry_group`: {error}"))?;
+    Ok(ProviderOutline { name, webhook, retry_group })
 }
 
 #[cfg(test)]
@@ -168,10 +195,18 @@ mod tests {
             fs::write(dir.path().join(file), text).unwrap();
         }
         assert_eq!(provider_names(dir.path()).unwrap(), [name("stripe"), name("twilio")]);
-        fs::write(dir.path().join("d.toml"), "name = \"acme\"\n[webhook]\nsecret = \"${env:NOT_SET}\"").unwrap();
+        fs::write(
+            dir.path().join("d.toml"),
+            "name = \"acme\"\n[webhook]\nsecret = \"${env:NOT_SET}\"",
+        )
+        .unwrap();
         assert!(calling_back(dir.path()).unwrap().contains(&name("acme")));
         assert_eq!(provider_names(dir.path()).unwrap().len(), 3);
-        fs::write(dir.path().join("e.toml"), "use = \"stripe\"\nname = \"slow\"\nretry_group = \"tail\"").unwrap();
+        fs::write(
+            dir.path().join("e.toml"),
+            "use = \"stripe\"\nname = \"slow\"\nretry_group = \"tail\"",
+        )
+        .unwrap();
         assert_eq!(retry_groups(dir.path()).unwrap(), [name("tail")]);
         fs::write(dir.path().join("c.toml"), "name = \"No Name\"").unwrap();
         let error = provider_names(dir.path()).unwrap_err().to_string();
@@ -180,10 +215,13 @@ mod tests {
 
     #[test]
     fn a_wanted_provider_need_not_be_configured() {
-        let names = Names::new(name("ferry"));
+        let names = TopologyNames::new(name("ferry"));
         let configured = [name("stripe"), name("twilio")];
         let all = ["ferry.dead.stripe", "ferry.dead.twilio", "ferry.dead.other"];
         assert_eq!(dead_queues(&names, &configured, None), all);
-        assert_eq!(dead_queues(&names, &configured, Some(&name("gone"))), ["ferry.dead.gone", "ferry.dead.other"]);
+        assert_eq!(
+            dead_queues(&names, &configured, Some(&name("gone"))),
+            ["ferry.dead.gone", "ferry.dead.other"]
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The replicas that queues and streams have, and those that they lack.
 //!
-//! A queue or stream that is declared while fewer nodes are up has fewer replicas for ever. AMQP does not tell, and neither can it add any.
+//! A queue or stream that is declared while fewer nodes are up has fewer replicas for ever. AMQP
+//! does not tell, and neither can it add any.
 
 use std::collections::BTreeSet;
 
@@ -76,13 +77,25 @@ impl ReplicaReport {
                 None => unknown.push(name.to_owned()),
             }
         }
-        let down = nodes.iter().filter(|node| !node.running).map(|node| node.name.clone()).collect();
+        let down =
+            nodes.iter().filter(|node| !node.running).map(|node| node.name.clone()).collect();
         let commands = commands(vhost, &lacking);
-        Self { nodes: nodes.iter().map(|node| node.name.clone()).collect(), down, lacking, unknown, commands }
+        Self {
+            nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+            down,
+            lacking,
+            unknown,
+            commands,
+        }
     }
 }
 
-fn find_lack(name: &str, kind: ReplicatedKind, members: &[String], nodes: &[ClusterNode]) -> Option<LackingQueue> {
+fn find_lack(
+    name: &str,
+    kind: ReplicatedKind,
+    members: &[String],
+    nodes: &[ClusterNode],
+) -> Option<LackingQueue> {
     let wanted = match kind {
         ReplicatedKind::Quorum => nodes.len().min(QUORUM_REPLICAS),
         ReplicatedKind::Stream => nodes.len(),
@@ -98,13 +111,20 @@ fn commands(vhost: &str, lacking: &[LackingQueue]) -> Vec<String> {
     let nodes: BTreeSet<_> = lacking.iter().flat_map(|queue| &queue.lacking_at).collect();
     let mut commands = Vec::new();
     for node in nodes {
-        let of = |kind| lacking.iter().filter(move |queue| queue.kind == kind && queue.lacking_at.contains(node));
-        let quorum: Vec<_> = of(ReplicatedKind::Quorum).map(|queue| escape_pattern(&queue.name)).collect();
+        let of = |kind| {
+            lacking
+                .iter()
+                .filter(move |queue| queue.kind == kind && queue.lacking_at.contains(node))
+        };
+        let quorum: Vec<_> =
+            of(ReplicatedKind::Quorum).map(|queue| escape_pattern(&queue.name)).collect();
         if !quorum.is_empty() {
-            let [vhost, names] =
-                [escape_pattern(vhost), quorum.join("|")].map(|pattern| quote(&format!("^({pattern})$")));
+            let [vhost, names] = [escape_pattern(vhost), quorum.join("|")]
+                .map(|pattern| quote(&format!("^({pattern})$")));
             let node = quote(node);
-            commands.push(format!("rabbitmq-queues grow {node} all --vhost-pattern {vhost} --queue-pattern {names}"));
+            commands.push(format!(
+                "rabbitmq-queues grow {node} all --vhost-pattern {vhost} --queue-pattern {names}"
+            ));
         }
         for stream in of(ReplicatedKind::Stream) {
             let [vhost, name, node] = [vhost, &stream.name, node].map(quote);

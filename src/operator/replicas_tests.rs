@@ -26,7 +26,8 @@ fn what_was_declared_by_the_first_node_alone_grows_by_the_printed_commands() {
         queue("ferry.ledger", "stream", &["a"]),
     ];
     let report = report(&cluster(&["a", "b", "c"]), &queues);
-    let replicas: Vec<_> = report.lacking.iter().map(|queue| (queue.name.as_str(), queue.replicas)).collect();
+    let replicas: Vec<_> =
+        report.lacking.iter().map(|queue| (queue.name.as_str(), queue.replicas)).collect();
     assert_eq!(replicas, [("ferry.commands.acme", 2), ("ferry.ledger", 1), ("ferry.poison", 1)]);
     assert_eq!(
         report.commands,
@@ -44,7 +45,10 @@ fn three_replicas_are_enough_for_a_queue_and_a_stream_is_read_at_every_node() {
     let queues = [queue("q", "quorum", &["a", "b", "c"]), queue("s", "stream", &["a", "b", "c"])];
     let report = report(&cluster(&["a", "b", "c", "d", "e"]), &queues);
     assert_eq!(report.lacking.len(), 1);
-    assert_eq!((report.lacking[0].kind, report.lacking[0].lacking_at.len()), (ReplicatedKind::Stream, 2));
+    assert_eq!(
+        (report.lacking[0].kind, report.lacking[0].lacking_at.len()),
+        (ReplicatedKind::Stream, 2)
+    );
     for (nodes, members) in [(&["a"][..], &["a"][..]), (&["a", "b"], &["a", "b"])] {
         let queues = [queue("q", "quorum", members), queue("s", "stream", members)];
         assert_eq!(self::report(&cluster(nodes), &queues).lacking, []);
@@ -65,8 +69,12 @@ fn what_is_not_listed_or_says_nothing_yet_is_unknown_and_what_has_no_replicas_is
     let mut silent = queue("new", "stream", &[]);
     silent.members = None;
     let queues = [silent, queue("old", "classic", &["a"])];
-    let report = ReplicaReport::new("/", ["new", "old", "gone"], &cluster(&["a", "b", "c"]), &queues);
-    assert_eq!((report.unknown, report.lacking), (vec!["gone".to_owned(), "new".to_owned()], vec![]));
+    let report =
+        ReplicaReport::new("/", ["new", "old", "gone"], &cluster(&["a", "b", "c"]), &queues);
+    assert_eq!(
+        (report.unknown, report.lacking),
+        (vec!["gone".to_owned(), "new".to_owned()], vec![])
+    );
 }
 
 #[test]

@@ -1,26 +1,26 @@
 //! Looking at dead letters, which stay as they were.
 
-use super::dead::{Dead, LetterId};
-use super::walk::Walk;
-use super::{Operator, OperatorError};
+use super::queue_cursor::QueueCursor;
+use super::queued_dead_letter::{LetterId, QueuedDeadLetter};
+use super::{OperatorContext, OperatorError};
 use ferryd_domain::command_id::CommandId;
 use ferryd_ledger::command_filter::CommandFilter;
 
-/// Shows every dead letter that `filter` means to `visit`, queue by queue, oldest first. Queues that do not exist are
-/// passed over.
+/// Shows every dead letter that `filter` means to `visit`, queue by queue, oldest first. Queues
+/// that do not exist are passed over.
 ///
 /// # Errors
 /// [`OperatorError`]; the dead letters are in their queues all the same.
-pub async fn scan(
-    operator: &Operator,
+pub async fn visit_dead_letters(
+    operator: &OperatorContext,
     queues: &[String],
     filter: &CommandFilter,
-    mut visit: impl FnMut(Dead),
+    mut visit: impl FnMut(QueuedDeadLetter),
 ) -> Result<(), OperatorError> {
     for queue in queues {
-        let Some(mut walk) = Walk::begin(operator, queue).await? else { continue };
+        let Some(mut walk) = QueueCursor::begin(operator, queue).await? else { continue };
         while let Some(delivery) = walk.next().await? {
-            let dead = Dead::read(queue, &delivery);
+            let dead = QueuedDeadLetter::read(queue, &delivery);
             if dead.is_meant_by(filter) {
                 visit(dead);
             }
@@ -35,20 +35,21 @@ pub async fn scan(
 /// # Errors
 /// [`OperatorError`]; the dead letters are in their queues all the same.
 pub async fn find_letters(
-    operator: &Operator,
+    operator: &OperatorContext,
     queues: &[String],
     ids: &[CommandId],
-) -> Result<Vec<Dead>, OperatorError> {
-    let mut found: Vec<Dead> = Vec::new();
+) -> Result<Vec<QueuedDeadLetter>, OperatorError> {
+    let mut found: Vec<QueuedDeadLetter> = Vec::new();
     for queue in queues {
-        let Some(mut walk) = Walk::begin(operator, queue).await? else { continue };
+        let Some(mut walk) = QueueCursor::begin(operator, queue).await? else { continue };
         while found.len() < ids.len()
             && let Some(delivery) = walk.next().await?
         {
-            if LetterId::is_anothers(&delivery, |id| ids.iter().any(|wanted| wanted.as_str() == id)) {
+            if LetterId::is_anothers(&delivery, |id| ids.iter().any(|wanted| wanted.as_str() == id))
+            {
                 continue;
             }
-            let dead = Dead::read(queue, &delivery);
+            let dead = QueuedDeadLetter::read(queue, &delivery);
             let is_new = found.iter().all(|letter| letter.identity.id != dead.identity.id);
             if is_new && ids.contains(&dead.identity.id) {
                 found.push(dead);
@@ -63,9 +64,17 @@ pub async fn find_letters(
 ///
 /// # Errors
 /// [`OperatorError`]; the dead letters are in their queues all the same.
-pub async fn find_messages(operator: &Operator, queues: &[String], id: &CommandId) -> Result<Vec<Dead>, OperatorError> {
+pub async fn find_messages(
+    operator: &OperatorContext,
+    queues: &[String],
+    id: &CommandId,
+) -> Result<Vec<QueuedDeadLetter>, OperatorError> {
     let mut found = Vec::new();
-    let is_meant = |dead: &Dead| dead.identity.id == *id || dead.identity.id.published() == *id;
-    scan(operator, queues, &CommandFilter::default(), |dead| found.extend(Some(dead).filter(is_meant))).await?;
+    let is_meant =
+        |dead: &QueuedDeadLetter| dead.identity.id == *id || dead.identity.id.published_id() == *id;
+    visit_dead_letters(operator, queues, &CommandFilter::default(), |dead| {
+        found.extend(Some(dead).filter(is_meant));
+    })
+    .await?;
     Ok(found)
 }

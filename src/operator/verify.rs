@@ -1,7 +1,8 @@
 //! Comparing this host's index with the stream.
 //!
-//! The stream is read once more, from its beginning, into an index of its own beside the other. Then both are walked in the
-//! order of ids. What differs is looked at again after both have read on, because commands go on while they are compared.
+//! The stream is read once more, from its beginning, into an index of its own beside the other.
+//! Then both are walked in the order of ids. What differs is looked at again after both have read
+//! on, because commands go on while they are compared.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -14,13 +15,13 @@ use tokio::time::timeout;
 
 use super::host_index::HostIndex;
 use super::index_owner::{IndexOwner, IndexPlace, LedgerRead};
-use super::tail::Tail;
-use super::{Operator, OperatorError};
+use super::stream_tail::StreamTail;
+use super::{OperatorContext, OperatorError};
 use ferryd_broker::stream;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::content_removal::ContentRemoval;
-use ferryd_ledger::index::{Index, IndexError};
+use ferryd_ledger::index::{IndexError, LedgerIndex};
 
 /// How many commands are compared at a time.
 const PAGE: usize = 500;
@@ -33,33 +34,35 @@ const SKEW: SignedDuration = SignedDuration::from_mins(10);
 /// How long the stream's first message may take to come; an empty stream has none.
 const FIRST: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// What came of a comparison.
+/// The outcome of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Verdict {
+pub struct VerifyReport {
     /// How many commands the stream tells of.
     pub commands: u64,
-    /// How many of the index could not be compared, because the stream does not go back to their beginning any more.
+    /// How many of the index could not be compared, because the stream does not go back to their
+    /// beginning any more.
     pub older: u64,
-    /// The number of commands that the index has forgotten, because they ended longer ago than `ledger.duplicate_window`.
+    /// The number of commands that the index has forgotten, because they ended longer ago than
+    /// `ledger.duplicate_window`.
     pub forgotten: u64,
     /// What differs; where that is very much, the first of it.
-    pub different: Vec<Difference>,
+    pub different: Vec<CommandDifference>,
     /// How many more differ.
     pub more: u64,
 }
 
 /// A command of which the index says something else than the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Difference {
+pub struct CommandDifference {
     /// The command.
     pub id: CommandId,
     /// In what.
-    pub fields: Vec<Field>,
+    pub fields: Vec<FieldDifference>,
 }
 
 /// Something that the index and the stream say differently; null is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Field {
+pub struct FieldDifference {
     /// The name of the queue.
     pub name: String,
     /// In the index.
@@ -73,16 +76,18 @@ pub struct Field {
 /// # Errors
 /// [`OperatorError`].
 pub async fn verify(
-    operator: &Operator,
+    operator: &OperatorContext,
     place: &IndexPlace,
     mut progress: impl FnMut(LedgerRead),
-) -> Result<Verdict, OperatorError> {
+) -> Result<VerifyReport, OperatorError> {
     let mut host = HostIndex::open(operator, place, &mut progress).await?;
-    let aside = Aside::make(&place.dir)?;
+    let aside = ScratchFolder::create_folder(&place.dir)?;
     let key = operator.names.ledger_key(&operator.amqp.first_address());
     let cut_at = cut_at(operator).await?;
-    let fresh = IndexOwner::start(operator, place, Index::open(&aside.0, &key)?, &mut progress).await?;
-    let terms = Terms { cut_at, forgets: Timestamp::now() - place.retention };
+    let fresh =
+        IndexOwner::start(operator, place, LedgerIndex::open(&aside.0, &key)?, &mut progress)
+            .await?;
+    let terms = ComparisonTerms { cut_at, forgets: Timestamp::now() - place.retention };
     let verdict = compare(&mut host, &fresh, &terms).await;
     fresh.close().await;
     host.close().await;
@@ -90,10 +95,10 @@ pub async fn verify(
 }
 
 /// A folder for the second index, gone with this.
-struct Aside(PathBuf);
+struct ScratchFolder(PathBuf);
 
-impl Aside {
-    fn make(dir: &Path) -> Result<Self, OperatorError> {
+impl ScratchFolder {
+    fn create_folder(dir: &Path) -> Result<Self, OperatorError> {
         const PREFIX: &str = "verify.";
         let refused = |path: &Path| {
             let path = path.to_owned();
@@ -101,7 +106,8 @@ impl Aside {
         };
         for old in fs::read_dir(dir).map_err(refused(dir))?.flatten() {
             let name = old.file_name().to_string_lossy().into_owned();
-            let left = name.strip_prefix(PREFIX).is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+            let left =
+                name.strip_prefix(PREFIX).is_some_and(|pid| !Path::new("/proc").join(pid).exists());
             if left {
                 // Left by one that was killed; should it stay, it only takes room.
                 let _ = fs::remove_dir_all(old.path());
@@ -114,25 +120,30 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 /// The time of the oldest message of the stream, where that is not the first there ever was.
-async fn cut_at(operator: &Operator) -> Result<Option<Timestamp>, OperatorError> {
-    let mut tail = Tail::open(operator, &operator.names.ledger(), stream::Place::First).await?;
+async fn cut_at(operator: &OperatorContext) -> Result<Option<Timestamp>, OperatorError> {
+    let mut tail =
+        StreamTail::open(operator, &operator.names.ledger(), stream::StreamPosition::First).await?;
     let first = timeout(FIRST, tail.next()).await;
     tail.close().await;
     let Ok(first) = first else { return Ok(None) };
     let first = first?;
-    let at = first.properties.timestamp().filter(|_| first.offset > 0).and_then(|at| i64::try_from(at).ok());
+    let at = first
+        .properties
+        .timestamp()
+        .filter(|_| first.offset > 0)
+        .and_then(|at| i64::try_from(at).ok());
     Ok(at.and_then(|at| Timestamp::from_second(at).ok()))
 }
 
 /// What is no difference.
-struct Terms {
+struct ComparisonTerms {
     /// When the oldest message was written that the stream still has, where it has lost older ones.
     cut_at: Option<Timestamp>,
     /// What ended before may be forgotten.
@@ -140,73 +151,96 @@ struct Terms {
 }
 
 /// How one command compares.
-enum Compared {
+enum ComparisonResult {
     Same,
     Older,
     Forgotten,
-    Different(Vec<Field>),
+    Different(Vec<FieldDifference>),
 }
 
-impl Terms {
-    fn compare(&self, index: Option<&Case>, stream: Option<&Case>) -> Compared {
+impl ComparisonTerms {
+    fn compare(
+        &self,
+        index: Option<&CommandState>,
+        stream: Option<&CommandState>,
+    ) -> ComparisonResult {
         if index == stream {
-            return Compared::Same;
+            return ComparisonResult::Same;
         }
         // Whose contents the one has forgotten already, the other has them still.
-        let (old_index, old_stream) = (index.map(bare), stream.map(bare));
+        let (old_index, old_stream) = (index.map(without_contents), stream.map(without_contents));
         if is_aged(index) != is_aged(stream) && old_index == old_stream {
-            return Compared::Same;
+            return ComparisonResult::Same;
         }
         match (index, stream) {
-            (Some(case), _) | (None, Some(case)) if self.is_older(case) => Compared::Older,
-            (None, Some(stream)) if self.may_be_forgotten(stream) => Compared::Forgotten,
-            _ => Compared::Different(fields(index, stream)),
+            (Some(state), _) | (None, Some(state)) if self.is_older(state) => {
+                ComparisonResult::Older
+            }
+            (None, Some(stream)) if self.may_be_pruned(stream) => ComparisonResult::Forgotten,
+            _ => ComparisonResult::Different(fields(index, stream)),
         }
     }
 
     /// Whether the stream may have lost the first records of a command.
-    fn is_older(&self, case: &Case) -> bool {
-        let first = case.history.first().map(|first| first.at);
+    fn is_older(&self, state: &CommandState) -> bool {
+        let first = state.history.first().map(|first| first.at);
         self.cut_at.zip(first).is_some_and(|(cut_at, first)| first < cut_at + SKEW)
     }
 
-    fn may_be_forgotten(&self, case: &Case) -> bool {
-        let over = case.ending.as_ref().map_or(case.opening.is_none(), |ending| !ending.is_dead());
-        over && case.history.last().is_none_or(|last| last.at < self.forgets + SKEW)
+    fn may_be_pruned(&self, state: &CommandState) -> bool {
+        let over =
+            state.ending.as_ref().map_or(state.identity.is_none(), |ending| !ending.is_dead());
+        over && state.history.last().is_none_or(|last| last.at < self.forgets + SKEW)
     }
 }
 
-fn is_aged(case: Option<&Case>) -> bool {
-    case.is_some_and(|case| case.removal == Some(ContentRemoval::Aged))
+fn is_aged(state: Option<&CommandState>) -> bool {
+    state.is_some_and(|state| state.removal == Some(ContentRemoval::Aged))
 }
 
 /// A command without contents, where they may have grown old.
-fn bare(case: &Case) -> Case {
-    case.aged().unwrap_or_else(|| case.clone())
+fn without_contents(state: &CommandState) -> CommandState {
+    state.without_contents().unwrap_or_else(|| state.clone())
 }
 
 /// In what two cases differ.
-fn fields(index: Option<&Case>, stream: Option<&Case>) -> Vec<Field> {
-    let object = |case: Option<&Case>| match case.map(serde_json::to_value) {
+fn fields(index: Option<&CommandState>, stream: Option<&CommandState>) -> Vec<FieldDifference> {
+    let object = |state: Option<&CommandState>| match state.map(serde_json::to_value) {
         Some(Ok(Value::Object(object))) => Some(object),
         _ => None,
     };
     let (Some(index), Some(stream)) = (object(index), object(stream)) else {
-        let there = |case: Option<&Case>| case.map_or(Value::Null, |case| case.state().as_str().into());
-        return vec![Field { name: "command".to_owned(), index: there(index), stream: there(stream) }];
+        let there = |state: Option<&CommandState>| {
+            state.map_or(Value::Null, |state| state.state().as_str().into())
+        };
+        return vec![FieldDifference {
+            name: "command".to_owned(),
+            index: there(index),
+            stream: there(stream),
+        }];
     };
     let names: std::collections::BTreeSet<&String> = index.keys().chain(stream.keys()).collect();
-    let value = |of: &serde_json::Map<String, Value>, name: &String| of.get(name).cloned().unwrap_or_default();
-    let field = |name: &String| Field { name: name.clone(), index: value(&index, name), stream: value(&stream, name) };
+    let value = |of: &serde_json::Map<String, Value>, name: &String| {
+        of.get(name).cloned().unwrap_or_default()
+    };
+    let field = |name: &String| FieldDifference {
+        name: name.clone(),
+        index: value(&index, name),
+        stream: value(&stream, name),
+    };
     names.into_iter().map(field).filter(|field| field.index != field.stream).collect()
 }
 
-async fn compare(host: &mut HostIndex, fresh: &IndexOwner, terms: &Terms) -> Result<Verdict, OperatorError> {
+async fn compare(
+    host: &mut HostIndex,
+    fresh: &IndexOwner,
+    terms: &ComparisonTerms,
+) -> Result<VerifyReport, OperatorError> {
     fresh.refresh().await?;
     host.refresh().await?;
-    let mut verdict = Verdict::default();
+    let mut verdict = VerifyReport::default();
     let mut suspects = Vec::new();
-    let mut pairs = Pairs::new(host.index().await, fresh.ledger().index());
+    let mut pairs = PairWalk::new(host.index().await, fresh.ledger().index());
     while let Some((id, index, stream)) = pairs.next()? {
         verdict.commands += u64::from(stream.is_some());
         verdict.count(terms.compare(index.as_ref(), stream.as_ref()), id, &mut suspects);
@@ -218,8 +252,8 @@ async fn compare(host: &mut HostIndex, fresh: &IndexOwner, terms: &Terms) -> Res
         }
         fresh.refresh().await?;
         host.refresh().await?;
-        for Difference { id, .. } in std::mem::take(&mut suspects) {
-            let (index, stream) = (host.case(&id)?, fresh.ledger().case(&id));
+        for CommandDifference { id, .. } in std::mem::take(&mut suspects) {
+            let (index, stream) = (host.case(&id)?, fresh.ledger().command_state(&id));
             verdict.count(terms.compare(index.as_deref(), stream.as_deref()), id, &mut suspects);
         }
     }
@@ -227,64 +261,69 @@ async fn compare(host: &mut HostIndex, fresh: &IndexOwner, terms: &Terms) -> Res
     Ok(verdict)
 }
 
-impl Verdict {
+impl VerifyReport {
     /// How many differ.
     #[must_use]
-    pub fn differ(&self) -> u64 {
+    pub fn count_differences(&self) -> u64 {
         self.more + u64::try_from(self.different.len()).unwrap_or(u64::MAX)
     }
 
-    fn count(&mut self, compared: Compared, id: CommandId, suspects: &mut Vec<Difference>) {
+    fn count(
+        &mut self,
+        compared: ComparisonResult,
+        id: CommandId,
+        suspects: &mut Vec<CommandDifference>,
+    ) {
         match compared {
-            Compared::Same => {}
-            Compared::Older => self.older += 1,
-            Compared::Forgotten => self.forgotten += 1,
-            Compared::Different(_) if suspects.len() >= MAX_SUSPECTS => self.more += 1,
-            Compared::Different(fields) => suspects.push(Difference { id, fields }),
+            ComparisonResult::Same => {}
+            ComparisonResult::Older => self.older += 1,
+            ComparisonResult::Forgotten => self.forgotten += 1,
+            ComparisonResult::Different(_) if suspects.len() >= MAX_SUSPECTS => self.more += 1,
+            ComparisonResult::Different(fields) => suspects.push(CommandDifference { id, fields }),
         }
     }
 }
 
 /// A command, and what each of two indexes says of it.
-type Pair = (CommandId, Option<Case>, Option<Case>);
+type CommandPair = (CommandId, Option<CommandState>, Option<CommandState>);
 
 /// Walks two indexes at once.
-struct Pairs<'a>(Walk<'a>, Walk<'a>);
+struct PairWalk<'a>(IndexWalk<'a>, IndexWalk<'a>);
 
 /// Walks one, a page at a time.
-struct Walk<'a> {
-    index: &'a Index,
-    page: VecDeque<(CommandId, Case)>,
+struct IndexWalk<'a> {
+    index: &'a LedgerIndex,
+    page: VecDeque<(CommandId, CommandState)>,
     latest: Option<CommandId>,
     over: bool,
 }
 
-impl<'a> Pairs<'a> {
-    fn new(index: &'a Index, stream: &'a Index) -> Self {
-        let walk = |index| Walk { index, page: VecDeque::new(), latest: None, over: false };
+impl<'a> PairWalk<'a> {
+    fn new(index: &'a LedgerIndex, stream: &'a LedgerIndex) -> Self {
+        let walk = |index| IndexWalk { index, page: VecDeque::new(), latest: None, over: false };
         Self(walk(index), walk(stream))
     }
 
-    fn next(&mut self) -> Result<Option<Pair>, IndexError> {
-        let ids = (self.0.peek()?, self.1.peek()?);
+    fn next(&mut self) -> Result<Option<CommandPair>, IndexError> {
+        let ids = (self.0.peek_command()?, self.1.peek_command()?);
         let Some(id) = [ids.0, ids.1].into_iter().flatten().min() else { return Ok(None) };
         let (index, stream) = (self.0.take(&id), self.1.take(&id));
         Ok(Some((id, index, stream)))
     }
 }
 
-impl Walk<'_> {
-    fn peek(&mut self) -> Result<Option<CommandId>, IndexError> {
+impl IndexWalk<'_> {
+    fn peek_command(&mut self) -> Result<Option<CommandId>, IndexError> {
         if self.page.is_empty() && !self.over {
-            self.page = self.index.walk(self.latest.as_ref(), PAGE)?.into();
+            self.page = self.index.list_commands(self.latest.as_ref(), PAGE)?.into();
             self.over = self.page.is_empty();
             self.latest = self.page.back().map(|(id, _)| id.clone());
         }
         Ok(self.page.front().map(|(id, _)| id.clone()))
     }
 
-    fn take(&mut self, id: &CommandId) -> Option<Case> {
-        self.page.pop_front_if(|(first, _)| first == id).map(|(_, case)| case)
+    fn take(&mut self, id: &CommandId) -> Option<CommandState> {
+        self.page.pop_front_if(|(first, _)| first == id).map(|(_, state)| state)
     }
 }
 

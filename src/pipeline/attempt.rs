@@ -8,24 +8,24 @@ use jiff::Timestamp;
 use rand::RngExt as _;
 
 use super::Pipeline;
-use super::lane::{CallSlot, Lane};
+use super::incoming_message::{CommandMessage, IncomingMessage};
+use super::lane::{CallPermit, Lane};
+use super::ledger_gate::ClaimResult;
 use super::log::{log_decision, mask_of, mask_of_call};
-use super::memory::Begun;
-use super::outbox::Effects;
-use super::parcel::{Order, Parcel};
-use super::send::Exchanged;
-use crate::failpoint::{Failpoint, hit};
+use super::messages::Effects;
+use super::send::CallAttempt;
+use crate::failpoint::{Failpoint, pass_failpoint};
 use ferryd_broker::error::BrokerError;
-use ferryd_domain::event::Happening;
-use ferryd_domain::exchange::{Answer, Request};
+use ferryd_domain::event::EventKind;
+use ferryd_domain::http_call::{CallResult, HttpRequest};
 use ferryd_domain::ledger::next_action::NextAction;
-use ferryd_domain::ledger::record::Reason;
-use ferryd_domain::lifecycle::{self, Admission, Decision, Kind};
-use ferryd_domain::outcome::{Failure, Outcome, Verdict};
-use ferryd_domain::progress::Attempted;
+use ferryd_domain::ledger::record::WaitReason;
+use ferryd_domain::lifecycle::{self, Admission, Decision, FailureKind};
+use ferryd_domain::outcome::{Failure, Outcome, OutcomeName};
+use ferryd_domain::progress::AttemptSummary;
 use ferryd_domain::retry::Rung;
-use ferryd_domain::token::NoToken;
-use ferryd_provider::{Call, Operation, Provider, Remedies};
+use ferryd_domain::token::TokenUnavailable;
+use ferryd_provider::{CallContext, Operation, Provider, RecoveryOptions};
 
 impl Pipeline {
     /// Makes the next call of a command, if the ledger allows it, and returns the effects.
@@ -33,89 +33,119 @@ impl Pipeline {
         &self,
         lane: &Lane,
         operation: &Operation,
-        order: &mut Order,
-        slot: CallSlot,
+        command: &mut CommandMessage,
+        slot: CallPermit,
     ) -> Result<Effects, BrokerError> {
-        let limits = order.limits(operation);
-        match lifecycle::before_call(order.progress(), &limits, Timestamp::now()) {
+        let limits = command.attempt_limits(operation);
+        match lifecycle::decide_before_call(command.progress(), &limits, Timestamp::now()) {
             Admission::Call => {}
-            Admission::Park(rung) => return self.wait(order, rung, Reason::Early).await,
-            Admission::Instead(decision) => return self.follow(lane, order, *decision).await,
+            Admission::Park(rung) => return self.wait(command, rung, WaitReason::Early).await,
+            Admission::Instead(decision) => return self.follow(lane, command, *decision).await,
         }
-        hit(Failpoint::Admitted);
-        let request = match Self::request(lane, order) {
+        pass_failpoint(Failpoint::Admitted);
+        let request = match Self::prepare_request(lane, command) {
             Ok(request) => request,
-            Err((kind, failure)) => return self.follow(lane, order, Decision::GiveUp(kind, failure)).await,
+            Err((kind, failure)) => {
+                return self.follow(lane, command, Decision::GiveUp(kind, failure)).await;
+            }
         };
-        let money = lane.account.adapter.money(&call_of(order));
-        let start = match self.memory.begin(&mut order.parcel, operation, &request, money).await? {
-            Begun::Yes { unknown, start } => {
-                hit(Failpoint::Begun);
-                if unknown {
-                    // Another process may have called, perhaps just now.
-                    order.progress_mut().suspect(Timestamp::now());
+        let money = lane.account.adapter.requested_amount(&call_of(command));
+        let start =
+            match self.ledger_gate.claim(&mut command.message, operation, &request, money).await? {
+                ClaimResult::Yes { unknown, start } => {
+                    pass_failpoint(Failpoint::Begun);
+                    if unknown {
+                        // Another process may have called, perhaps just now.
+                        command.progress_mut().mark_unknown(Timestamp::now());
+                    }
+                    start
                 }
-                start
-            }
-            Begun::No(next) => {
-                let remedies = operation.remedies(order.progress());
-                return self.follow_ruling(&mut order.parcel, remedies, None, next).await;
-            }
-        };
-        if let Some(event) = self.outbox.tell(&order.parcel, Happening::Processing, Timestamp::now()) {
+                ClaimResult::No(next) => {
+                    let options = operation.recovery_options(command.progress());
+                    return self.follow_ruling(&mut command.message, options, None, next).await;
+                }
+            };
+        if let Some(event) =
+            self.messages.event_message(&command.message, EventKind::Processing, Timestamp::now())
+        {
             self.broker.publish(&event).await?;
         }
         // The broker may have been slow to confirm either record.
         if start.is_late() {
-            self.memory.release(&order.parcel, start).await?;
-            let remedies = operation.remedies(order.progress());
-            return self.follow_ruling(&mut order.parcel, remedies, None, NextAction::Again).await;
+            self.ledger_gate.release_start(&command.message, start).await?;
+            let options = operation.recovery_options(command.progress());
+            return self
+                .follow_ruling(&mut command.message, options, None, NextAction::Again)
+                .await;
         }
-        hit(Failpoint::Rendered);
-        let outcome = self.call(lane, operation, order, &request).await;
+        pass_failpoint(Failpoint::Rendered);
+        let outcome = self.call(lane, operation, command, &request).await;
         // The rest needs only the broker, so the provider may get the next call.
         drop(slot);
         if let Outcome::Unknown(failure) = &outcome {
-            self.tell_mismatch(&order.parcel, failure).await?;
+            self.publish_mismatch(&command.message, failure).await?;
         }
-        lifecycle::mark(order.progress_mut(), &outcome, Timestamp::now());
+        lifecycle::note_outcome(command.progress_mut(), &outcome, Timestamp::now());
         // The answer may state an id by which a lookup is possible.
-        let (limits, random) = (order.limits(operation), rand::rng().random());
-        let decision = lifecycle::after_call(outcome, order.progress(), &limits, Timestamp::now(), random);
-        hit(Failpoint::Decided);
-        self.follow(lane, order, decision).await
+        let (limits, random) = (command.attempt_limits(operation), rand::rng().random());
+        let decision = lifecycle::decide_after_call(
+            outcome,
+            command.progress(),
+            &limits,
+            Timestamp::now(),
+            random,
+        );
+        pass_failpoint(Failpoint::Decided);
+        self.follow(lane, command, decision).await
     }
 
     /// Makes a command wait without a call.
-    pub(super) async fn wait(&self, order: &mut Order, rung: Rung, reason: Reason) -> Result<Effects, BrokerError> {
-        if order.progress().inquiry.is_some() {
-            return Ok(self.outbox.park(&order.parcel, rung));
+    pub(super) async fn wait(
+        &self,
+        command: &mut CommandMessage,
+        rung: Rung,
+        reason: WaitReason,
+    ) -> Result<Effects, BrokerError> {
+        if command.progress().inquiry.is_some() {
+            return Ok(self.messages.park_effects(&command.message, rung));
         }
-        let until = order.command.not_before.filter(|_| reason == Reason::Early);
-        match self.memory.wait(&mut order.parcel, reason, until).await? {
-            None => Ok(self.outbox.park(&order.parcel, rung)),
-            Some(next) => self.follow_ruling(&mut order.parcel, Remedies::default(), None, next).await,
+        let until = command.command.not_before.filter(|_| reason == WaitReason::Early);
+        match self.ledger_gate.wait(&mut command.message, reason, until).await? {
+            None => Ok(self.messages.park_effects(&command.message, rung)),
+            Some(next) => {
+                self.follow_ruling(&mut command.message, RecoveryOptions::default(), None, next)
+                    .await
+            }
         }
     }
 
     /// Builds the request, under the generation's key, and notes in the order what is about to be
     /// sent.
-    fn request(lane: &Lane, order: &mut Order) -> Result<Request, (Kind, Failure)> {
-        let first_sent = order.progress().first_sent.unwrap_or_else(Timestamp::now);
-        if order.progress().digest.is_none() {
+    fn prepare_request(
+        lane: &Lane,
+        command: &mut CommandMessage,
+    ) -> Result<HttpRequest, (FailureKind, Failure)> {
+        let first_sent = command.progress().first_sent.unwrap_or_else(Timestamp::now);
+        if command.progress().digest.is_none() {
             // A repeated request carries the same token as the first one, or none.
-            order.progress_mut().token = Some(lane.command_token(order, first_sent));
+            command.progress_mut().token = Some(lane.command_token(command, first_sent));
         }
-        for callback_url in lane.callback_urls(order, first_sent) {
-            order.callback_url = callback_url;
-            let call = call_of(order);
+        for webhook_url in lane.webhook_urls(command, first_sent) {
+            command.webhook_url = webhook_url;
+            let call = call_of(command);
             let command_token = call.command_token.filter(|token| !token.is_empty());
-            let request = lane.account.adapter.request(&Call { command_token, ..call });
-            let request = request
-                .map_err(|failure| (lifecycle::unfit(order.progress()), failure.masked(&mask_of(lane, order))))?;
+            let request =
+                lane.account.adapter.build_request(&CallContext { command_token, ..call });
+            let request = request.map_err(|failure| {
+                (
+                    lifecycle::misfit_kind(command.progress()),
+                    failure.masked(&mask_of(lane, command)),
+                )
+            })?;
             let digest = request.digest();
-            let progress = order.progress_mut();
-            if progress.key.is_none() || progress.digest.as_ref().is_none_or(|sent| *sent == digest) {
+            let progress = command.progress_mut();
+            if progress.key.is_none() || progress.digest.as_ref().is_none_or(|sent| *sent == digest)
+            {
                 if progress.token.as_ref().is_some_and(|token| !request.holds(token)) {
                     progress.token = Some(String::new());
                 }
@@ -126,40 +156,62 @@ impl Pipeline {
         }
         let message = "the request would differ from the one already sent under this idempotency key; \
                        the provider file or the configuration was changed in between";
-        let kind = if order.progress().unknown { Kind::Unresolved } else { Kind::Rejected };
+        let kind = if command.progress().unknown {
+            FailureKind::Unresolved
+        } else {
+            FailureKind::Rejected
+        };
         Err((kind, Failure::new("request_changed", message)))
     }
 
     /// Sends the request, logs every HTTP call that this took, and interprets the answer.
-    async fn call(&self, lane: &Lane, operation: &Operation, order: &mut Order, request: &Request) -> Outcome {
+    async fn call(
+        &self,
+        lane: &Lane,
+        operation: &Operation,
+        command: &mut CommandMessage,
+        request: &HttpRequest,
+    ) -> Outcome {
         let (started, clock) = (Timestamp::now(), Instant::now());
         let adapter = &lane.account.adapter;
-        let is_refused = |answer: &Answer| match answer {
-            Answer::Reply(_) => adapter.interpret(&call_of(order), answer).verdict() == Verdict::Rejected,
+        let is_refused = |answer: &CallResult| match answer {
+            CallResult::Reply(_) => {
+                adapter.interpret_reply(&call_of(command), answer).outcome_name()
+                    == OutcomeName::Rejected
+            }
             _ => true,
         };
         let sent = lane.send(request, is_refused).await;
         let elapsed = clock.elapsed();
-        hit(Failpoint::Answered);
-        let mask = mask_of_call(lane, order, &sent);
-        for exchanged in sent.exchanges() {
-            self.log_exchange(lane, order, exchanged, &mask).await;
+        pass_failpoint(Failpoint::Answered);
+        let mask = mask_of_call(lane, command, &sent);
+        for made in sent.calls() {
+            self.log_call(lane, command, made, &mask).await;
         }
         let interpret = || {
-            hit(Failpoint::Interpreting);
+            pass_failpoint(Failpoint::Interpreting);
             match &sent.last {
-                Ok(Exchanged { answer, .. }) => adapter.interpret(&call_of(order), answer).masked(&mask),
-                Err(NoToken { failure, retry_after }) => Outcome::Transient(failure.clone(), *retry_after),
+                Ok(CallAttempt { answer, .. }) => {
+                    adapter.interpret_reply(&call_of(command), answer).masked(&mask)
+                }
+                Err(TokenUnavailable { failure, retry_after }) => {
+                    Outcome::Transient(failure.clone(), *retry_after)
+                }
             }
         };
         // A panic here comes after the request was sent, so the outcome is unknown.
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(interpret)).unwrap_or_else(|_| {
-            Outcome::Unknown(Failure::new("panic", "interpreting the answer failed in ferryd itself; see its log"))
+            Outcome::Unknown(Failure::new(
+                "panic",
+                "interpreting the answer failed in ferryd itself; see its log",
+            ))
         });
-        let outcome = if operation.repeatable { outcome.of_read() } else { outcome };
-        lane.health.note(&lane.provider.name, &order.command.account, &outcome);
-        let attempt = order.progress().attempt;
-        order.progress_mut().record(Attempted::new(attempt, started, elapsed, &outcome));
+        let outcome = if operation.repeatable { outcome.for_read_only() } else { outcome };
+        lane.health.record_call_end(&lane.provider.name, &command.command.account, &outcome);
+        let attempt = command.progress().attempt;
+        command
+            .progress_mut()
+            .record_attempt(AttemptSummary::new(attempt, started, elapsed, &outcome));
         outcome
     }
 
@@ -167,30 +219,33 @@ impl Pipeline {
     pub(super) async fn follow(
         &self,
         lane: &Lane,
-        order: &mut Order,
+        command: &mut CommandMessage,
         decision: Decision,
     ) -> Result<Effects, BrokerError> {
-        log_decision(&order.parcel, &decision);
-        let remedies = remedies_of(&lane.provider, &order.parcel);
-        self.conclude(&mut order.parcel, decision, remedies).await
+        log_decision(&command.message, &decision);
+        let options = options_of(&lane.provider, &command.message);
+        self.record_decision(&mut command.message, decision, options).await
     }
 }
 
-pub(super) fn remedies_of(provider: &Provider, parcel: &Parcel) -> Remedies {
-    let operation = parcel.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
-    operation.map(|operation| operation.remedies(&parcel.travel.progress)).unwrap_or_default()
+pub(super) fn options_of(provider: &Provider, message: &IncomingMessage) -> RecoveryOptions {
+    let operation =
+        message.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
+    operation
+        .map(|operation| operation.recovery_options(&message.state.progress))
+        .unwrap_or_default()
 }
 
 /// Returns the call that an order is at.
-pub(super) fn call_of(order: &Order) -> Call<'_> {
-    let progress = order.progress();
-    Call {
-        command: &order.command,
+pub(super) fn call_of(command_message: &CommandMessage) -> CallContext<'_> {
+    let progress = command_message.progress();
+    CallContext {
+        command: &command_message.command,
         key: progress.key.as_ref(),
         generation: progress.generation,
         attempt: progress.attempt,
         provider_reference: progress.provider_reference.as_deref(),
-        callback_url: order.callback_url.as_deref(),
+        webhook_url: command_message.webhook_url.as_deref(),
         command_token: progress.token.as_deref(),
         in_doubt: progress.unknown,
     }

@@ -31,10 +31,12 @@ struct FailureStreak {
 impl CallHealth {
     /// Notes the outcome of a call. Any answer that decides something counts as a success of the
     /// provider.
-    pub fn note(&self, provider: &Name, account: &Name, outcome: &Outcome) {
+    pub fn record_call_end(&self, provider: &Name, account: &Name, outcome: &Outcome) {
         let (provider, account) = (provider.as_str(), account.as_str());
         let mut streak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Outcome::Transient(failure, _) | Outcome::Unknown(failure) | Outcome::Lookup(failure)) = outcome else {
+        let (Outcome::Transient(failure, _) | Outcome::Unknown(failure) | Outcome::Lookup(failure)) =
+            outcome
+        else {
             let FailureStreak { count, began, warned } = std::mem::take(&mut *streak);
             if let Some(began) = began.filter(|_| warned.is_some()) {
                 let lasted_s = began.elapsed().as_secs();
@@ -45,9 +47,12 @@ impl CallHealth {
         let now = Instant::now();
         streak.count += 1;
         let since_s = (now - *streak.began.get_or_insert(now)).as_secs();
-        if streak.count >= LEAST_FAILURES && streak.warned.is_none_or(|warned| now - warned >= REMINDER) {
+        if streak.count >= LEAST_FAILURES
+            && streak.warned.is_none_or(|warned| now - warned >= REMINDER)
+        {
             streak.warned = Some(now);
-            let (failures, code, reason) = (streak.count, failure.code.as_deref(), failure.message.as_str());
+            let (failures, code, reason) =
+                (streak.count, failure.code.as_deref(), failure.message.as_str());
             warn!(provider, account, failures, since_s, code, reason, "provider fails repeatedly");
         }
     }
@@ -72,9 +77,11 @@ mod tests {
             })
             .finish();
         let guard = tracing::subscriber::set_default(subscriber);
-        let (health, provider, account) = (CallHealth::default(), "stripe".parse().unwrap(), Name::default_account());
-        let note = |outcome: Outcome| health.note(&provider, &account, &outcome);
-        let fail = || note(Outcome::Unknown(Failure::new("timeout", "no complete answer within 30s")));
+        let (health, provider, account) =
+            (CallHealth::default(), "stripe".parse().unwrap(), Name::default_account());
+        let note = |outcome: Outcome| health.record_call_end(&provider, &account, &outcome);
+        let fail =
+            || note(Outcome::Unknown(Failure::new("timeout", "no complete answer within 30s")));
         let succeed = || note(Outcome::Completed(Success::default()));
         (0..4).for_each(|_| fail());
         succeed();
@@ -86,8 +93,14 @@ mod tests {
         drop(guard);
         let lines: Vec<_> = text.text().lines().map(str::to_owned).collect();
         assert_eq!(lines.len(), 3, "{lines:?}");
-        assert!(lines[0].contains("failures=5") && lines[0].contains("provider fails repeatedly"), "{lines:?}");
+        assert!(
+            lines[0].contains("failures=5") && lines[0].contains("provider fails repeatedly"),
+            "{lines:?}"
+        );
         assert!(lines[1].contains("failures=201") && lines[1].contains("since_s=600"), "{lines:?}");
-        assert!(lines[2].contains("failures=201") && lines[2].contains("provider answers again"), "{lines:?}");
+        assert!(
+            lines[2].contains("failures=201") && lines[2].contains("provider answers again"),
+            "{lines:?}"
+        );
     }
 }

@@ -9,23 +9,25 @@ use jiff::Timestamp;
 use tracing::info;
 
 use super::Pipeline;
-use super::follow_ruling::cancelled;
-use super::outbox::Effects;
+use super::follow_ruling::cancelled_failure;
+use super::messages::Effects;
 use ferryd_broker::error::BrokerError;
-use ferryd_domain::command::Identity;
+use ferryd_domain::command::EchoedIdentity;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::event::{Event, Happening, Moment, Trace};
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
+use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::effects::RecordedEffects;
-use ferryd_domain::ledger::next_action::{NextAction, Role, next_action};
-use ferryd_domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, RecordId, Step};
-use ferryd_domain::ledger::ruling::{Decided, TooLate};
-use ferryd_domain::lifecycle::Kind;
-use ferryd_ledger::Ruled;
+use ferryd_domain::ledger::next_action::{NextAction, RulingRole, next_action};
+use ferryd_domain::ledger::record::{
+    Actor, CancelRequested, DecidedBy, FinishedRecord, Record, RecordBody, RecordId, Step,
+};
+use ferryd_domain::ledger::ruling::{DecidedCommand, TooLate};
+use ferryd_domain::lifecycle::FailureKind;
+use ferryd_ledger::RuledRecord;
 
 /// The result of a request to cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cancellation {
+pub enum CancelResult {
     /// The command has failed, for good, and was never carried out.
     Cancelled,
     /// The command is not known yet. It will be cancelled when it is taken up, if it ever is.
@@ -38,8 +40,8 @@ pub enum Cancellation {
 }
 
 /// The result of one attempt to cancel.
-enum Tried {
-    Done(Cancellation),
+enum CancelTry {
+    Done(CancelResult),
     /// The command has changed meanwhile.
     Again(u32),
 }
@@ -49,20 +51,26 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`]; the command may be cancelled all the same.
-    pub async fn cancel(&self, id: &CommandId, person: &Person) -> Result<Cancellation, BrokerError> {
+    pub async fn cancel(
+        &self,
+        id: &CommandId,
+        person: &Actor,
+    ) -> Result<CancelResult, BrokerError> {
         let mut least_attempt = 0;
         loop {
-            let case = self.memory.case(id);
-            let tried = match case.as_deref().and_then(|case| Some((case, case.opening.as_ref()?))) {
-                Some((case, opening)) => {
-                    let event = event(case, opening.identity.clone(), person, least_attempt);
-                    self.try_to_cancel(case.step, event, person).await?
-                }
-                None => self.wish(id, person).await?,
-            };
+            let state = self.ledger_gate.command_state(id);
+            let tried =
+                match state.as_deref().and_then(|state| Some((state, state.identity.as_ref()?))) {
+                    Some((state, identity)) => {
+                        let event =
+                            cancel_event(state, identity.command.clone(), person, least_attempt);
+                        self.try_to_cancel(state.step, event, person).await?
+                    }
+                    None => self.record_cancel_request(id, person).await?,
+                };
             match tried {
-                Tried::Done(cancellation) => return Ok(cancellation),
-                Tried::Again(attempt) => least_attempt = attempt,
+                CancelTry::Done(cancellation) => return Ok(cancellation),
+                CancelTry::Again(attempt) => least_attempt = attempt,
             }
         }
     }
@@ -72,21 +80,39 @@ impl Pipeline {
     /// several instances that do this. The event is published like any terminal event that was left
     /// unpublished.
     pub(super) async fn cancel_for_good(&self, id: &CommandId) -> Result<(), BrokerError> {
-        let Some(case) = self.memory.case(id).filter(|case| case.is_cancel_request()) else { return Ok(()) };
-        let Some(person) = &case.cancel else { return Ok(()) };
-        info!(command.id = id.as_str(), "a command that was asked to be cancelled has not come; it ends as cancelled");
-        let event = event(&case, Identity::unknown(id.clone()), person, 0);
+        let Some(state) =
+            self.ledger_gate.command_state(id).filter(|state| state.is_cancel_request())
+        else {
+            return Ok(());
+        };
+        let Some(person) = &state.cancel else { return Ok(()) };
+        info!(
+            command.id = id.as_str(),
+            "a command whose cancellation was requested has not arrived; it ends as cancelled"
+        );
+        let event = cancel_event(&state, EchoedIdentity::unknown(id.clone()), person, 0);
         // Where the message has come meanwhile, its holder ends the command.
-        self.memory.ledger.append(end(case.step, &event, person)).await.map(drop)
+        self.ledger_gate.ledger.append(cancel_record(state.step, &event, person)).await.map(drop)
     }
 
-    async fn try_to_cancel(&self, step: Step, event: Event, person: &Person) -> Result<Tried, BrokerError> {
+    async fn try_to_cancel(
+        &self,
+        step: Step,
+        event: Event,
+        person: &Actor,
+    ) -> Result<CancelTry, BrokerError> {
         let id = &event.data.command.id;
-        let Ruled { id: record, ruling, .. } = self.memory.ledger.append(end(step, &event, person)).await?;
-        let next = match next_action(Role::Canceller, ruling) {
+        let RuledRecord { id: record, ruling, .. } =
+            self.ledger_gate.ledger.append(cancel_record(step, &event, person)).await?;
+        let next = match next_action(RulingRole::Canceller, ruling) {
             NextAction::Proceed(granted) => {
-                let effects = RecordedEffects { event: event.clone(), told: true, carried: None };
-                NextAction::Publish(Box::new(Decided { by: record, effects, replies: granted.replies }))
+                let effects =
+                    RecordedEffects { event: event.clone(), publish_event: true, message: None };
+                NextAction::Publish(Box::new(DecidedCommand {
+                    by: record,
+                    effects,
+                    replies: granted.replies,
+                }))
             }
             next => next,
         };
@@ -94,41 +120,68 @@ impl Pipeline {
     }
 
     /// Records that a command is to be cancelled when its message comes.
-    async fn wish(&self, id: &CommandId, person: &Person) -> Result<Tried, BrokerError> {
-        let fact = Fact::CancelWished(CancelWished { person: person.clone() });
-        let Ruled { ruling, .. } =
-            self.memory.ledger.append(Record { at: Timestamp::now(), command: id.clone(), fact }).await?;
-        match next_action(Role::Canceller, ruling) {
-            NextAction::Proceed(_) => Ok(Tried::Done(Cancellation::Noted)),
+    async fn record_cancel_request(
+        &self,
+        id: &CommandId,
+        person: &Actor,
+    ) -> Result<CancelTry, BrokerError> {
+        let body = RecordBody::CancelRequested(CancelRequested { actor: person.clone() });
+        let RuledRecord { ruling, .. } = self
+            .ledger_gate
+            .ledger
+            .append(Record { at: Timestamp::now(), command: id.clone(), fact: body })
+            .await?;
+        match next_action(RulingRole::Canceller, ruling) {
+            NextAction::Proceed(_) => Ok(CancelTry::Done(CancelResult::Noted)),
             next => self.follow_cancel(id, next, 0).await,
         }
     }
 
     /// Follows the ruling about a cancel, also where another cancel was recorded first.
-    async fn follow_cancel(&self, id: &CommandId, next: NextAction, least_attempt: u32) -> Result<Tried, BrokerError> {
+    async fn follow_cancel(
+        &self,
+        id: &CommandId,
+        next: NextAction,
+        least_attempt: u32,
+    ) -> Result<CancelTry, BrokerError> {
         Ok(match next {
             NextAction::Publish(decided) => {
-                let Decided { by, effects, replies } = *decided;
-                self.announce(id, by, self.outbox.announcement(&effects.event, &replies)).await?;
-                Tried::Done(Cancellation::Cancelled)
+                let DecidedCommand { by, effects, replies } = *decided;
+                self.publish_ending(
+                    id,
+                    by,
+                    self.messages.ending_messages(&effects.event, &replies),
+                )
+                .await?;
+                CancelTry::Done(CancelResult::Cancelled)
             }
-            NextAction::Drop => Tried::Done(Cancellation::Cancelled),
-            NextAction::Refuse(reason) => Tried::Done(Cancellation::TooLate { reason }),
-            NextAction::Renumber { attempt } => Tried::Again(attempt),
-            _ => Tried::Again(least_attempt),
+            NextAction::Drop => CancelTry::Done(CancelResult::Cancelled),
+            NextAction::Refuse(reason) => CancelTry::Done(CancelResult::TooLate { reason }),
+            NextAction::Renumber { attempt } => CancelTry::Again(attempt),
+            _ => CancelTry::Again(least_attempt),
         })
     }
 
     /// Publishes a terminal event that leaves no message behind, and records that it is published.
-    pub(super) async fn announce(&self, id: &CommandId, record: RecordId, effects: Effects) -> Result<(), BrokerError> {
+    pub(super) async fn publish_ending(
+        &self,
+        id: &CommandId,
+        record: RecordId,
+        effects: Effects,
+    ) -> Result<(), BrokerError> {
         self.publish(&effects).await?;
         self.settle_and_reply(id, record, &effects).await;
         Ok(())
     }
 
     /// Records that a terminal event is published, and replies to those who asked for it.
-    pub(super) async fn settle_and_reply(&self, id: &CommandId, record: RecordId, effects: &Effects) {
-        self.memory.settle(id, record);
+    pub(super) async fn settle_and_reply(
+        &self,
+        id: &CommandId,
+        record: RecordId,
+        effects: &Effects,
+    ) {
+        self.ledger_gate.settle(id, record);
         for reply in &effects.replies {
             self.broker.publish_once(reply).await;
         }
@@ -136,14 +189,24 @@ impl Pipeline {
 }
 
 /// Builds the record that ends a command as cancelled, if that is still possible at its step.
-fn end(step: Step, event: &Event, person: &Person) -> Record {
-    let finished = Finished::of_event(step, By::Canceller(person.clone()), event.clone(), true);
-    Record { at: event.time, command: event.data.command.id.clone(), fact: Fact::Finished(Box::new(finished)) }
+fn cancel_record(step: Step, event: &Event, person: &Actor) -> Record {
+    let finished =
+        FinishedRecord::for_event(step, DecidedBy::Canceller(person.clone()), event.clone(), true);
+    Record {
+        at: event.time,
+        command: event.data.command.id.clone(),
+        fact: RecordBody::Finished(Box::new(finished)),
+    }
 }
 
-fn event(case: &Case, identity: Identity, person: &Person, least_attempt: u32) -> Event {
-    let (generation, attempt) = (case.step.generation, case.step.attempt.max(least_attempt));
-    let moment = Moment { generation, attempt, at: Timestamp::now() };
-    let happening = Happening::Failed(Kind::Cancelled, cancelled(person));
-    Event::new(identity, moment, happening, Trace::default())
+fn cancel_event(
+    state: &CommandState,
+    identity: EchoedIdentity,
+    person: &Actor,
+    least_attempt: u32,
+) -> Event {
+    let (generation, attempt) = (state.step.generation, state.step.attempt.max(least_attempt));
+    let moment = EventMoment { generation, attempt, at: Timestamp::now() };
+    let kind = EventKind::Failed(FailureKind::Cancelled, cancelled_failure(person));
+    Event::new(identity, moment, kind, TraceContext::default())
 }

@@ -3,13 +3,17 @@
 use lapin::types::{FieldTable, ShortString};
 
 use ferryd_broker::headers;
-use ferryd_broker::message::{Message, persistent, short_or_empty};
+use ferryd_broker::message::{OutgoingMessage, persistent_properties, short_or_empty};
 use ferryd_domain::conflict::ConflictEvent;
-use ferryd_domain::event::{CONTENT_TYPE, Event, Trace};
+use ferryd_domain::event::{CONTENT_TYPE, Event, TraceContext};
 
 /// Writes an event of a command as a message.
 #[must_use]
-pub fn event_message(event: &Event, exchange: ShortString, routing_key: ShortString) -> Message {
+pub fn event_message(
+    event: &Event,
+    exchange: ShortString,
+    routing_key: ShortString,
+) -> OutgoingMessage {
     let trace = (event.traceparent.as_deref(), event.tracestate.as_deref());
     // An event is plain data; it always has a JSON form.
     let body = serde_json::to_vec(event).unwrap_or_default();
@@ -17,7 +21,11 @@ pub fn event_message(event: &Event, exchange: ShortString, routing_key: ShortStr
 }
 
 /// Writes an event about a conflict as a message.
-pub(super) fn conflict_message(conflict: &ConflictEvent, exchange: ShortString, key: ShortString) -> Message {
+pub(super) fn conflict_message(
+    conflict: &ConflictEvent,
+    exchange: ShortString,
+    key: ShortString,
+) -> OutgoingMessage {
     let trace = (conflict.traceparent.as_deref(), conflict.tracestate.as_deref());
     // An event is plain data; it always has a JSON form.
     let body = serde_json::to_vec(conflict).unwrap_or_default();
@@ -32,14 +40,14 @@ pub(super) fn cloud_event(
     body: Vec<u8>,
     exchange: ShortString,
     routing_key: ShortString,
-) -> Message {
+) -> OutgoingMessage {
     let mut headers = FieldTable::default();
     // A record of an earlier version may hold a larger one.
-    headers::put_trace(&mut headers, &Trace::bounded(parent, state));
-    let properties = persistent()
+    headers::put_trace(&mut headers, &TraceContext::from_headers(parent, state));
+    let properties = persistent_properties()
         .with_content_type(ShortString::from(CONTENT_TYPE))
         .with_type(short_or_empty(kind))
         .with_message_id(short_or_empty(id))
         .with_headers(headers);
-    Message { exchange, routing_key, properties, body }
+    OutgoingMessage { exchange, routing_key, properties, body }
 }

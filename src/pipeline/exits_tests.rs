@@ -10,28 +10,30 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::incoming_message::tests::{at, parcel};
 use super::log::log_decision;
-use super::outbox::Outbox;
-use super::parcel::tests::{at, parcel};
+use super::messages::MessageFactory;
 use crate::captured_text::CapturedText;
-use ferryd_broker::topology::Names;
-use ferryd_domain::callback::{Meaning, RawCallback};
-use ferryd_domain::callback_token::{TokenKey, Whose};
-use ferryd_domain::command::{Command, Envelope};
+use ferryd_broker::topology::TopologyNames;
+use ferryd_domain::command::{Command, CommandEnvelope};
 use ferryd_domain::conflict::ConflictEvent;
 use ferryd_domain::echo_token;
-use ferryd_domain::event::{Event, Happening, Moment, Trace};
-use ferryd_domain::exchange::{Answer, Reply};
-use ferryd_domain::ledger::case::Case;
-use ferryd_domain::ledger::record::{Asked, By, Fact, Finished, Record, RecordId};
-use ferryd_domain::lifecycle::{self, Kind, Limits, State};
+use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
+use ferryd_domain::http_call::{CallResult, HttpReply};
+use ferryd_domain::ledger::command_state::CommandState;
+use ferryd_domain::ledger::record::{
+    DecidedBy, FinishedRecord, Record, RecordBody, RecordId, ReplyTarget,
+};
+use ferryd_domain::lifecycle::{self, AttemptLimits, FailureKind, LifecycleState};
 use ferryd_domain::name::Name;
-use ferryd_domain::progress::Attempted;
+use ferryd_domain::progress::AttemptSummary;
 use ferryd_domain::retry::RetryPolicy;
-use ferryd_provider::registry::Defaults;
-use ferryd_provider::{Call, Provider};
+use ferryd_domain::webhook::{NoticeMeaning, RawWebhook};
+use ferryd_domain::webhook_token::{TokenKey, TokenScope};
+use ferryd_provider::registry::ProviderDefaults;
+use ferryd_provider::{CallContext, Provider};
 use ferryd_redact::Mask;
-use ferryd_transport::exchange_log::{Exchange, StepLabel};
+use ferryd_transport::call_log::{HttpCall, StepLabel};
 
 const IBAN: &str = "DE02120300000000202051";
 
@@ -87,7 +89,7 @@ struct HostileSite {
     provider: Provider,
     command: Command,
     hidden: Vec<String>,
-    callback_url: String,
+    webhook_url: String,
     echo_token: String,
     mask: Mask,
 }
@@ -96,29 +98,35 @@ impl HostileSite {
     fn new(secret: &str) -> Self {
         let text = FILE.replace("SECRET", &Value::from(secret).to_string());
         let retry = RetryPolicy::default();
-        let defaults = Defaults { retry, max_in_flight: 1, max_bytes_in_flight: 1, links: None };
-        let provider = Provider::parse(&text, "bank.toml", &defaults).unwrap_or_else(|errors| panic!("{}", errors[0]));
+        let defaults =
+            ProviderDefaults { retry, max_in_flight: 1, max_bytes_in_flight: 1, links: None };
+        let provider = Provider::parse(&text, "bank.toml", &defaults)
+            .unwrap_or_else(|errors| panic!("{}", errors[0]));
         let body = json!({"id": "order-1", "type": "payment", "operation": "pay", "payload": {"iban": IBAN}});
-        let command = Command::decode(body.to_string().as_bytes(), Envelope::default()).unwrap();
+        let command =
+            Command::decode(body.to_string().as_bytes(), CommandEnvelope::default()).unwrap();
         let (key, account) = (TokenKey::new("a key"), Name::default_account());
-        let whose = Whose { provider: &provider.name, account: &account };
-        let callback_token = key.token(whose, &command.id, 0, at(0));
-        let echo_token = echo_token::make(&key, whose, &command.id, 0, at(0));
-        let hidden = [secret, &callback_token, &echo_token, ACCESS_TOKEN, IBAN].map(str::to_owned).to_vec();
+        let scope = TokenScope { provider: &provider.name, account: &account };
+        let webhook_token = key.make_token(scope, &command.id, 0, at(0));
+        let echo_token = echo_token::make_token(&key, scope, &command.id, 0, at(0));
+        let hidden =
+            [secret, &webhook_token, &echo_token, ACCESS_TOKEN, IBAN].map(str::to_owned).to_vec();
         let mask = provider.mask_of(provider.default_account().unwrap());
-        let mask = mask.with_tokens(&[&callback_token, &echo_token, ACCESS_TOKEN]).with_values(&[IBAN.to_owned()]);
-        let callback_url = format!("https://hooks.example/webhooks/bank?ferry={callback_token}");
-        Self { provider, command, hidden, callback_url, echo_token, mask }
+        let mask = mask
+            .with_tokens(&[&webhook_token, &echo_token, ACCESS_TOKEN])
+            .with_values(&[IBAN.to_owned()]);
+        let webhook_url = format!("https://hooks.example/webhooks/bank?ferry={webhook_token}");
+        Self { provider, command, hidden, webhook_url, echo_token, mask }
     }
 
-    fn call(&self) -> Call<'_> {
-        Call {
+    fn call(&self) -> CallContext<'_> {
+        CallContext {
             command: &self.command,
             key: None,
             generation: 0,
             attempt: 1,
             provider_reference: None,
-            callback_url: Some(&self.callback_url),
+            webhook_url: Some(&self.webhook_url),
             command_token: Some(&self.echo_token),
             in_doubt: false,
         }
@@ -126,15 +134,17 @@ impl HostileSite {
 
     /// Writes every value that must stay hidden, in one spelling.
     fn told(&self, spelling: SecretSpelling) -> String {
-        let is_encoded =
-            matches!(spelling, SecretSpelling::Basic | SecretSpelling::UrlSafeBase64 | SecretSpelling::Hex);
+        let is_encoded = matches!(
+            spelling,
+            SecretSpelling::Basic | SecretSpelling::UrlSafeBase64 | SecretSpelling::Hex
+        );
         let told = self.hidden.iter().map(|hidden| match hidden.as_str() {
             // Sensitive values are not looked for in what was encoded.
             IBAN if is_encoded => IBAN.to_owned(),
             hidden => spelling.write(hidden),
         });
         let told: Vec<String> = told.collect();
-        format!("{} {}", told.join(", "), spelling.write(&self.callback_url))
+        format!("{} {}", told.join(", "), spelling.write(&self.webhook_url))
     }
 }
 
@@ -153,7 +163,9 @@ impl SecretSpelling {
     fn write(self, text: &str) -> String {
         match self {
             Self::Plain => text.to_owned(),
-            Self::Basic => format!("Authorization: Basic {}", STANDARD.encode(format!("shop:{text}"))),
+            Self::Basic => {
+                format!("Authorization: Basic {}", STANDARD.encode(format!("shop:{text}")))
+            }
             Self::UrlSafeBase64 => URL_SAFE_NO_PAD.encode(format!("a={text}&b")),
             Self::Percent => utf8_percent_encode(text, NON_ALPHANUMERIC).to_string(),
             Self::Json => Value::from(Value::from(text).to_string()).to_string(),
@@ -162,7 +174,7 @@ impl SecretSpelling {
     }
 }
 
-/// An answer, or the body of a webhook call, with a text wherever one may stand.
+/// An answer, or the body of a webhook, with a text wherever one may stand.
 fn body(text: &str, reference: &Value) -> Value {
     json!({
         "id": reference, "code": text, "message": text, "warnings": [text, text],
@@ -181,10 +193,10 @@ fn logged(log: impl FnOnce()) -> String {
 }
 
 /// Collects every text that leaves ferryd about an answer.
-fn exits_of_answer(site: &HostileSite, reply: Reply) -> Vec<String> {
-    let answer = Answer::Reply(reply);
+fn exits_of_answer(site: &HostileSite, reply: HttpReply) -> Vec<String> {
+    let answer = CallResult::Reply(reply);
     let adapter = &site.provider.default_account().unwrap().adapter;
-    let request = adapter.request(&site.call()).unwrap();
+    let request = adapter.build_request(&site.call()).unwrap();
     let names = [site.provider.name.clone(), site.command.operation.clone()];
     let step = StepLabel {
         at: at(0),
@@ -194,16 +206,17 @@ fn exits_of_answer(site: &HostileSite, reply: Reply) -> Vec<String> {
         generation: 0,
         attempt: 1,
     };
-    let exchange = Exchange::new(&step, &request, &answer, Duration::ZERO, &site.mask, true);
-    let mut exits = vec![serde_json::to_string(&exchange).unwrap(), logged(|| exchange.log(&site.mask))];
+    let http_call = HttpCall::new(&step, &request, &answer, Duration::ZERO, &site.mask, true);
+    let mut exits =
+        vec![serde_json::to_string(&http_call).unwrap(), logged(|| http_call.log(&site.mask))];
 
-    let outcome = adapter.interpret(&site.call(), &answer).masked(&site.mask);
-    let mut parcel = parcel(None);
-    parcel.identity = site.command.identity(&site.provider.name);
-    let progress = &mut parcel.travel.progress;
-    progress.record(Attempted::new(1, at(0), Duration::ZERO, &outcome));
-    lifecycle::mark(progress, &outcome, at(0));
-    let limits = Limits {
+    let outcome = adapter.interpret_reply(&site.call(), &answer).masked(&site.mask);
+    let mut incoming = parcel(None);
+    incoming.identity = site.command.identity(&site.provider.name);
+    let progress = &mut incoming.state.progress;
+    progress.record_attempt(AttemptSummary::new(1, at(0), Duration::ZERO, &outcome));
+    lifecycle::note_outcome(progress, &outcome, at(0));
+    let limits = AttemptLimits {
         policy: RetryPolicy::default(),
         key_retention: None,
         not_before: None,
@@ -212,70 +225,93 @@ fn exits_of_answer(site: &HostileSite, reply: Reply) -> Vec<String> {
         poll: None,
         lookup: None,
     };
-    let decision = lifecycle::after_call(outcome, progress, &limits, at(0), 0.5);
-    exits.push(logged(|| log_decision(&parcel, &decision)));
-    let outbox = Outbox::new(Names::new("ferry".parse().unwrap()), State::ALL, "host".to_owned());
-    let effects = outbox.recorded_effects(&parcel, 1, decision, None, at(0));
-    let asked = Asked { reply_to: "answers".to_owned(), correlation_id: None };
-    let published = outbox.effects(&parcel, &effects, &[asked]);
+    let decision = lifecycle::decide_after_call(outcome, progress, &limits, at(0), 0.5);
+    exits.push(logged(|| log_decision(&incoming, &decision)));
+    let messages = MessageFactory::new(
+        TopologyNames::new("ferry".parse().unwrap()),
+        LifecycleState::ALL,
+        "host".to_owned(),
+    );
+    let effects = messages.recorded_effects(&incoming, 1, decision, None, at(0));
+    let asked = ReplyTarget { reply_to: "answers".to_owned(), correlation_id: None };
+    let published = messages.decision_effects(&incoming, &effects, &[asked]);
     for message in published.messages.iter().chain(&published.replies) {
         exits.push(format!("{:?} {}", message.properties, String::from_utf8_lossy(&message.body)));
     }
     let conflict = ConflictEvent::of_answer(&effects.event, &effects.event);
     exits.push(serde_json::to_string(&conflict).unwrap());
 
-    let finished = Finished {
+    let finished = FinishedRecord {
         query: None,
-        step: parcel.step(),
-        opening: Some(parcel.opening().clone()),
+        step: incoming.step(),
+        identity: Some(incoming.command_identity().clone()),
         fresh: false,
-        call: parcel.travel.progress.history.last().cloned(),
+        call: incoming.state.progress.history.last().cloned(),
         unknown: false,
-        absent: false,
-        kept: None,
-        by: By::Holder,
+        not_found: false,
+        retained_message: None,
+        decided_by: DecidedBy::Holder,
         effects,
     };
-    let record = Record { at: at(0), command: site.command.id.clone(), fact: Fact::Finished(Box::new(finished)) };
+    let record = Record {
+        at: at(0),
+        command: site.command.id.clone(),
+        fact: RecordBody::Finished(Box::new(finished)),
+    };
     exits.push(String::from_utf8(record.encode()).unwrap());
     // The index holds this case, and the API answers from the index.
-    let mut case = None;
-    Case::rule(&mut case, RecordId { writer: uuid::Uuid::nil(), number: 1 }, &record);
-    exits.push(format!("{case:?}"));
+    let mut state = None;
+    CommandState::apply_record(
+        &mut state,
+        RecordId { writer: uuid::Uuid::nil(), number: 1 },
+        &record,
+    );
+    exits.push(format!("{state:?}"));
     exits
 }
 
-/// Collects every text that leaves ferryd about a webhook call.
+/// Collects every text that leaves ferryd about a webhook.
 fn exits_of_notice(site: &HostileSite, meaning: &str, body: &Value) -> Vec<String> {
-    let callback_token = site.callback_url.rsplit_once('=').unwrap().1;
-    let call = RawCallback {
+    let webhook_token = site.webhook_url.rsplit_once('=').unwrap().1;
+    let call = RawWebhook {
         method: "POST".to_owned(),
-        url: format!("https://hooks.example/webhooks/bank?as={meaning}&ferry={callback_token}").parse().unwrap(),
+        url: format!("https://hooks.example/webhooks/bank?as={meaning}&ferry={webhook_token}")
+            .parse()
+            .unwrap(),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: body.to_string().into(),
         certificate: None,
     };
     let webhook = site.provider.default_account().unwrap().webhook.clone().unwrap();
     let mut exits = Vec::new();
-    for notice in webhook.notices(&call).masked(&site.mask).unwrap() {
+    for notice in webhook.read_notices(&call).masked(&site.mask).unwrap() {
         let told = (&notice.event, &notice.id, &notice.reference, &notice.amount);
         exits.push(format!("{told:?} {}", site.mask.value(notice.body.clone())));
         let identity = site.command.identity(&site.provider.name);
         if let Some(reference) = &notice.reference {
-            let conflict = ConflictEvent::of_reference(identity.clone(), reference, Some(reference), None, at(0));
+            let conflict = ConflictEvent::of_reference(
+                identity.clone(),
+                reference,
+                Some(reference),
+                None,
+                at(0),
+            );
             exits.push(serde_json::to_string(&conflict).unwrap());
         }
-        let happening = match notice.meaning {
-            Meaning::Completed(success) => Happening::Completed(success),
-            Meaning::Declined(failure) => Happening::Failed(Kind::Declined, failure),
-            Meaning::Progress(result) => {
+        let kind = match notice.meaning {
+            NoticeMeaning::Completed(success) => EventKind::Completed(success),
+            NoticeMeaning::Declined(failure) => EventKind::Failed(FailureKind::Declined, failure),
+            NoticeMeaning::Progress(result) => {
                 exits.push(format!("{}", result.unwrap_or_default()));
                 continue;
             }
             other => panic!("{other:?}"),
         };
-        let moment = Moment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
-        exits.push(serde_json::to_string(&Event::new(identity, moment, happening, Trace::default())).unwrap());
+        let moment = EventMoment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
+        exits.push(
+            serde_json::to_string(&Event::new(identity, moment, kind, TraceContext::default()))
+                .unwrap(),
+        );
     }
     exits
 }
@@ -290,7 +326,10 @@ fn readings(text: &str) -> Vec<String> {
         let standard = run.replace('-', "+").replace('_', "/");
         let decoded = base64::engine::general_purpose::STANDARD_NO_PAD.decode(&standard).ok();
         readings.extend(
-            decoded.into_iter().chain(hex::decode(run).ok()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+            decoded
+                .into_iter()
+                .chain(hex::decode(run).ok())
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         );
     }
     readings.push(percent_decode_str(&plain).decode_utf8_lossy().into_owned());
@@ -305,7 +344,13 @@ fn assert_hidden(hidden: &[String], exit: &str) -> Result<(), TestCaseError> {
         for hidden in hidden {
             let hidden = hidden.replace('\\', "");
             let beginning: String = hidden.chars().take(12).collect();
-            prop_assert!(!reading.contains(&beginning), "{} of {} in {}", beginning, hidden, reading);
+            prop_assert!(
+                !reading.contains(&beginning),
+                "{} of {} in {}",
+                beginning,
+                hidden,
+                reading
+            );
         }
     }
     Ok(())
@@ -336,7 +381,7 @@ proptest! {
         let reference = if has_reference { json!("4242424242424242") } else { json!(text) };
         let told = body(&text, &reference);
         let headers = [("content-type", "application/json"), ("x-hint", &text), ("retry-after", "7")];
-        let reply = Reply {
+        let reply = HttpReply {
             status,
             headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             body: if is_json { told.to_string() } else { text.clone() }.into(),
@@ -350,13 +395,21 @@ proptest! {
 #[test]
 fn an_id_that_looks_like_a_card_reaches_the_event_and_the_next_question() {
     let site = HostileSite::new("a secret of the account");
-    let told =
-        json!({"id": "4242424242424242", "checkout_url": "https://pay.example/4242424242424242?key=pk_1_secret_2"});
-    let reply = Reply { status: 202, headers: Vec::new(), body: told.to_string().into() };
+    let told = json!({"id": "4242424242424242", "checkout_url": "https://pay.example/4242424242424242?key=pk_1_secret_2"});
+    let reply = HttpReply { status: 202, headers: Vec::new(), body: told.to_string().into() };
     let exits = exits_of_answer(&site, reply);
     let event = exits.iter().find(|exit| exit.contains("ferry.command.waiting")).unwrap();
     assert!(event.contains("\"provider_reference\":\"4242424242424242\""), "{event}");
     assert!(event.contains("https://pay.example/4242424242424242?key=pk_1_secret_2"), "{event}");
-    assert!(exits.iter().any(|exit| exit.contains("ferry-provider-reference") && exit.contains("4242424242424242")));
-    assert!(exits[1].contains("ferryd::exchange") && !exits[1].contains("4242424242424242"), "{}", exits[1]);
+    assert!(
+        exits
+            .iter()
+            .any(|exit| exit.contains("ferry-provider-reference")
+                && exit.contains("4242424242424242"))
+    );
+    assert!(
+        exits[1].contains("ferryd::call") && !exits[1].contains("4242424242424242"),
+        "{}",
+        exits[1]
+    );
 }

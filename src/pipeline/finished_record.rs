@@ -2,44 +2,56 @@
 
 use lapin::types::ShortString;
 
-use super::parcel::Parcel;
+use super::incoming_message::IncomingMessage;
 use ferryd_domain::ledger::effects::RecordedEffects;
-use ferryd_domain::ledger::record::{By, Finished, Kept, MadeQuery};
+use ferryd_domain::ledger::record::{DecidedBy, FinishedRecord, MadeQuery, RetainedMessage};
 use ferryd_domain::lifecycle::Decision;
-use ferryd_domain::progress::Attempted;
+use ferryd_domain::progress::AttemptSummary;
 
 /// Makes the record that a step of a message is decided.
-pub(super) fn finished(parcel: &Parcel, known: bool, kept: Option<Box<Kept>>, effects: RecordedEffects) -> Finished {
-    let progress = &parcel.travel.progress;
-    let called = |call: &&Attempted| progress.inquiry.is_none() && call.attempt == progress.attempt;
+pub(super) fn finished_record(
+    message: &IncomingMessage,
+    known: bool,
+    kept: Option<Box<RetainedMessage>>,
+    effects: RecordedEffects,
+) -> FinishedRecord {
+    let progress = &message.state.progress;
+    let called =
+        |call: &&AttemptSummary| progress.inquiry.is_none() && call.attempt == progress.attempt;
     let call = progress.history.last().filter(called).cloned();
     // Once a call was made, its recorded start has identified the command.
-    let told = known && (call.is_some() || !parcel.fresh);
-    Finished {
-        step: parcel.step(),
-        opening: (!told).then(|| parcel.opening().clone()),
-        fresh: parcel.fresh,
+    let told = known && (call.is_some() || !message.fresh);
+    FinishedRecord {
+        step: message.step(),
+        identity: (!told).then(|| message.command_identity().clone()),
+        fresh: message.fresh,
         call,
         unknown: progress.unknown,
         // A lookup is only made where a call may have acted.
-        absent: progress.is_looked_up() && !progress.unknown,
-        kept,
-        query: progress.inquiry.map(|inquiry| MadeQuery { purpose: inquiry.purpose, early: inquiry.planned.is_some() }),
-        by: By::Holder,
+        not_found: progress.is_looked_up() && !progress.unknown,
+        retained_message: kept,
+        query: progress.inquiry.map(|provider_query| MadeQuery {
+            purpose: provider_query.purpose,
+            early: provider_query.planned.is_some(),
+        }),
+        decided_by: DecidedBy::Holder,
         effects,
     }
 }
 
 /// Keeps the message of a command that begins to wait, so that its provider can be queried before
 /// the planned time.
-pub(super) fn kept(parcel: &Parcel, decision: &Decision) -> Option<Box<Kept>> {
+pub(super) fn retained_message(
+    message: &IncomingMessage,
+    decision: &Decision,
+) -> Option<Box<RetainedMessage>> {
     let waits = matches!(decision, Decision::Wait(_) | Decision::Inquire(..));
-    (waits && parcel.travel.progress.inquiry.is_none()).then(|| {
+    (waits && message.state.progress.inquiry.is_none()).then(|| {
         let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
-        Box::new(Kept {
-            body: String::from_utf8_lossy(&parcel.body).into_owned(),
-            message_id: text(parcel.properties.message_id()),
-            correlation_id: text(parcel.properties.correlation_id()),
+        Box::new(RetainedMessage {
+            body: String::from_utf8_lossy(&message.body).into_owned(),
+            message_id: text(message.properties.message_id()),
+            correlation_id: text(message.properties.correlation_id()),
         })
     })
 }

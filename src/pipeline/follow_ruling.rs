@@ -7,44 +7,44 @@ use jiff::Timestamp;
 use tracing::{error, info};
 
 use super::Pipeline;
-use super::conflict::of_content;
+use super::conflict::content_conflict;
+use super::incoming_message::IncomingMessage;
 use super::log::log_decision;
-use super::outbox::Effects;
-use super::parcel::Parcel;
+use super::messages::Effects;
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::conflict::ConflictEvent;
 use ferryd_domain::event::Event;
-use ferryd_domain::inquiry::doubtful;
 use ferryd_domain::ledger::effects::RecordedEffects;
 use ferryd_domain::ledger::next_action::NextAction;
-use ferryd_domain::ledger::record::{Person, Reason};
-use ferryd_domain::ledger::ruling::Decided;
-use ferryd_domain::lifecycle::{Decision, Kind};
+use ferryd_domain::ledger::record::{Actor, WaitReason};
+use ferryd_domain::ledger::ruling::DecidedCommand;
+use ferryd_domain::lifecycle::{Decision, FailureKind};
 use ferryd_domain::money::AMOUNT_MISMATCH;
 use ferryd_domain::outcome::Failure;
+use ferryd_domain::query::decide_unknown;
 use ferryd_domain::retry::Rung;
-use ferryd_provider::Remedies;
+use ferryd_provider::RecoveryOptions;
 
 /// The wait of a message for a version of ferryd that understands the records about its command.
 const FOREIGN_WAIT: Duration = Duration::from_mins(5);
 
 /// Decides about a command whose call may have acted, with an unknown outcome.
-fn in_doubt(parcel: &mut Parcel, remedies: Remedies) -> Decision {
-    let (progress, now) = (&mut parcel.travel.progress, Timestamp::now());
+fn resolve_unknown(message: &mut IncomingMessage, options: RecoveryOptions) -> Decision {
+    let (progress, now) = (&mut message.state.progress, Timestamp::now());
     // Also where an earlier call had no known outcome already: this one is later.
-    progress.suspect(now);
-    doubtful(unanswered(), progress, remedies.lookup, now)
+    progress.mark_unknown(now);
+    decide_unknown(unanswered_failure(), progress, options.lookup, now)
 }
 
 /// Describes a call whose outcome is unknown.
-pub(super) fn unanswered() -> Failure {
-    let text = "a call was begun, and whoever made it never said what came of it; the provider may have acted";
+pub(super) fn unanswered_failure() -> Failure {
+    let text = "a call was started and its outcome was never recorded; the provider may have acted";
     Failure::new("unanswered", text)
 }
 
 /// Describes the cancellation of a command.
 #[must_use]
-pub fn cancelled(person: &Person) -> Failure {
+pub fn cancelled_failure(person: &Actor) -> Failure {
     Failure::new("cancelled", format!("cancelled {person}"))
 }
 
@@ -56,8 +56,8 @@ impl Pipeline {
     /// [`BrokerError::Stopping`]: nothing may be published; the message comes back.
     pub(super) async fn follow_ruling(
         &self,
-        parcel: &mut Parcel,
-        remedies: Remedies,
+        message: &mut IncomingMessage,
+        options: RecoveryOptions,
         mut decided: Option<RecordedEffects>,
         mut next: NextAction,
     ) -> Result<Effects, BrokerError> {
@@ -65,45 +65,59 @@ impl Pipeline {
             next = match next {
                 // A call is never made from here: `attempt` makes it.
                 NextAction::Doubt | NextAction::Proceed(_) => {
-                    let decision = in_doubt(parcel, remedies);
-                    log_decision(parcel, &decision);
-                    let (effects, next) = self.record_decision(parcel, decision, remedies).await?;
+                    let decision = resolve_unknown(message, options);
+                    log_decision(message, &decision);
+                    let (effects, next) = self.append_decision(message, decision, options).await?;
                     decided = Some(effects);
                     next
                 }
                 NextAction::Cancel(person) => {
-                    let decision = Decision::GiveUp(Kind::Cancelled, cancelled(&person));
-                    let (effects, next) = self.record_decision(parcel, decision, remedies).await?;
+                    let decision =
+                        Decision::GiveUp(FailureKind::Cancelled, cancelled_failure(&person));
+                    let (effects, next) = self.append_decision(message, decision, options).await?;
                     decided = Some(effects);
                     next
                 }
-                NextAction::TakeOver(claim) => self.memory.take_over(parcel, claim).await?,
+                NextAction::TakeOver(claim) => self.ledger_gate.take_over(message, claim).await?,
                 NextAction::WaitOut { claim, ttl_ms } => {
-                    if let Some(asked) = self.outbox.asker(parcel).filter(|_| parcel.fresh) {
-                        self.memory.ask(parcel, asked).await?;
+                    if let Some(asked) =
+                        self.messages.reply_target(message).filter(|_| message.fresh)
+                    {
+                        self.ledger_gate.add_reply_target(message, asked).await?;
                     }
-                    parcel.travel.waited_out = Some(claim);
-                    parcel.travel.recorded = true;
-                    return Ok(self.outbox.park(parcel, Rung::at_least(Duration::from_millis(ttl_ms))));
+                    message.state.expired_claim = Some(claim);
+                    message.state.recorded = true;
+                    return Ok(self
+                        .messages
+                        .park_effects(message, Rung::at_least(Duration::from_millis(ttl_ms))));
                 }
-                NextAction::Again => match self.memory.wait(parcel, Reason::Busy, None).await? {
-                    None => return Ok(self.outbox.park(parcel, Rung::SHORTEST)),
-                    Some(instead) => instead,
-                },
-                NextAction::Ask => match self.outbox.asker(parcel) {
-                    None => return Ok(dropped(parcel)),
-                    Some(asked) => match self.memory.ask(parcel, asked).await? {
+                NextAction::Again => {
+                    match self.ledger_gate.wait(message, WaitReason::Busy, None).await? {
+                        None => return Ok(self.messages.park_effects(message, Rung::SHORTEST)),
+                        Some(instead) => instead,
+                    }
+                }
+                NextAction::Ask => match self.messages.reply_target(message) {
+                    None => return Ok(drop_copy(message)),
+                    Some(asked) => match self.ledger_gate.add_reply_target(message, asked).await? {
                         None => return Ok(Effects::default()),
                         Some(instead) => instead,
                     },
                 },
-                NextAction::Publish(decided) => return Ok(self.on_record(parcel, &decided)),
-                NextAction::Answer(event) => return Ok(self.outbox.answer(parcel, &event)),
-                NextAction::Conflict => return self.other_content(parcel, decided.as_ref()).await,
-                NextAction::Contradict(stands) => return self.contradiction(parcel, decided.as_ref(), &stands).await,
-                NextAction::Wait(kind) => return Ok(self.foreign(parcel, &kind)),
-                NextAction::Renumber { .. } | NextAction::Reread | NextAction::Refuse(_) | NextAction::Drop => {
-                    return Ok(dropped(parcel));
+                NextAction::Publish(decided) => return Ok(self.on_record(message, &decided)),
+                NextAction::Answer(event) => {
+                    return Ok(self.messages.ending_reply(message, &event));
+                }
+                NextAction::Conflict => return self.other_content(message, decided.as_ref()).await,
+                NextAction::Contradict(stands) => {
+                    return self.publish_contradiction(message, decided.as_ref(), &stands).await;
+                }
+                NextAction::Wait(kind) => return Ok(self.refuse_foreign(message, &kind)),
+                NextAction::Renumber { .. }
+                | NextAction::Reread
+                | NextAction::Refuse(_)
+                | NextAction::Drop => {
+                    return Ok(drop_copy(message));
                 }
             }
         }
@@ -111,60 +125,76 @@ impl Pipeline {
 
     /// Builds the messages of a recorded decision, made now or before, that is not known to be
     /// published.
-    fn on_record(&self, parcel: &Parcel, decided: &Decided) -> Effects {
-        let Decided { by, effects, replies } = decided;
-        Effects { settles: Some(*by), ..self.outbox.effects(parcel, effects, replies) }
+    fn on_record(&self, message: &IncomingMessage, decided: &DecidedCommand) -> Effects {
+        let DecidedCommand { by, effects, replies } = decided;
+        Effects { settles: Some(*by), ..self.messages.decision_effects(message, effects, replies) }
     }
 
     /// Dead-letters a message that is no valid command, also where its id is another command's.
-    async fn other_content(&self, parcel: &Parcel, decided: Option<&RecordedEffects>) -> Result<Effects, BrokerError> {
-        let conflict = of_content(parcel);
+    async fn other_content(
+        &self,
+        message: &IncomingMessage,
+        decided: Option<&RecordedEffects>,
+    ) -> Result<Effects, BrokerError> {
+        let conflict = content_conflict(message);
         self.record_conflict(&conflict).await?;
-        let told = self.outbox.conflict(parcel, &conflict);
-        let carried = decided.and_then(|effects| effects.carried.as_ref());
-        let kept = carried.map(|carried| self.outbox.carried(parcel, carried));
+        let told = self.messages.conflict_effects(message, &conflict);
+        let carried = decided.and_then(|effects| effects.message.as_ref());
+        let kept = carried.map(|carried| self.messages.continuation_message(message, carried));
         Ok(Effects { messages: kept.into_iter().chain(told.messages).collect(), ..told })
     }
 
-    async fn contradiction(
+    async fn publish_contradiction(
         &self,
-        parcel: &Parcel,
+        message: &IncomingMessage,
         answer: Option<&RecordedEffects>,
         stands: &Event,
     ) -> Result<Effects, BrokerError> {
-        let Some(RecordedEffects { event: answer, .. }) = answer else { return Ok(dropped(parcel)) };
+        let Some(RecordedEffects { event: answer, .. }) = answer else {
+            return Ok(drop_copy(message));
+        };
         let conflict = ConflictEvent::of_answer(answer, stands);
         self.record_conflict(&conflict).await?;
-        Ok(Effects { replies: Vec::new(), ..self.outbox.conflict(parcel, &conflict) })
+        Ok(Effects { replies: Vec::new(), ..self.messages.conflict_effects(message, &conflict) })
     }
 
     /// Publishes that an answer states another amount than was asked for. The command does not end
     /// by it.
-    pub(super) async fn tell_mismatch(&self, parcel: &Parcel, failure: &Failure) -> Result<(), BrokerError> {
+    pub(super) async fn publish_mismatch(
+        &self,
+        message: &IncomingMessage,
+        failure: &Failure,
+    ) -> Result<(), BrokerError> {
         if failure.code.as_deref() != Some(AMOUNT_MISMATCH) {
             return Ok(());
         }
-        let (identity, generation) = (parcel.identity.clone(), parcel.travel.progress.generation);
-        let conflict = ConflictEvent::of_amount(identity, generation, failure, parcel.trace.clone(), Timestamp::now());
+        let (identity, generation) = (message.identity.clone(), message.state.progress.generation);
+        let conflict = ConflictEvent::of_amount(
+            identity,
+            generation,
+            failure,
+            message.trace.clone(),
+            Timestamp::now(),
+        );
         self.record_conflict(&conflict).await?;
-        self.publish(&self.outbox.contradicted(&conflict)).await
+        self.publish(&self.messages.conflict_messages(&conflict)).await
     }
 
-    fn foreign(&self, parcel: &mut Parcel, kind: &str) -> Effects {
-        parcel.travel.recorded = true;
+    fn refuse_foreign(&self, message: &mut IncomingMessage, kind: &str) -> Effects {
+        message.state.recorded = true;
         error!(
-            command.id = parcel.identity.id.as_str(),
+            command.id = message.identity.id.as_str(),
             kind,
             "the ledger holds a record about this command that this version of ferryd does not understand; the command \
              waits for a later version"
         );
-        self.outbox.park(parcel, Rung::at_least(FOREIGN_WAIT))
+        self.messages.park_effects(message, Rung::at_least(FOREIGN_WAIT))
     }
 }
 
 /// Drops a copy whose step is over, and logs that.
-fn dropped(parcel: &Parcel) -> Effects {
-    let attempt = parcel.travel.progress.attempt;
-    info!(command.id = parcel.identity.id.as_str(), attempt, "dropped a copy: its step is over");
+fn drop_copy(message: &IncomingMessage) -> Effects {
+    let attempt = message.state.progress.attempt;
+    info!(command.id = message.identity.id.as_str(), attempt, "dropped a copy: its step is over");
     Effects::default()
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::Acker;
 
-use ferryd_broker::headers::Travel;
+use ferryd_broker::headers::MessageState;
 use ferryd_domain::command_id::CommandId;
 
 /// The number of ended steps that are remembered, for lost acks.
@@ -20,7 +20,7 @@ const REMEMBERED: usize = 16_384;
 /// The identity of one message of one command: every copy of the message is the same step, which
 /// must not run twice. The continuation of the message is another step, even one that only waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Step {
+pub struct MessageStep {
     command: CommandId,
     generation: u32,
     attempt: u32,
@@ -32,12 +32,12 @@ pub struct Step {
     body: u64,
 }
 
-impl Step {
+impl MessageStep {
     /// Returns the step of a command.
     #[must_use]
-    pub fn new(command: &CommandId, travel: &Travel, body: &[u8]) -> Self {
-        let Travel { progress, hop, .. } = travel;
-        let inquiry = progress.inquiry.map_or(0, |inquiry| inquiry.number);
+    pub fn new(command: &CommandId, state: &MessageState, body: &[u8]) -> Self {
+        let MessageState { progress, hop, .. } = state;
+        let inquiry = progress.inquiry.map_or(0, |query| query.number);
         let (generation, attempt) = (progress.generation, progress.attempt);
         let mut hasher = DefaultHasher::new();
         hasher.write(body);
@@ -48,31 +48,32 @@ impl Step {
 
 /// The steps of this process.
 #[derive(Debug, Clone, Default)]
-pub struct InFlight(Arc<Mutex<Steps>>);
+pub struct InFlight(Arc<Mutex<StepTable>>);
 
 #[derive(Debug, Default)]
-struct Steps {
-    running: HashMap<Step, Vec<Acker>>,
-    ended: HashSet<Step>,
-    order: VecDeque<Step>,
+struct StepTable {
+    running: HashMap<MessageStep, Vec<Acker>>,
+    ended: HashSet<MessageStep>,
+    order: VecDeque<MessageStep>,
 }
 
 /// The result of entering a step.
 #[derive(Debug)]
-pub enum Entry {
+pub enum StepEntry {
     /// The caller is to run the step.
-    Begun(Claim),
+    Begun(StepClaim),
     /// The step is running; the delivery will be acked with it.
     Joined,
     /// The step has ended; the delivery is to be acked now.
     Ended(Acker),
 }
 
-/// The right to run a step. Dropped without [`finish`](Claim::finish), the step counts as not run.
+/// The right to run a step. Dropped without [`finish_step`](StepClaim::finish_step), the step
+/// counts as not run.
 #[derive(Debug)]
-pub struct Claim {
+pub struct StepClaim {
     steps: InFlight,
-    step: Option<Step>,
+    step: Option<MessageStep>,
     own: Vec<Acker>,
 }
 
@@ -80,39 +81,45 @@ impl InFlight {
     /// Enters a step. `copy` is true for a repeated delivery and for a continuation. A fresh
     /// command that only has the id of a running one is worked on by itself.
     #[must_use]
-    pub fn enter(&self, step: Step, acker: Acker, copy: bool) -> Entry {
+    pub fn enter_step(&self, step: MessageStep, acker: Acker, copy: bool) -> StepEntry {
         let mut steps = self.lock();
         if steps.ended.contains(&step) && copy {
-            return Entry::Ended(acker);
+            return StepEntry::Ended(acker);
         }
         match steps.running.get_mut(&step) {
             Some(ackers) if copy => {
                 ackers.push(acker);
-                Entry::Joined
+                StepEntry::Joined
             }
-            Some(_) => Entry::Begun(Claim { steps: self.clone(), step: None, own: vec![acker] }),
+            Some(_) => {
+                StepEntry::Begun(StepClaim { steps: self.clone(), step: None, own: vec![acker] })
+            }
             None => {
                 steps.running.insert(step.clone(), vec![acker]);
-                Entry::Begun(Claim { steps: self.clone(), step: Some(step), own: Vec::new() })
+                StepEntry::Begun(StepClaim {
+                    steps: self.clone(),
+                    step: Some(step),
+                    own: Vec::new(),
+                })
             }
         }
     }
 
     /// Returns the number of running steps.
     #[must_use]
-    pub fn running(&self) -> usize {
+    pub fn count_running(&self) -> usize {
         self.lock().running.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Steps> {
+    fn lock(&self) -> MutexGuard<'_, StepTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Claim {
+impl StepClaim {
     /// Ends the step and returns every delivery to be acked. Copies that come later are dropped.
     #[must_use]
-    pub fn finish(mut self) -> Vec<Acker> {
+    pub fn finish_step(mut self) -> Vec<Acker> {
         let mut ackers = std::mem::take(&mut self.own);
         let Some(step) = self.step.take() else { return ackers };
         let mut steps = self.steps.lock();
@@ -128,7 +135,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for StepClaim {
     fn drop(&mut self) {
         if let Some(step) = self.step.take() {
             self.steps.lock().running.remove(&step);
@@ -142,26 +149,27 @@ mod tests {
     use lapin::message::Delivery;
 
     use super::*;
-    use ferryd_domain::inquiry::{Inquiry, Purpose};
+    use ferryd_domain::query::{ProviderQuery, QueryPurpose};
 
     fn acker(tag: u64) -> Acker {
         Delivery::mock(tag, "".into(), "".into(), true, Vec::new()).acker
     }
 
-    fn step(hop: u32) -> Step {
-        let travel = Travel { hop, ..Travel::fresh(Timestamp::UNIX_EPOCH) };
-        Step::new(&"order-1".parse().unwrap(), &travel, b"")
+    fn step(hop: u32) -> MessageStep {
+        let state = MessageState { hop, ..MessageState::fresh(Timestamp::UNIX_EPOCH) };
+        MessageStep::new(&"order-1".parse().unwrap(), &state, b"")
     }
 
-    fn question(number: u32, hop: u32) -> Step {
-        let mut travel = Travel { hop, ..Travel::fresh(Timestamp::UNIX_EPOCH) };
-        travel.progress.inquiry = Some(Inquiry::new(number, Purpose::Lookup, Timestamp::UNIX_EPOCH));
-        Step::new(&"order-1".parse().unwrap(), &travel, b"")
+    fn question(number: u32, hop: u32) -> MessageStep {
+        let mut state = MessageState { hop, ..MessageState::fresh(Timestamp::UNIX_EPOCH) };
+        state.progress.inquiry =
+            Some(ProviderQuery::new(number, QueryPurpose::Lookup, Timestamp::UNIX_EPOCH));
+        MessageStep::new(&"order-1".parse().unwrap(), &state, b"")
     }
 
-    fn begin(steps: &InFlight, step: Step, tag: u64, copy: bool) -> Claim {
-        match steps.enter(step, acker(tag), copy) {
-            Entry::Begun(claim) => claim,
+    fn begin(steps: &InFlight, step: MessageStep, tag: u64, copy: bool) -> StepClaim {
+        match steps.enter_step(step, acker(tag), copy) {
+            StepEntry::Begun(claim) => claim,
             other => panic!("{other:?}"),
         }
     }
@@ -170,10 +178,10 @@ mod tests {
     fn a_repeated_delivery_joins_the_running_step_and_is_acked_with_it() {
         let steps = InFlight::default();
         let claim = begin(&steps, step(1), 1, false);
-        assert!(matches!(steps.enter(step(1), acker(2), true), Entry::Joined));
-        assert_eq!(claim.finish().len(), 2);
-        assert!(matches!(steps.enter(step(1), acker(3), true), Entry::Ended(_)));
-        assert!(matches!(steps.enter(step(2), acker(4), true), Entry::Begun(_)));
+        assert!(matches!(steps.enter_step(step(1), acker(2), true), StepEntry::Joined));
+        assert_eq!(claim.finish_step().len(), 2);
+        assert!(matches!(steps.enter_step(step(1), acker(3), true), StepEntry::Ended(_)));
+        assert!(matches!(steps.enter_step(step(2), acker(4), true), StepEntry::Begun(_)));
     }
 
     #[test]
@@ -181,47 +189,51 @@ mod tests {
         let steps = InFlight::default();
         let first = begin(&steps, step(1), 1, false);
         let second = begin(&steps, step(1), 2, false);
-        assert_eq!((second.finish().len(), first.finish().len()), (1, 1));
+        assert_eq!((second.finish_step().len(), first.finish_step().len()), (1, 1));
         let again = begin(&steps, step(1), 3, false);
-        assert_eq!(again.finish().len(), 1);
+        assert_eq!(again.finish_step().len(), 1);
     }
 
     #[test]
     fn a_redelivered_command_that_says_something_else_is_no_copy() {
         let steps = InFlight::default();
-        let travel = Travel::fresh(Timestamp::UNIX_EPOCH);
-        let [one, other] = ["one", "other"].map(|body| Step::new(&"a".parse().unwrap(), &travel, body.as_bytes()));
+        let state = MessageState::fresh(Timestamp::UNIX_EPOCH);
+        let [one, other] = ["one", "other"]
+            .map(|body| MessageStep::new(&"a".parse().unwrap(), &state, body.as_bytes()));
         let claim = begin(&steps, one.clone(), 1, false);
-        assert_eq!(begin(&steps, other.clone(), 2, true).finish().len(), 1);
-        assert_eq!(claim.finish().len(), 1);
-        assert!(matches!(steps.enter(one, acker(3), true), Entry::Ended(_)));
-        assert!(matches!(steps.enter(Step { body: 0, ..other }, acker(4), true), Entry::Begun(_)));
+        assert_eq!(begin(&steps, other.clone(), 2, true).finish_step().len(), 1);
+        assert_eq!(claim.finish_step().len(), 1);
+        assert!(matches!(steps.enter_step(one, acker(3), true), StepEntry::Ended(_)));
+        assert!(matches!(
+            steps.enter_step(MessageStep { body: 0, ..other }, acker(4), true),
+            StepEntry::Begun(_)
+        ));
     }
 
     #[test]
     fn the_next_question_is_no_copy_of_an_early_one_that_shares_its_hop() {
         let steps = InFlight::default();
-        let _ = begin(&steps, question(1, 8), 1, true).finish();
-        assert!(matches!(steps.enter(question(1, 8), acker(2), true), Entry::Ended(_)));
-        assert!(matches!(steps.enter(question(2, 8), acker(3), true), Entry::Begun(_)));
+        let _ = begin(&steps, question(1, 8), 1, true).finish_step();
+        assert!(matches!(steps.enter_step(question(1, 8), acker(2), true), StepEntry::Ended(_)));
+        assert!(matches!(steps.enter_step(question(2, 8), acker(3), true), StepEntry::Begun(_)));
     }
 
     #[test]
     fn a_step_that_was_dropped_can_be_entered_again() {
         let steps = InFlight::default();
         drop(begin(&steps, step(1), 2, true));
-        assert_eq!(begin(&steps, step(1), 3, true).finish().len(), 1);
-        assert_eq!(steps.running(), 0);
+        assert_eq!(begin(&steps, step(1), 3, true).finish_step().len(), 1);
+        assert_eq!(steps.count_running(), 0);
     }
 
     #[test]
     fn only_so_many_ended_steps_are_remembered() {
         let steps = InFlight::default();
         for hop in 0..u32::try_from(REMEMBERED).unwrap() + 10 {
-            let _ = begin(&steps, step(hop), 1, false).finish();
+            let _ = begin(&steps, step(hop), 1, false).finish_step();
         }
-        assert!(matches!(steps.enter(step(9), acker(1), true), Entry::Begun(_)));
-        assert!(matches!(steps.enter(step(10), acker(1), true), Entry::Ended(_)));
+        assert!(matches!(steps.enter_step(step(9), acker(1), true), StepEntry::Begun(_)));
+        assert!(matches!(steps.enter_step(step(10), acker(1), true), StepEntry::Ended(_)));
         let steps = steps.lock();
         assert_eq!((steps.ended.len(), steps.order.len()), (REMEMBERED, REMEMBERED));
     }

@@ -17,15 +17,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::call_health::CallHealth;
-use super::parcel::Order;
-use ferryd_broker::window::DeliveryWindow;
+use super::incoming_message::CommandMessage;
+use ferryd_broker::delivery_window::DeliveryWindow;
 use ferryd_domain::command::MAX_BODY;
 use ferryd_domain::name::Name;
 use ferryd_domain::token::AccessToken;
 use ferryd_provider::{Account, Provider};
 use ferryd_redact::Mask;
-use ferryd_transport::http::{Http, HttpSetupError};
-use ferryd_transport::tokens::Tokens;
+use ferryd_transport::http::{HttpClient, HttpSetupError};
+use ferryd_transport::tokens::TokenCache;
 
 /// The longest time that a delivery waits unacked for its turn. Then it is parked, because an
 /// unacked delivery blocks the queue and, after half an hour, closes the channel.
@@ -37,7 +37,8 @@ const LONGEST_WAIT_BESIDE_OTHERS: Duration = Duration::from_secs(2);
 /// Fields of the answers of token endpoints whose values are not shown.
 const TOKEN_FIELDS: [&str; 3] = ["access_token", "refresh_token", "id_token"];
 
-/// The most deliveries of an account that are held beyond those that may be called at the same time.
+/// The most deliveries of an account that are held beyond those that may be called at the same
+/// time.
 const AHEAD: u16 = 64;
 
 /// The most deliveries of a provider that are held unacked, however many accounts it has.
@@ -53,7 +54,7 @@ const PUSHED_SHARE: usize = 5;
 const BYTES_FETCHED: usize = 32 << 20;
 
 /// One provider with a lane for each of its accounts.
-pub struct Lanes {
+pub struct ProviderLanes {
     /// The provider.
     pub provider: Arc<Provider>,
     /// The number of deliveries of its queue that are held unacked.
@@ -68,9 +69,9 @@ pub struct Lane {
     /// The account.
     pub account: Arc<Account>,
     /// The HTTPS connections of the account.
-    pub http: Http,
+    pub http: HttpClient,
     /// The account's access token, where the provider wants one.
-    tokens: Option<Tokens>,
+    tokens: Option<TokenCache>,
     /// Hides the account's secrets and tokens.
     mask: Mutex<Mask>,
     /// The recent failures of the account's calls.
@@ -86,22 +87,22 @@ pub struct Lane {
 
 /// The right to be worked on.
 #[derive(Debug)]
-pub struct Turn {
+pub struct LanePermit {
     /// The permit to call the provider.
-    pub call: CallSlot,
+    pub call: CallPermit,
     /// The permit to occupy memory.
-    pub room: Room,
+    pub room: MemoryPermit,
 }
 
 /// One of the calls that the provider may get at the same time. Dropping returns it.
 #[derive(Debug)]
-pub struct CallSlot {
+pub struct CallPermit {
     _permit: OwnedSemaphorePermit,
 }
 
 /// A number of bytes of memory. Dropping returns them.
 #[derive(Debug)]
-pub struct Room {
+pub struct MemoryPermit {
     _permit: OwnedSemaphorePermit,
 }
 
@@ -114,7 +115,7 @@ pub enum NotAdmitted {
     Busy,
 }
 
-impl Lanes {
+impl ProviderLanes {
     /// Sets up the lanes of a provider. More deliveries are held than may be called at the same
     /// time, so that the next ones are there while those before them are recorded and published.
     ///
@@ -125,10 +126,13 @@ impl Lanes {
         let held = calls.saturating_add(calls.min(AHEAD));
         let accounts = u16::try_from(provider.accounts.len()).unwrap_or(u16::MAX);
         let prefetch = held.saturating_mul(accounts.max(1)).min(MOST_HELD.max(held));
-        let bytes_total = u32::try_from(provider.max_bytes_in_flight).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);
-        let (http, bytes) = (Http::new(&provider.http)?, Arc::new(Semaphore::new(bytes_total as usize)));
+        let bytes_total =
+            u32::try_from(provider.max_bytes_in_flight).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);
+        let (http, bytes) =
+            (HttpClient::new(&provider.http)?, Arc::new(Semaphore::new(bytes_total as usize)));
         let lane = |(name, account): (&Name, &Arc<Account>)| {
-            let tokens = account.adapter.token_request(Duration::ZERO).map(|_| Tokens::default());
+            let tokens =
+                account.adapter.build_token_request(Duration::ZERO).map(|_| TokenCache::default());
             let lane = Lane {
                 http: http.clone(),
                 mask: Mutex::new(mask(provider, &account.secrets, tokens.is_some())),
@@ -175,33 +179,43 @@ impl Lane {
         self.mask.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lists the callback URLs that a call may have, the one to try first in front. A request under
+    /// Lists the webhook URLs that a call may have, the one to try first in front. A request under
     /// a key is repeated with the token of the first one, also in a later generation, and after
     /// another key has come to sign tokens.
-    pub(super) fn callback_urls(&self, order: &Order, first_sent: Timestamp) -> Vec<Option<String>> {
+    pub(super) fn webhook_urls(
+        &self,
+        command: &CommandMessage,
+        first_sent: Timestamp,
+    ) -> Vec<Option<String>> {
         let Some(links) = &self.provider.links else { return vec![None] };
-        let generations = (0..=order.progress().generation).rev();
-        generations.flat_map(|generation| links.urls(&order.command, generation, first_sent)).map(Some).collect()
+        let generations = (0..=command.progress().generation).rev();
+        generations
+            .flat_map(|generation| links.urls(&command.command, generation, first_sent))
+            .map(Some)
+            .collect()
     }
 
     /// Returns the token beside the id of a command whose first call of this generation is made at
     /// this time; empty where no key signs one.
-    pub(super) fn command_token(&self, order: &Order, first_sent: Timestamp) -> String {
+    pub(super) fn command_token(&self, command: &CommandMessage, first_sent: Timestamp) -> String {
         let tokens = self.provider.echo_tokens.as_ref();
-        let token = tokens.and_then(|tokens| tokens.make(&order.command, order.progress().generation, first_sent));
+        let token = tokens.and_then(|tokens| {
+            tokens.make_token(&command.command, command.progress().generation, first_sent)
+        });
         token.unwrap_or_default()
     }
 
     /// Returns the access tokens, where the provider wants them.
-    pub(super) fn tokens(&self) -> Option<&Tokens> {
+    pub(super) fn tokens(&self) -> Option<&TokenCache> {
         self.tokens.as_ref()
     }
 
     /// Adds a new token to the mask, beside those before it.
-    pub(super) fn hide(&self, access: &AccessToken, tokens: &Tokens) {
+    pub(super) fn mask_token(&self, access: &AccessToken, tokens: &TokenCache) {
         let known = tokens.secrets().into_iter().chain([access.secret().clone()]);
         let known: Vec<SecretString> = known.chain(self.account.secrets.iter().cloned()).collect();
-        *self.mask.lock().unwrap_or_else(PoisonError::into_inner) = mask(&self.provider, &known, true);
+        *self.mask.lock().unwrap_or_else(PoisonError::into_inner) =
+            mask(&self.provider, &known, true);
     }
 
     /// Waits for a turn for a command of `size` bytes. A command larger than the lane's whole
@@ -209,12 +223,19 @@ impl Lane {
     ///
     /// # Errors
     /// [`NotAdmitted`]: stopping, or too full for too long.
-    pub async fn admit(&self, size: usize, stop: &CancellationToken) -> Result<Turn, NotAdmitted> {
+    pub async fn wait_for_permit(
+        &self,
+        size: usize,
+        stop: &CancellationToken,
+    ) -> Result<LanePermit, NotAdmitted> {
         let size = u32::try_from(size).unwrap_or(u32::MAX).min(self.bytes_total);
         let turn = async {
             let call = self.call_slot().await?;
-            let bytes = Arc::clone(&self.bytes).acquire_many_owned(size).await.map_err(|_| NotAdmitted::Stopping)?;
-            Ok(Turn { call, room: Room { _permit: bytes } })
+            let bytes = Arc::clone(&self.bytes)
+                .acquire_many_owned(size)
+                .await
+                .map_err(|_| NotAdmitted::Stopping)?;
+            Ok(LanePermit { call, room: MemoryPermit { _permit: bytes } })
         };
         tokio::select! {
             biased;
@@ -224,7 +245,7 @@ impl Lane {
         }
     }
 
-    async fn call_slot(&self) -> Result<CallSlot, NotAdmitted> {
+    async fn call_slot(&self) -> Result<CallPermit, NotAdmitted> {
         // A free permit is taken in any case.
         let patience = match (self.beside_others, self.jammed.load(Ordering::Relaxed)) {
             (false, _) => LONGEST_WAIT,
@@ -234,7 +255,7 @@ impl Lane {
         let taken = tokio::time::timeout(patience, Arc::clone(&self.calls).acquire_owned()).await;
         self.jammed.store(taken.is_err(), Ordering::Relaxed);
         let permit = taken.map_err(|_| NotAdmitted::Busy)?.map_err(|_| NotAdmitted::Stopping)?;
-        Ok(CallSlot { _permit: permit })
+        Ok(CallPermit { _permit: permit })
     }
 }
 

@@ -4,51 +4,59 @@
 use tracing::{debug, error, info, warn};
 
 use super::Pipeline;
-use super::lane::{Lane, Lanes};
-use super::parcel::{Order, Parcel};
-use super::send::{Exchanged, Sent};
-use ferryd_broker::callback::Callback;
-use ferryd_domain::callback_token::{PARAMETER, token_in};
-use ferryd_domain::inquiry::{Accepted, Inquiry, Purpose};
-use ferryd_domain::lifecycle::{Decision, Kind, State};
+use super::incoming_message::{CommandMessage, IncomingMessage};
+use super::lane::{Lane, ProviderLanes};
+use super::send::{CallAttempt, SentCalls};
+use ferryd_broker::webhook_message::WebhookMessage;
+use ferryd_domain::lifecycle::{Decision, FailureKind, LifecycleState};
 use ferryd_domain::name::Name;
 use ferryd_domain::outcome::Failure;
+use ferryd_domain::query::{AcceptedCommand, ProviderQuery, QueryPurpose};
 use ferryd_domain::token::bearer_token;
+use ferryd_domain::webhook_token::{PARAMETER, token_in};
 use ferryd_redact::Mask;
-use ferryd_transport::exchange_log::{self, Exchange, StepLabel};
+use ferryd_transport::call_log::{self, HttpCall, StepLabel};
 
 impl Pipeline {
     /// Writes a call to the log and to the stream of calls. The call is masked once, and only where
     /// one of the two takes it.
-    pub(super) async fn log_exchange(&self, lane: &Lane, order: &Order, exchanged: &Exchanged<'_>, mask: &Mask) {
-        let Order { command, parcel, .. } = order;
-        let Exchanged { request, answer, at, elapsed } = exchanged;
+    pub(super) async fn log_call(
+        &self,
+        lane: &Lane,
+        command_message: &CommandMessage,
+        made: &CallAttempt<'_>,
+        mask: &Mask,
+    ) {
+        let CommandMessage { command, message, .. } = command_message;
+        let CallAttempt { request, answer, at, elapsed } = made;
         let step = StepLabel {
             at: *at,
             command: &command.id,
             provider: &lane.provider.name,
             operation: &command.operation,
-            generation: parcel.travel.progress.generation,
-            attempt: parcel.travel.progress.attempt,
+            generation: message.state.progress.generation,
+            attempt: message.state.progress.attempt,
         };
         let writing = {
-            let mask = mask.clone().capped_at(self.log_body_cap);
-            let exchange = Exchange::new(&step, request, answer, *elapsed, &mask, lane.provider.log.bodies);
-            if exchange_log::is_heard() {
-                exchange.log(&mask);
+            let mask = mask.clone().capped_at(self.max_logged_body_size);
+            let call =
+                HttpCall::new(&step, request, answer, *elapsed, &mask, lane.provider.log.bodies);
+            if call_log::is_heard() {
+                call.log(&mask);
             }
-            self.exchanges.write(&exchange)
+            self.call_log.write(&call)
         };
         writing.await;
     }
 }
 
 /// Makes the mask for a command: it hides the secrets of its account, the tokens that prove its
-/// webhook calls, and the sensitive values of its payload.
-pub(super) fn mask_of(lane: &Lane, order: &Order) -> Mask {
-    let Order { command, callback_url, .. } = order;
-    let callback_token = callback_url.as_deref().and_then(token_in);
-    let tokens: Vec<&str> = order.progress().token.as_deref().into_iter().chain(callback_token).collect();
+/// webhooks, and the sensitive values of its payload.
+pub(super) fn mask_of(lane: &Lane, command_message: &CommandMessage) -> Mask {
+    let CommandMessage { command, webhook_url, .. } = command_message;
+    let webhook_token = webhook_url.as_deref().and_then(token_in);
+    let tokens: Vec<&str> =
+        command_message.progress().token.as_deref().into_iter().chain(webhook_token).collect();
     let mask = lane.mask().with_tokens(&tokens);
     let operation = lane.provider.operations.get(&command.operation);
     match operation.map(|operation| operation.payload.sensitive_values(&command.payload)) {
@@ -59,37 +67,44 @@ pub(super) fn mask_of(lane: &Lane, order: &Order) -> Mask {
 
 /// Makes the mask for a call, which also hides the access tokens of that call: others may have been
 /// granted since.
-pub(super) fn mask_of_call(lane: &Lane, order: &Order, sent: &Sent<'_>) -> Mask {
-    let mask = mask_of(lane, order);
+pub(super) fn mask_of_call(lane: &Lane, command: &CommandMessage, sent: &SentCalls<'_>) -> Mask {
+    let mask = mask_of(lane, command);
     if lane.tokens().is_none() {
         return mask;
     }
-    let tokens = sent.exchanges().filter_map(|exchanged| bearer_token(&exchanged.request.headers));
+    let tokens = sent.calls().filter_map(|made| bearer_token(&made.request.headers));
     mask.with_tokens(&tokens.collect::<Vec<_>>())
 }
 
-/// Makes the mask for a webhook call: it hides the secrets and access tokens of its account, and the token in its URL.
-pub(super) fn mask_of_notices(lanes: &Lanes, Callback { account, call, .. }: &Callback) -> Mask {
+/// Makes the mask for a webhook: it hides the secrets and access tokens of its account, and the
+/// token in its URL.
+pub(super) fn mask_of_notices(
+    lanes: &ProviderLanes,
+    WebhookMessage { account, call, .. }: &WebhookMessage,
+) -> Mask {
     let mask = lanes.of(account).map_or_else(|| lanes.mask(), Lane::mask);
     mask.with_tokens(call.query(PARAMETER).as_deref().as_slice())
 }
 
 /// Logs the decision about a command, where it is more than another try.
-pub(super) fn log_decision(parcel: &Parcel, decision: &Decision) {
-    let command = parcel.identity.id.as_str();
-    let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
-    let attempt = parcel.travel.progress.attempt;
+pub(super) fn log_decision(message: &IncomingMessage, decision: &Decision) {
+    let command = message.identity.id.as_str();
+    let provider = message.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
+    let attempt = message.state.progress.attempt;
     match decision {
         Decision::Complete(_) => {
-            let state = State::Completed.as_str();
+            let state = LifecycleState::Completed.as_str();
             info!(command.id = command, provider, attempt, state, "command ended");
         }
-        Decision::GiveUp(kind, failure) => log_failure(parcel, *kind, failure),
+        Decision::GiveUp(kind, failure) => log_failure(message, *kind, failure),
         Decision::Wait(accepted) => {
-            let Accepted { deadline, inquiry, first, .. } = accepted.as_ref();
-            let (deadline, next) = (deadline.to_string(), inquiry.due.to_string());
+            let AcceptedCommand { deadline, inquiry: query, first, .. } = accepted.as_ref();
+            let (deadline, next) = (deadline.to_string(), query.due.to_string());
             if *first {
-                info!(command.id = command, provider, attempt, deadline, next, "the provider accepted the command");
+                info!(
+                    command.id = command,
+                    provider, attempt, deadline, next, "the provider accepted the command"
+                );
             } else {
                 debug!(
                     command.id = command,
@@ -97,28 +112,38 @@ pub(super) fn log_decision(parcel: &Parcel, decision: &Decision) {
                 );
             }
         }
-        Decision::Inquire(Inquiry { purpose: Purpose::Lookup, due, tried: 0, .. }, failure) => {
+        Decision::Inquire(
+            ProviderQuery { purpose: QueryPurpose::Lookup, due, tried: 0, .. },
+            failure,
+        ) => {
             let reason = failure.as_ref().map_or("", |failure| &failure.message);
             let due = due.to_string();
-            warn!(command.id = command, provider, attempt, due, reason, "a call may have acted; asking the provider");
+            warn!(
+                command.id = command,
+                provider, attempt, due, reason, "a call may have acted; asking the provider"
+            );
         }
-        Decision::Inquire(Inquiry { purpose, number, due, .. }, failure) => {
+        Decision::Inquire(ProviderQuery { purpose, number, due, .. }, failure) => {
             let reason = failure.as_ref().map_or("", |failure| &failure.message);
             let (purpose, due) = (purpose.as_str(), due.to_string());
-            debug!(command.id = command, provider, attempt, purpose, number, due, reason, "asking the provider again");
+            debug!(
+                command.id = command,
+                provider, attempt, purpose, number, due, reason, "asking the provider again"
+            );
         }
         Decision::Retry { .. } => {}
     }
 }
 
 /// Logs that a command failed.
-fn log_failure(parcel: &Parcel, kind: Kind, failure: &Failure) {
-    let command = parcel.identity.id.as_str();
-    let provider = parcel.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
-    let attempt = parcel.travel.progress.attempt;
-    let operation = parcel.identity.operation.as_ref().map(Name::as_str);
+fn log_failure(incoming: &IncomingMessage, kind: FailureKind, failure: &Failure) {
+    let command = incoming.identity.id.as_str();
+    let provider = incoming.identity.provider.as_ref().map_or("unknown", |name| name.as_str());
+    let attempt = incoming.state.progress.attempt;
+    let operation = incoming.identity.operation.as_ref().map(Name::as_str);
     let Failure { code, message: reason, http_status, .. } = failure;
-    let (is_urgent, kind) = (matches!(kind, Kind::Poison | Kind::Unresolved), kind.as_str());
+    let (is_urgent, kind) =
+        (matches!(kind, FailureKind::Poison | FailureKind::Unresolved), kind.as_str());
     let status = *http_status;
     if is_urgent {
         error!(

@@ -1,4 +1,4 @@
-//! Limits how often unproven webhook calls cause lookups of one command.
+//! Limits how often unproven webhooks cause lookups of one command.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -35,8 +35,7 @@ impl LookupLimit {
         if !is_taken {
             let command = command.clone();
             self.refusals.log((), move |count| {
-                let message =
-                    "unverified webhook calls ask about commands too often; each is asked about in its own time";
+                let message = "unverified webhooks ask about commands too often; each is asked about in its own time";
                 info!(command.id = command.as_str(), count, "{message}");
             });
         }

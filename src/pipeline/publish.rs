@@ -4,9 +4,9 @@
 use tokio_util::sync::CancellationToken;
 
 use super::Pipeline;
-use super::outbox::Effects;
-use super::parcel::Parcel;
-use crate::failpoint::{Failpoint, hit};
+use super::incoming_message::IncomingMessage;
+use super::messages::Effects;
+use crate::failpoint::{Failpoint, pass_failpoint};
 use ferryd_broker::error::BrokerError;
 
 impl Pipeline {
@@ -14,19 +14,21 @@ impl Pipeline {
     pub(super) async fn publish(&self, effects: &Effects) -> Result<(), BrokerError> {
         for message in &effects.messages {
             match self.broker.publish_or_refuse(message, &CancellationToken::new()).await {
-                Err(BrokerError::Refused { cause }) => Box::pin(self.refused(message, cause)).await?,
+                Err(BrokerError::Refused { cause }) => {
+                    Box::pin(self.handle_refused_message(message, cause)).await?;
+                }
                 published => published?,
             }
-            hit(Failpoint::PartlyPublished);
+            pass_failpoint(Failpoint::PartlyPublished);
         }
         Ok(())
     }
 
     /// Records that all effects are published, and answers those who asked with `reply_to`: best
     /// effort, and after the ack.
-    pub(super) async fn settled(&self, parcel: &Parcel, effects: Effects) {
+    pub(super) async fn settle_published(&self, message: &IncomingMessage, effects: Effects) {
         if let Some(finished) = effects.settles {
-            self.memory.settle(&parcel.identity.id, finished);
+            self.ledger_gate.settle(&message.identity.id, finished);
         }
         for reply in &effects.replies {
             self.broker.publish_once(reply).await;

@@ -17,7 +17,7 @@ use ferryd_domain::command_id::CommandId;
 use ferryd_domain::name::Name;
 use ferryd_domain::outcome::Failure;
 use ferryd_domain::publisher::BoundPrefixes;
-use ferryd_provider::registry::Registry;
+use ferryd_provider::registry::ProviderRegistry;
 use ferryd_provider::{Account, Provider};
 
 /// The rules by which fresh commands are carried out, or refused.
@@ -33,10 +33,11 @@ pub struct PublisherRules {
 impl PublisherRules {
     /// Makes the rules of these providers and routes, for a ferryd with this broker user.
     #[must_use]
-    pub fn new(registry: &Registry, own_user: Option<String>) -> Self {
+    pub fn new(registry: &ProviderRegistry, own_user: Option<String>) -> Self {
         let accounts = registry.iter().flat_map(|provider| provider.accounts.values());
         let bound = BoundPrefixes::of(accounts.filter_map(|account| account.publishers.as_ref()));
-        let routes = registry.routes().map(|(kind, provider)| (kind.clone(), provider.clone())).collect();
+        let routes =
+            registry.routes().map(|(kind, provider)| (kind.clone(), provider.clone())).collect();
         Self { own_user, routes, bound }
     }
 
@@ -57,7 +58,9 @@ impl PublisherRules {
             return Ok(());
         }
         check_listed(command, publisher, provider, account)?;
-        let Some(prefix) = self.bound.bound_to_others(&command.id, publisher) else { return Ok(()) };
+        let Some(prefix) = self.bound.bound_to_others(&command.id, publisher) else {
+            return Ok(());
+        };
         let message = format!(
             "ids that begin with `{prefix}` are bound to another publisher; send the command under an id of your own, or with \
              the property `user_id` if they are yours"
@@ -68,11 +71,20 @@ impl PublisherRules {
     /// Explains why a command that comes without a message of this publisher may not bear its id at
     /// this account; `None` where it may.
     #[must_use]
-    pub fn refuse_id(&self, id: &CommandId, publisher: Option<&str>, account: &Account) -> Option<String> {
-        let own = account.publishers.as_ref().zip(publisher).and_then(|(list, user)| list.find(user));
+    pub fn refuse_id(
+        &self,
+        id: &CommandId,
+        publisher: Option<&str>,
+        account: &Account,
+    ) -> Option<String> {
+        let own =
+            account.publishers.as_ref().zip(publisher).and_then(|(list, user)| list.find(user));
         if let Some(own) = own.filter(|own| !own.may_use(id)) {
             let prefixes = own.id_prefixes.join("`, `");
-            return Some(format!("the publisher `{}` only uses ids that begin with `{prefixes}` there", own.user));
+            return Some(format!(
+                "the publisher `{}` only uses ids that begin with `{prefixes}` there",
+                own.user
+            ));
         }
         let prefix = self.bound.bound_to_others(id, publisher)?;
         Some(format!("ids that begin with `{prefix}` are bound to a publisher"))
@@ -114,7 +126,9 @@ fn check_listed(
         return Err(Failure::new("publisher_unknown", message));
     };
     let Some(allowed) = publishers.find(user) else {
-        let message = format!("user `{user}` may not publish for account `{account}` of provider `{provider}`");
+        let message = format!(
+            "user `{user}` may not publish for account `{account}` of provider `{provider}`"
+        );
         return Err(Failure::new("publisher_not_allowed", message));
     };
     if allowed.may_use(&command.id) {

@@ -8,20 +8,22 @@ use lapin::types::{AMQPValue, FieldTable, LongString};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Config, Environment};
-use crate::pipeline::parcel::Order;
-use ferryd_broker::headers::{Kind, Travel, with_own};
-use ferryd_broker::topology::Names;
+use crate::config::{Config, EnvironmentVariables};
+use crate::pipeline::incoming_message::CommandMessage;
+use ferryd_broker::headers::{ContinuationKind, MessageState, add_own_headers};
+use ferryd_broker::topology::TopologyNames;
 
-/// Two providers of one type: `bank` with the accounts `default`, which every user may use, and `till`.
-fn registry(routes: &[(&str, &str)]) -> Registry {
+/// Two providers of one type: `bank` with the accounts `default`, which every user may use, and
+/// `till`.
+fn registry(routes: &[(&str, &str)]) -> ProviderRegistry {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("accounts")).unwrap();
     let till = "publishers = [\"shop\", { user = \"warehouse\", ids = [\"wh-\", \"stock.\"] }]";
     for (name, text) in [("default", ""), ("till", till)] {
         std::fs::write(folder.path().join(format!("accounts/{name}.toml")), text).unwrap();
     }
-    let defaults = Config::from_parts(None, &Environment::new()).unwrap().provider_defaults();
+    let defaults =
+        Config::from_parts(None, &EnvironmentVariables::new()).unwrap().provider_defaults();
     let providers = ["bank", "post"].map(|name| {
         let accounts = if name == "bank" { "accounts_dir = \"accounts\"" } else { "" };
         let text = format!(
@@ -32,7 +34,7 @@ fn registry(routes: &[(&str, &str)]) -> Registry {
         Provider::parse(&text, &file, &defaults).unwrap_or_else(|errors| panic!("{errors:?}"))
     });
     let routes = routes.iter().map(|(kind, name)| (kind.parse().unwrap(), name.parse().unwrap()));
-    Registry::new(providers, routes.collect())
+    ProviderRegistry::new(providers, routes.collect())
 }
 
 /// A command that `bank` finds in its queue.
@@ -53,24 +55,26 @@ impl Default for PublishedMessage<'_> {
 
 /// Reads a message as the lane of `bank` does. Returns the code under which it is refused, and
 /// whether it still has to be checked.
-fn read(registry: &Registry, published: PublishedMessage<'_>) -> (Option<String>, bool) {
+fn read(registry: &ProviderRegistry, published: PublishedMessage<'_>) -> (Option<String>, bool) {
     let PublishedMessage { exchange, key, user, headers, fields } = published;
-    let mut body = json!({ "id": "order-1", "type": "payment", "provider": "bank", "operation": "pay" });
+    let mut body =
+        json!({ "id": "order-1", "type": "payment", "provider": "bank", "operation": "pay" });
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    let mut delivery = Delivery::mock(1, exchange.into(), key.into(), false, body.to_string().into_bytes());
+    let mut delivery =
+        Delivery::mock(1, exchange.into(), key.into(), false, body.to_string().into_bytes());
     let properties = BasicProperties::default().with_headers(headers);
     delivery.properties = match user {
         Some(user) => properties.with_user_id(user.into()),
         None => properties,
     };
     let rules = PublisherRules::new(registry, Some("ferryd".to_owned()));
-    let names = Names::new("ferry".parse().unwrap());
+    let names = TopologyNames::new("ferry".parse().unwrap());
     let bank = registry.get(&"bank".parse().unwrap()).unwrap();
-    match Order::read(&delivery, bank, &names, &rules, Timestamp::UNIX_EPOCH) {
-        Ok(order) => (None, order.parcel.travel.unchecked),
+    match CommandMessage::read(&delivery, bank, &names, &rules, Timestamp::UNIX_EPOCH) {
+        Ok(command) => (None, command.message.state.unchecked),
         Err(refusal) => {
-            assert_eq!(refusal.kind, ferryd_domain::lifecycle::Kind::Invalid);
-            (refusal.failure.code, refusal.parcel.travel.unchecked)
+            assert_eq!(refusal.kind, ferryd_domain::lifecycle::FailureKind::Invalid);
+            (refusal.failure.code, refusal.message.state.unchecked)
         }
     }
 }
@@ -78,7 +82,8 @@ fn read(registry: &Registry, published: PublishedMessage<'_>) -> (Option<String>
 #[test]
 fn an_account_with_publishers_takes_commands_of_them_alone_and_under_their_ids() {
     let registry = registry(&[]);
-    let (unknown, not_allowed, id) = (Some("publisher_unknown"), Some("publisher_not_allowed"), Some("id_not_allowed"));
+    let (unknown, not_allowed, id) =
+        (Some("publisher_unknown"), Some("publisher_not_allowed"), Some("id_not_allowed"));
     for (account, user, command, code) in [
         ("default", None, "order-1", None),
         ("default", Some("stranger"), "order-1", None),
@@ -101,8 +106,13 @@ fn an_account_with_publishers_takes_commands_of_them_alone_and_under_their_ids()
         ("till", Some("ferryd"), "wh-1", None),
     ] {
         let fields = json!({ "id": command, "account": account });
-        let found = read(&registry, PublishedMessage { user, fields, ..PublishedMessage::default() });
-        assert_eq!(found, (code.map(str::to_owned), code.is_some()), "{account} {user:?} {command}");
+        let found =
+            read(&registry, PublishedMessage { user, fields, ..PublishedMessage::default() });
+        assert_eq!(
+            found,
+            (code.map(str::to_owned), code.is_some()),
+            "{account} {user:?} {command}"
+        );
     }
 }
 
@@ -110,8 +120,10 @@ fn an_account_with_publishers_takes_commands_of_them_alone_and_under_their_ids()
 fn a_publisher_that_may_not_use_an_account_learns_nothing_of_its_operations() {
     let fields = json!({ "account": "till", "operation": "no_such" });
     let key = "payment.bank.no_such";
-    let found =
-        read(&registry(&[]), PublishedMessage { user: Some("stranger"), key, fields, ..PublishedMessage::default() });
+    let found = read(
+        &registry(&[]),
+        PublishedMessage { user: Some("stranger"), key, fields, ..PublishedMessage::default() },
+    );
     assert_eq!(found.0.as_deref(), Some("publisher_not_allowed"));
 }
 
@@ -120,7 +132,13 @@ fn a_fresh_command_for_any_provider_is_carried_out_where_the_route_leads_alone()
     let any = || json!({ "provider": "any" });
     for (routes, exchange, key, fields, code) in [
         (&[("payment", "bank")][..], "ferry.commands", "payment.any.pay", any(), None),
-        (&[("payment", "post")], "ferry.commands", "payment.any.pay", any(), Some("not_routed_here")),
+        (
+            &[("payment", "post")],
+            "ferry.commands",
+            "payment.any.pay",
+            any(),
+            Some("not_routed_here"),
+        ),
         (
             &[("payment", "post")],
             "ferry.commands",
@@ -128,18 +146,39 @@ fn a_fresh_command_for_any_provider_is_carried_out_where_the_route_leads_alone()
             json!({ "provider": null }),
             Some("not_routed_here"),
         ),
-        (&[("shipping", "bank")], "ferry.commands", "payment.any.pay", any(), Some("not_routed_here")),
+        (
+            &[("shipping", "bank")],
+            "ferry.commands",
+            "payment.any.pay",
+            any(),
+            Some("not_routed_here"),
+        ),
         (&[], "ferry.commands", "payment.any.pay", any(), Some("not_routed_here")),
         // Published to the queue itself.
         (&[("payment", "post")], "", "payment.any.pay", any(), Some("not_routed_here")),
         // The body names the provider; the routing key that the publisher was allowed does not.
-        (&[("payment", "post")], "ferry.commands", "payment.any.pay", json!({}), Some("key_mismatch")),
-        (&[("payment", "post")], "ferry.commands", "payment.post.pay", json!({}), Some("key_mismatch")),
+        (
+            &[("payment", "post")],
+            "ferry.commands",
+            "payment.any.pay",
+            json!({}),
+            Some("key_mismatch"),
+        ),
+        (
+            &[("payment", "post")],
+            "ferry.commands",
+            "payment.post.pay",
+            json!({}),
+            Some("key_mismatch"),
+        ),
         (&[("payment", "post")], "ferry.commands", "payment.post.pay", any(), Some("key_mismatch")),
         (&[("payment", "post")], "ferry.commands", "payment.bank.pay", json!({}), None),
     ] {
         let text = format!("{routes:?} {key} {fields}");
-        let found = read(&registry(routes), PublishedMessage { exchange, key, fields, ..PublishedMessage::default() });
+        let found = read(
+            &registry(routes),
+            PublishedMessage { exchange, key, fields, ..PublishedMessage::default() },
+        );
         assert_eq!(found, (code.map(str::to_owned), code.is_some()), "{text}");
     }
 }
@@ -149,20 +188,27 @@ fn the_refusal_says_where_the_route_leads() {
     let registry = registry(&[("payment", "post")]);
     let rules = PublisherRules::new(&registry, None);
     let failure = rules.check_route(&command(), &"bank".parse().unwrap()).unwrap_err();
-    assert!(failure.message.contains("the route of type `payment` leads to `post`"), "{}", failure.message);
+    assert!(
+        failure.message.contains("the route of type `payment` leads to `post`"),
+        "{}",
+        failure.message
+    );
     assert_eq!(rules.check_route(&command(), &"post".parse().unwrap()), Ok(()));
 }
 
 fn command() -> Command {
     let body = json!({ "id": "order-1", "type": "payment", "operation": "pay" }).to_string();
-    Command::decode(body.as_bytes(), ferryd_domain::command::Envelope::default()).unwrap()
+    Command::decode(body.as_bytes(), ferryd_domain::command::CommandEnvelope::default()).unwrap()
 }
 
 /// Headers of a continuation.
 fn own(publisher: Option<&str>, unchecked: bool) -> FieldTable {
     let publisher = publisher.map(str::to_owned);
-    let travel = Travel { publisher, unchecked, ..Travel::fresh(Timestamp::UNIX_EPOCH) };
-    with_own(BasicProperties::default(), &travel.headers(Kind::Park)).headers().clone().unwrap()
+    let state = MessageState { publisher, unchecked, ..MessageState::fresh(Timestamp::UNIX_EPOCH) };
+    add_own_headers(BasicProperties::default(), &state.headers(ContinuationKind::Park))
+        .headers()
+        .clone()
+        .unwrap()
 }
 
 #[test]
@@ -179,7 +225,10 @@ fn what_ferryd_sent_on_is_checked_where_it_was_not_before() {
     ] {
         let text = format!("{publisher:?} {unchecked} {fields}");
         let (exchange, key, headers) = ("ferry.redeliver", "back.bank", own(publisher, unchecked));
-        let found = read(&registry, PublishedMessage { exchange, key, headers, fields, ..PublishedMessage::default() });
+        let found = read(
+            &registry,
+            PublishedMessage { exchange, key, headers, fields, ..PublishedMessage::default() },
+        );
         assert_eq!(found, (code.map(str::to_owned), code.is_some()), "{text}");
     }
 }
@@ -197,12 +246,19 @@ fn a_publisher_is_no_other_user_and_no_command_is_checked_by_its_own_headers() {
                 fields: fields(),
                 ..PublishedMessage::default()
             };
-            assert_eq!(read(&registry, forged), (Some(code.to_owned()), true), "{user:?} {exchange}");
+            assert_eq!(
+                read(&registry, forged),
+                (Some(code.to_owned()), true),
+                "{user:?} {exchange}"
+            );
         }
         // A message out of the queue of poison, where the broker says that it was published to the
         // exchange of commands.
         let mut headers = own(Some("shop"), false);
-        headers.insert("x-first-death-exchange".into(), AMQPValue::LongString(LongString::from("ferry.commands")));
+        headers.insert(
+            "x-first-death-exchange".into(),
+            AMQPValue::LongString(LongString::from("ferry.commands")),
+        );
         let forged = PublishedMessage {
             exchange: "ferry.poison",
             user,

@@ -6,20 +6,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Pipeline;
-use super::finished_record::{finished, kept};
-use super::memory::{held, record};
-use super::outbox::Effects;
-use super::parcel::Parcel;
+use super::finished_record::{finished_record, retained_message};
+use super::incoming_message::IncomingMessage;
+use super::ledger_gate::{held_message, make_record};
+use super::messages::Effects;
 use super::refusal::{IdHolder, is_refusal};
-use crate::failpoint::{Failpoint, hit};
+use crate::failpoint::{Failpoint, pass_failpoint};
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::ledger::effects::RecordedEffects;
-use ferryd_domain::ledger::next_action::{HolderIntent, NextAction, Role, next_action};
-use ferryd_domain::ledger::record::Fact;
-use ferryd_domain::ledger::ruling::Decided;
+use ferryd_domain::ledger::next_action::{HolderIntent, NextAction, RulingRole, next_action};
+use ferryd_domain::ledger::record::RecordBody;
+use ferryd_domain::ledger::ruling::DecidedCommand;
 use ferryd_domain::lifecycle::Decision;
-use ferryd_ledger::Ruled;
-use ferryd_provider::Remedies;
+use ferryd_ledger::RuledRecord;
+use ferryd_provider::RecoveryOptions;
 
 /// The wait of a message whose command has gone on since the ledger was asked where it is.
 const LOCATE_PAUSE: Duration = Duration::from_millis(50);
@@ -29,21 +29,23 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`]: nothing may be published; the message comes back.
-    pub(super) async fn conclude(
+    pub(super) async fn record_decision(
         &self,
-        parcel: &mut Parcel,
+        message: &mut IncomingMessage,
         decision: Decision,
-        remedies: Remedies,
+        options: RecoveryOptions,
     ) -> Result<Effects, BrokerError> {
-        if is_refusal(parcel, &decision) {
-            match self.memory.find_id_holder(parcel).await? {
-                IdHolder::Nobody => parcel.take_refused_id(),
+        if is_refusal(message, &decision) {
+            match self.ledger_gate.find_id_holder(message).await? {
+                IdHolder::Nobody => message.take_refused_id(),
                 IdHolder::SameCommand => {}
-                IdHolder::OtherCommand => return self.refuse_known_id(parcel, decision, remedies).await,
+                IdHolder::OtherCommand => {
+                    return self.refuse_known_id(message, decision, options).await;
+                }
             }
         }
-        let (effects, next) = self.record_decision(parcel, decision, remedies).await?;
-        self.follow_ruling(parcel, remedies, Some(effects), next).await
+        let (effects, next) = self.append_decision(message, decision, options).await?;
+        self.follow_ruling(message, options, Some(effects), next).await
     }
 
     /// Records a decision about a message. Returns the effects that it would have, and the next
@@ -51,23 +53,34 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
-    pub(super) async fn record_decision(
+    pub(super) async fn append_decision(
         &self,
-        parcel: &mut Parcel,
+        message: &mut IncomingMessage,
         decision: Decision,
-        remedies: Remedies,
+        options: RecoveryOptions,
     ) -> Result<(RecordedEffects, NextAction), BrokerError> {
-        let mut attempt = parcel.travel.progress.attempt;
+        let mut attempt = message.state.progress.attempt;
         loop {
-            parcel.travel.recorded = true;
-            let effects =
-                self.outbox.recorded_effects(parcel, attempt, decision.clone(), remedies.idempotency, Timestamp::now());
-            let known = self.memory.case(&parcel.identity.id).is_some_and(|case| case.opening.is_some());
-            let kept = remedies.lookup.and_then(|_| kept(parcel, &decision));
-            let finished = finished(parcel, known, kept, effects.clone());
-            let finished = record(parcel, Fact::Finished(Box::new(finished)));
-            let Ruled { id, ruling, .. } = self.memory.ledger.append(finished).await?;
-            let next = match next_action(Role::Holder(held(parcel), HolderIntent::Decide), ruling) {
+            message.state.recorded = true;
+            let effects = self.messages.recorded_effects(
+                message,
+                attempt,
+                decision.clone(),
+                options.idempotency,
+                Timestamp::now(),
+            );
+            let known = self
+                .ledger_gate
+                .command_state(&message.identity.id)
+                .is_some_and(|state| state.identity.is_some());
+            let kept = options.lookup.and_then(|_| retained_message(message, &decision));
+            let finished = finished_record(message, known, kept, effects.clone());
+            let finished = make_record(message, RecordBody::Finished(Box::new(finished)));
+            let RuledRecord { id, ruling, .. } = self.ledger_gate.ledger.append(finished).await?;
+            let next = match next_action(
+                RulingRole::Holder(held_message(message), HolderIntent::Decide),
+                ruling,
+            ) {
                 NextAction::Renumber { attempt: least } => {
                     attempt = least;
                     continue;
@@ -76,17 +89,21 @@ impl Pipeline {
                     // The command went on meanwhile, and its message is awaited at another step.
                     // The index knows that step by now, unless it can't be read.
                     tokio::time::sleep(LOCATE_PAUSE).await;
-                    self.memory.locate(parcel);
-                    attempt = parcel.travel.progress.attempt;
+                    self.ledger_gate.locate_message(message);
+                    attempt = message.state.progress.attempt;
                     continue;
                 }
                 NextAction::Proceed(granted) => {
-                    let decided = Decided { by: id, effects: effects.clone(), replies: granted.replies };
+                    let decided = DecidedCommand {
+                        by: id,
+                        effects: effects.clone(),
+                        replies: granted.replies,
+                    };
                     NextAction::Publish(Box::new(decided))
                 }
                 next => next,
             };
-            hit(Failpoint::Concluded);
+            pass_failpoint(Failpoint::Concluded);
             return Ok((effects, next));
         }
     }

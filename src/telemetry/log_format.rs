@@ -12,7 +12,11 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::escape::{JsonEscaper, TextEscaper};
 
 /// Writes a field of an event or span for people: the message alone, other fields as `name=value`.
-pub(super) fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+pub(super) fn write_field(
+    writer: &mut Writer<'_>,
+    field: &Field,
+    value: &dyn Debug,
+) -> fmt::Result {
     let name = field.name();
     if name != "message" {
         let has_styles = writer.has_ansi_escapes();
@@ -32,7 +36,12 @@ where
     N: for<'w> FormatFields<'w> + 'static,
     F: FormatEvent<S, N>,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut escaper = JsonEscaper(writer);
         self.0.format_event(context, Writer::new(&mut escaper), event)
     }

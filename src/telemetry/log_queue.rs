@@ -50,7 +50,9 @@ impl LogQueue {
         let (state, filled, emptied) = (Mutex::default(), Condvar::new(), Condvar::new());
         let queue = Self(Arc::new(SharedQueue { state, filled, emptied }));
         let shared = Arc::clone(&queue.0);
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_lines(output, notice))?;
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || shared.write_lines(output, notice))?;
         Ok(queue)
     }
 
@@ -63,7 +65,8 @@ impl LogQueue {
             if left.is_zero() {
                 return;
             }
-            state = self.0.emptied.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state =
+                self.0.emptied.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -100,7 +103,9 @@ impl QueueState {
     /// Takes out the lines to write next. Their bytes count as queued until they are written.
     fn take(&mut self) -> Vec<u8> {
         let mut taken = self.lines.pop_front().unwrap_or_default();
-        while let Some(line) = self.lines.pop_front_if(|line| taken.len() + line.len() <= MAX_WRITTEN) {
+        while let Some(line) =
+            self.lines.pop_front_if(|line| taken.len() + line.len() <= MAX_WRITTEN)
+        {
             taken.extend(line);
         }
         taken

@@ -19,14 +19,21 @@ fn lines_are_written_in_their_order_and_a_flush_waits_for_them() {
     let (reader, writer) = io::pipe().unwrap();
     let mut queue = LogQueue::start(writer, notice).unwrap();
     let reading = std::thread::spawn(move || {
-        BufReader::new(reader).lines().take(10_000).map(|line| line.unwrap().trim().to_owned()).collect::<Vec<_>>()
+        BufReader::new(reader)
+            .lines()
+            .take(10_000)
+            .map(|line| line.unwrap().trim().to_owned())
+            .collect::<Vec<_>>()
     });
     for number in 0..10_000 {
         queue.write_all(&line(number, 100)).unwrap();
     }
     queue.flush(SOON);
     assert_eq!(queue.0.lock().bytes, 0);
-    assert_eq!(reading.join().unwrap(), (0..10_000).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert_eq!(
+        reading.join().unwrap(),
+        (0..10_000).map(|number| number.to_string()).collect::<Vec<_>>()
+    );
 }
 
 #[test]

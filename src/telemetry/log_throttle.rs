@@ -13,11 +13,12 @@ type WriteLine = Box<dyn FnOnce(u64) + Send>;
 
 /// Limits log lines to one an interval for each key.
 ///
-/// The first event of a key is logged at once, with the count 1. Those that follow within the interval are logged together
-/// when it ends, with their count and the details of the last. So no event goes uncounted: the counts of all lines add up
-/// to the number of events.
+/// The first event of a key is logged at once, with the count 1. Those that follow within the
+/// interval are logged together when it ends, with their count and the details of the last. So no
+/// event goes uncounted: the counts of all lines add up to the number of events.
 ///
-/// Keys are few and known beforehand, such as the reasons of refusals: nothing that a client chooses.
+/// Keys are few and known beforehand, such as the reasons of refusals: nothing that a client
+/// chooses.
 pub struct LogThrottle<K> {
     interval: Duration,
     windows: Arc<Mutex<HashMap<K, PendingLine>>>,
@@ -37,8 +38,9 @@ impl<K: Eq + Hash + Clone + Send + 'static> LogThrottle<K> {
         Self { interval, windows: Arc::default() }
     }
 
-    /// Logs an event, now or together with others at the end of the interval: `write` gets the number of events that its
-    /// line stands for. Outside of a Tokio runtime every event is logged at once.
+    /// Logs an event, now or together with others at the end of the interval: `write` gets the
+    /// number of events that its line stands for. Outside of a Tokio runtime every event is logged
+    /// at once.
     pub fn log(&self, key: K, write: impl FnOnce(u64) + Send + 'static) {
         let Ok(runtime) = Handle::try_current() else { return write(1) };
         {
@@ -56,7 +58,11 @@ impl<K: Eq + Hash + Clone + Send + 'static> LogThrottle<K> {
 }
 
 /// Writes the pending line of a key at the end of each interval, until none is pending.
-async fn close_windows<K: Eq + Hash>(windows: Arc<Mutex<HashMap<K, PendingLine>>>, key: K, interval: Duration) {
+async fn close_windows<K: Eq + Hash>(
+    windows: Arc<Mutex<HashMap<K, PendingLine>>>,
+    key: K,
+    interval: Duration,
+) {
     loop {
         tokio::time::sleep(interval).await;
         let pending = {

@@ -20,36 +20,36 @@ use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use tracing::warn;
 
 use super::host_token::HostToken;
-use super::operation::{DescribeInput, Needs, Operation};
-use super::problem::{Kind, Problem};
-use super::route::Route;
-use super::schemas::Schemas;
-use crate::config::{ApiToken, HOST_TOKEN_NAME, Role};
+use super::operation::{DescribeInput, OperationDescription, RouteAccess};
+use super::problem::{ApiProblem, ProblemKind};
+use super::route::ApiRoute;
+use super::schemas::SchemaRegistry;
+use crate::config::{ApiToken, HOST_TOKEN_NAME, TokenRole};
 use crate::telemetry::log_throttle::LogThrottle;
 use ferryd_domain::command_scope::CommandScope;
 use ferryd_domain::name::Name;
-use ferryd_serve::connection_handle::Peer;
-use ferryd_serve::connection_limiter::ConnectionPlace;
+use ferryd_serve::connection_handle::PeerAddress;
+use ferryd_serve::connection_limiter::ConnectionPermit;
 
 /// The time in which refused requests of one kind share one line of the log.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// The holder of the token that a request was sent with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller(Arc<TokenGrant>);
+pub struct TokenHolder(Arc<TokenGrant>);
 
 /// The name, the role and the scopes of a token.
 #[derive(Debug, PartialEq, Eq)]
 struct TokenGrant {
     name: Name,
-    role: Role,
+    role: TokenRole,
     read: CommandScope,
     operate: CommandScope,
     /// The AMQP user under whose ids the token's holder publishes.
     publisher: Option<String>,
 }
 
-impl Caller {
+impl TokenHolder {
     fn new(grant: TokenGrant) -> Self {
         Self(Arc::new(grant))
     }
@@ -72,16 +72,16 @@ impl Caller {
 /// The right to see commands, within the scope of a request's token. Only a request that was
 /// admitted has one.
 #[derive(Debug, Clone)]
-pub(super) struct ReadAccess(Caller);
+pub(super) struct ReadAccess(TokenHolder);
 
 /// The right to publish and to cancel commands, within the scope of a request's token.
 #[derive(Debug, Clone)]
-pub(super) struct OperateAccess(Caller);
+pub(super) struct OperateAccess(TokenHolder);
 
 /// The right to have the contents of commands erased, within the scope in which a request's token
 /// may see them.
 #[derive(Debug, Clone)]
-pub(super) struct EraseAccess(Caller);
+pub(super) struct EraseAccess(TokenHolder);
 
 impl ReadAccess {
     /// Returns the scope of commands that may be seen.
@@ -95,18 +95,21 @@ impl ReadAccess {
     /// done to them.
     pub(super) fn sees(&self, commands: &CommandScope) -> bool {
         let TokenGrant { role, read, operate, .. } = &*self.0.0;
-        read.covers(commands) || (role.includes(Role::Operate) && operate.covers(commands))
+        read.covers(commands) || (role.includes(TokenRole::Operate) && operate.covers(commands))
     }
 
     /// Refuses a token that may only read.
-    pub(super) fn require_operate(&self) -> Result<(), Problem> {
+    pub(super) fn require_operate(&self) -> Result<(), ApiProblem> {
         let Self(caller) = self;
-        if caller.0.role.includes(Role::Operate) {
+        if caller.0.role.includes(TokenRole::Operate) {
             return Ok(());
         }
-        let (name, role, needed) = (caller.name(), caller.0.role.as_str(), Role::Operate.as_str());
-        let detail = format!("the token `{name}` has the role {role}; this needs one with the role {needed}");
-        Err(Problem::insufficient_role(needed, detail))
+        let (name, role, needed) =
+            (caller.name(), caller.0.role.as_str(), TokenRole::Operate.as_str());
+        let detail = format!(
+            "the token `{name}` has the role {role}; this needs one with the role {needed}"
+        );
+        Err(ApiProblem::insufficient_role(needed, detail))
     }
 }
 
@@ -144,45 +147,48 @@ impl EraseAccess {
     }
 }
 
-/// Returns the caller that [`guard`] attached to a request. A route without the guard refuses every
-/// request.
-fn require_caller(parts: &Parts, role: Role) -> Result<Caller, Problem> {
-    let caller = parts.extensions.get::<Caller>().filter(|caller| caller.0.role.includes(role));
-    caller.cloned().ok_or_else(|| Problem::new(Kind::Internal, "ferryd failed; see its log"))
+/// Returns the caller that [`authorize_request`] attached to a request. A route without the guard
+/// refuses every request.
+fn require_caller(parts: &Parts, role: TokenRole) -> Result<TokenHolder, ApiProblem> {
+    let caller =
+        parts.extensions.get::<TokenHolder>().filter(|caller| caller.0.role.includes(role));
+    caller
+        .cloned()
+        .ok_or_else(|| ApiProblem::new(ProblemKind::Internal, "ferryd failed; see its log"))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for ReadAccess {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        require_caller(parts, Role::Read).map(Self)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
+        require_caller(parts, TokenRole::Read).map(Self)
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for OperateAccess {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        require_caller(parts, Role::Operate).map(Self)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
+        require_caller(parts, TokenRole::Operate).map(Self)
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for EraseAccess {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        require_caller(parts, Role::Erase).map(Self)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
+        require_caller(parts, TokenRole::Erase).map(Self)
     }
 }
 
 macro_rules! describe_access {
     ($($access:ident $role:ident)*) => {$(
         impl DescribeInput for $access {
-            fn describe(operation: &mut Operation, _: &mut Schemas) {
-                operation.needs = Needs::Token(Role::$role);
-                operation.can_be(&[Kind::Unauthorized]);
-                if Role::$role != Role::Read {
-                    operation.can_be(&[Kind::Forbidden]);
+            fn describe(operation: &mut OperationDescription, _: &mut SchemaRegistry) {
+                operation.needs = RouteAccess::Token(TokenRole::$role);
+                operation.can_be(&[ProblemKind::Unauthorized]);
+                if TokenRole::$role != TokenRole::Read {
+                    operation.can_be(&[ProblemKind::Forbidden]);
                 }
             }
         }
@@ -193,15 +199,15 @@ describe_access! { ReadAccess Read OperateAccess Operate EraseAccess Erase }
 
 /// All tokens, of which only digests are kept, and the throttled log of refused requests.
 #[derive(Clone)]
-pub struct Tokens(Arc<TokenTable>);
+pub struct TokenRegistry(Arc<TokenTable>);
 
 struct TokenTable {
-    tokens: Vec<Token>,
+    tokens: Vec<TokenDigest>,
     refusals: LogThrottle<RefusalReason>,
 }
 
-struct Token {
-    caller: Caller,
+struct TokenDigest {
+    caller: TokenHolder,
     digest: [u8; 32],
 }
 
@@ -218,12 +224,12 @@ enum RefusalReason {
     Scope,
 }
 
-impl Tokens {
+impl TokenRegistry {
     /// Takes the tokens of the configuration, and that of the host.
     #[must_use]
     pub fn new(tokens: &[ApiToken], host: &HostToken) -> Self {
-        let configured = tokens.iter().map(|token| Token {
-            caller: Caller::new(TokenGrant {
+        let configured = tokens.iter().map(|token| TokenDigest {
+            caller: TokenHolder::new(TokenGrant {
                 name: token.name.clone(),
                 role: token.role,
                 read: token.read.clone().unwrap_or_default(),
@@ -233,8 +239,14 @@ impl Tokens {
             digest: Sha256::digest(token.token.expose()).into(),
         });
         let (read, operate) = (CommandScope::default(), CommandScope::default());
-        let host = Token {
-            caller: Caller::new(TokenGrant { name: host_name(), role: Role::Operate, read, operate, publisher: None }),
+        let host = TokenDigest {
+            caller: TokenHolder::new(TokenGrant {
+                name: host_name(),
+                role: TokenRole::Operate,
+                read,
+                operate,
+                publisher: None,
+            }),
             digest: Sha256::digest(host.token().expose()).into(),
         };
         let tokens = configured.chain([host]).collect();
@@ -242,18 +254,28 @@ impl Tokens {
     }
 
     /// Admits a request, if its token allows it. Returns the caller.
-    fn admit(&self, route: Route, role: Role, request: &Request) -> Result<Caller, Problem> {
+    fn admit_request(
+        &self,
+        route: ApiRoute,
+        role: TokenRole,
+        request: &Request,
+    ) -> Result<TokenHolder, ApiProblem> {
         let Some(presented) = bearer(request.headers()) else {
             return Err(self.refuse(RefusalReason::Missing, route, request, None));
         };
         let Some(token) = self.find(presented) else {
             return Err(self.refuse(RefusalReason::Unknown, route, request, None));
         };
-        if let Some(place) = request.extensions().get::<Arc<ConnectionPlace>>() {
+        if let Some(place) = request.extensions().get::<Arc<ConnectionPermit>>() {
             place.authorise();
         }
         if !token.caller.0.role.includes(role) {
-            return Err(self.refuse(RefusalReason::Role, route, request, Some((&token.caller, role))));
+            return Err(self.refuse(
+                RefusalReason::Role,
+                route,
+                request,
+                Some((&token.caller, role)),
+            ));
         }
         Ok(token.caller.clone())
     }
@@ -263,33 +285,41 @@ impl Tokens {
     fn refuse(
         &self,
         reason: RefusalReason,
-        route: Route,
+        route: ApiRoute,
         request: &Request,
-        lacking: Option<(&Caller, Role)>,
-    ) -> Problem {
+        lacking: Option<(&TokenHolder, TokenRole)>,
+    ) -> ApiProblem {
         self.log_refusal(reason, route, client(request), lacking.map(|(caller, _)| caller.clone()));
         if let Some((caller, needed)) = lacking {
             let (name, role, needed) = (caller.name(), caller.0.role.as_str(), needed.as_str());
-            let detail = format!("the token `{name}` has the role {role}; this needs one with the role {needed}");
-            return Problem::insufficient_role(needed, detail);
+            let detail = format!(
+                "the token `{name}` has the role {role}; this needs one with the role {needed}"
+            );
+            return ApiProblem::insufficient_role(needed, detail);
         }
         let detail = "send a token as `Authorization: Bearer <token>`: one of `api.tokens`, or the host's own, which \
                       `ferryd token` prints";
-        Problem::new(Kind::Unauthorized, detail)
+        ApiProblem::new(ProblemKind::Unauthorized, detail)
     }
 
     /// Logs refused requests of one kind together, with the details of the last. The token is left
     /// out, because it may be a valid one with a slip.
-    fn log_refusal(&self, reason: RefusalReason, route: Route, client: Option<IpAddr>, caller: Option<Caller>) {
+    fn log_refusal(
+        &self,
+        reason: RefusalReason,
+        route: ApiRoute,
+        client: Option<IpAddr>,
+        caller: Option<TokenHolder>,
+    ) {
         self.0.refusals.log(reason, move |count| {
             let (method, path) = (route.method(), route.path());
-            let (client, token) = (client.map(|client| client.to_string()), caller.as_ref().map(Caller::name));
-            warn!(count, %reason, client, token, %method, path, "refused requests to the API");
+            let (client, token) = (client.map(|client| client.to_string()), caller.as_ref().map(TokenHolder::name));
+            warn!(count, %reason, client.address = client, token, http.request.method = %method, url.path = path, "refused requests to the API");
         });
     }
 
     /// Compares a token with every known one, in a time that does not depend on any of them.
-    fn find(&self, presented: &str) -> Option<&Token> {
+    fn find(&self, presented: &str) -> Option<&TokenDigest> {
         let digest: [u8; 32] = Sha256::digest(presented).into();
         let mut found = u64::MAX;
         for (index, token) in (0..).zip(&self.0.tokens) {
@@ -307,7 +337,7 @@ fn host_name() -> Name {
 
 /// Returns the peer address of a request's connection.
 fn client(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<Peer>().map(|Peer(address)| *address)
+    request.extensions().get::<PeerAddress>().map(|PeerAddress(address)| *address)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -316,13 +346,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Admits requests with the needed access, and attaches the caller to the request and the answer.
-pub(super) async fn guard(
-    State((tokens, route, needs)): State<(Tokens, Route, Needs)>,
+pub(super) async fn authorize_request(
+    State((tokens, route, needs)): State<(TokenRegistry, ApiRoute, RouteAccess)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Needs::Token(role) = needs else { return next.run(request).await };
-    let caller = match tokens.admit(route, role, &request) {
+    let RouteAccess::Token(role) = needs else { return next.run(request).await };
+    let caller = match tokens.admit_request(route, role, &request) {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
@@ -338,7 +368,7 @@ pub(super) async fn guard(
 
 #[cfg(test)]
 mod tests {
-    use crate::web::client::{HOST, OPERATOR, READER, tokens};
+    use crate::web::test_client::{HOST, OPERATOR, READER, tokens};
 
     #[test]
     fn a_token_is_found_among_several_and_only_as_a_whole() {

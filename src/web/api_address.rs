@@ -65,12 +65,19 @@ impl ApiAddressFile {
         };
         let mut text = String::new();
         file.take(MAX_FILE_SIZE).read_to_string(&mut text)?;
-        text.trim_end().parse().map(Some).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it holds no address"))
+        text.trim_end()
+            .parse()
+            .map(Some)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it holds no address"))
     }
 
     /// Writes the address of this daemon to the file as soon as no other daemon is named there, and
     /// removes it when `stop` is cancelled. The first try happens before this returns.
-    pub fn announce(self, address: SocketAddr, stop: CancellationToken) -> impl Future<Output = ()> + Send {
+    pub fn announce(
+        self,
+        address: SocketAddr,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send {
         // Before the first await: a process that starts the daemon reads the file as soon as it
         // runs.
         let mut own = self.take(address);
@@ -110,10 +117,14 @@ impl ApiAddressFile {
 
     /// Writes the whole file atomically, for the readers of the token.
     fn replace(&self, text: &str, token: &File) -> io::Result<()> {
-        let unfinished = self.path.with_file_name(format!(".api-address.{}", Uuid::new_v4().simple()));
+        let unfinished =
+            self.path.with_file_name(format!(".api-address.{}", Uuid::new_v4().simple()));
         let write = || {
             let mut options = OpenOptions::new();
-            let mut file = open_regular_file(&unfinished, options.write(true).create_new(true).mode(OWNER_MODE))?;
+            let mut file = open_regular_file(
+                &unfinished,
+                options.write(true).create_new(true).mode(OWNER_MODE),
+            )?;
             let owner = token.metadata()?;
             // Where the system refuses that, the default owner and group remain.
             if fchown(&file, Some(owner.uid()), Some(owner.gid())).is_ok() {

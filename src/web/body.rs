@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
-use super::problem::{Kind, Problem};
+use super::problem::{ApiProblem, ProblemKind};
 use ferryd_domain::command::MAX_BODY;
 
 /// The longest time that a body may take.
@@ -18,28 +18,33 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// Only the media type of JSON is accepted: a web page can't make a browser send that to another
 /// host without a preflight request.
-pub(super) async fn json(request: Request) -> Result<Bytes, Problem> {
+pub(super) async fn json(request: Request) -> Result<Bytes, ApiProblem> {
     if is_encoded(request.headers()) {
         let detail = "send the command as it is, without a `Content-Encoding`";
-        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+        return Err(ApiProblem::new(ProblemKind::UnsupportedMediaType, detail));
     }
     if !is_json(request.headers()) {
         let detail = "send the command as JSON, with `Content-Type: application/json`";
-        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+        return Err(ApiProblem::new(ProblemKind::UnsupportedMediaType, detail));
     }
-    whole(request, MAX_BODY, PATIENCE).await.map_err(|unread| match unread {
-        Unread::TooLarge => hang_up(Problem::new(Kind::TooLarge, format!("a command has at most {MAX_BODY} bytes"))),
-        Unread::Late => {
+    read_whole_body(request, MAX_BODY, PATIENCE).await.map_err(|unread| match unread {
+        BodyError::TooLarge => hang_up(ApiProblem::new(
+            ProblemKind::TooLarge,
+            format!("a command has at most {MAX_BODY} bytes"),
+        )),
+        BodyError::Late => {
             let detail = format!("send the body within {} s", PATIENCE.as_secs());
-            hang_up(Problem::new(Kind::RequestTimeout, detail))
+            hang_up(ApiProblem::new(ProblemKind::RequestTimeout, detail))
         }
-        Unread::Broken => hang_up(Problem::new(Kind::InvalidRequest, "the body ends before its end")),
+        BodyError::Broken => {
+            hang_up(ApiProblem::new(ProblemKind::InvalidRequest, "the body ends before its end"))
+        }
     })
 }
 
 /// The reason why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unread {
+pub(super) enum BodyError {
     /// The body is larger than allowed.
     TooLarge,
     /// The body did not come in time.
@@ -50,21 +55,28 @@ pub(super) enum Unread {
 
 /// Reads a body of at most `most` bytes, within this time. A body with a larger `Content-Length` is
 /// not read at all.
-pub(super) async fn whole(request: Request, most: usize, patience: Duration) -> Result<Bytes, Unread> {
-    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+pub(super) async fn read_whole_body(
+    request: Request,
+    most: usize,
+    patience: Duration,
+) -> Result<Bytes, BodyError> {
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > most as u64) {
-        return Err(Unread::TooLarge);
+        return Err(BodyError::TooLarge);
     }
-    tokio::time::timeout(patience, read(request, most)).await.unwrap_or(Err(Unread::Late))
+    tokio::time::timeout(patience, read(request, most)).await.unwrap_or(Err(BodyError::Late))
 }
 
-async fn read(request: Request, most: usize) -> Result<Bytes, Unread> {
+async fn read(request: Request, most: usize) -> Result<Bytes, BodyError> {
     let mut chunks = request.into_body().into_data_stream();
     let mut body = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Unread::Broken)?;
+        let chunk = chunk.map_err(|_| BodyError::Broken)?;
         if body.len() + chunk.len() > most {
-            return Err(Unread::TooLarge);
+            return Err(BodyError::TooLarge);
         }
         body.extend_from_slice(&chunk);
     }
@@ -80,12 +92,13 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type =
+        headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
 }
 
 /// Closes the connection after the answer, because the rest of the body is not read.
-pub(super) fn hang_up(problem: Problem) -> Problem {
+pub(super) fn hang_up(problem: ApiProblem) -> ApiProblem {
     problem.with_header(CONNECTION, HeaderValue::from_static("close"))
 }

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::operator::dead::{Dead, Refusal};
 use crate::operator::properties;
+use crate::operator::queued_dead_letter::{BrokerRefusal, QueuedDeadLetter};
 use ferryd_domain::dead_letter::DeadLetter;
 
 /// A dead letter, as the API shows it.
@@ -31,11 +31,11 @@ pub struct DeadMessage {
     /// The broker's refusal of the message. ferryd then published it within the body of another
     /// message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Refusal>,
+    pub refused: Option<BrokerRefusal>,
 }
 
-impl From<Dead> for DeadLetterView {
-    fn from(dead: Dead) -> Self {
+impl From<QueuedDeadLetter> for DeadLetterView {
+    fn from(dead: QueuedDeadLetter) -> Self {
         let text = || Value::String(String::from_utf8_lossy(&dead.body).into_owned());
         let body = serde_json::from_slice(&dead.body).unwrap_or_else(|_| text());
         let properties = properties::to_json(&dead.properties);

@@ -4,21 +4,23 @@ use axum::http::{Method, StatusCode};
 use lapin::BasicProperties;
 use serde_json::json;
 
-use super::client::{Api, COMMAND, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, request};
-use super::commands::Standing;
-use crate::operator::dead::Dead;
+use super::commands::CommandServiceState;
+use super::test_client::{
+    COMMAND, NEIGHBOUR, OPERATOR, READER, STRANGER, TestApi, bearer, request,
+};
+use crate::operator::queued_dead_letter::QueuedDeadLetter;
 
 /// Returns the message of the dead letter `order-1`, in its queue.
-fn message(api: &Api) -> Dead {
+fn message(api: &TestApi) -> QueuedDeadLetter {
     let record = api.fake.record_of("order-1");
     let properties = BasicProperties::default().with_message_id("order-1".into());
     let identity = record.command.clone();
     let (queue, body) = ("ferry.dead.stripe".to_owned(), COMMAND.as_bytes().to_vec());
-    Dead { queue, letter: Some(record), identity, properties, body, refused: None }
+    QueuedDeadLetter { queue, letter: Some(record), identity, properties, body, refused: None }
 }
 
-fn api_with_dead_letter() -> Api {
-    let api = Api::new();
+fn api_with_dead_letter() -> TestApi {
+    let api = TestApi::new();
     api.fake.give_up(COMMAND);
     let dead = message(&api);
     api.fake.dead.lock().unwrap().push(dead);
@@ -36,13 +38,20 @@ async fn a_dead_letter_is_shown_as_recorded_and_its_message_to_operators() {
         let shown = get(token, short).await;
         assert_eq!(shown.status, StatusCode::OK, "{token} {}", shown.body);
         let record = serde_json::to_value(api.fake.record_of("order-1")).unwrap();
-        assert_eq!(shown.body, json!({ "dead_letters": [{ "queue": "ferry.dead.stripe", "record": record }] }));
+        assert_eq!(
+            shown.body,
+            json!({ "dead_letters": [{ "queue": "ferry.dead.stripe", "record": record }] })
+        );
     }
     for token in [OPERATOR, NEIGHBOUR] {
         let shown = get(token, whole).await;
         let message = &shown.body["dead_letters"][0]["message"];
         let body: serde_json::Value = serde_json::from_str(COMMAND).unwrap();
-        assert_eq!(*message, json!({ "properties": { "message_id": "order-1" }, "body": body }), "{token}");
+        assert_eq!(
+            *message,
+            json!({ "properties": { "message_id": "order-1" }, "body": body }),
+            "{token}"
+        );
     }
     let refused = get(READER, whole).await;
     assert_eq!(refused.problem(), (403, "forbidden"));
@@ -50,17 +59,22 @@ async fn a_dead_letter_is_shown_as_recorded_and_its_message_to_operators() {
     for path in [short, whole] {
         assert_eq!(get(STRANGER, path).await.problem(), (404, "unknown-command"), "{path}");
     }
-    api.fake.stand(Standing::BrokerAway);
+    api.fake.stand(CommandServiceState::BrokerAway);
     assert_eq!(get(READER, short).await.status, StatusCode::OK);
     assert_eq!(get(OPERATOR, whole).await.problem(), (503, "broker-away"));
 }
 
 #[tokio::test]
 async fn what_was_refused_under_an_id_is_shown_with_its_dead_letter() {
-    let api = Api::new();
+    let api = TestApi::new();
     let refused = api.fake.give_up_refused(COMMAND);
     let shown = api.get("/v1/dead-letters/order-1").await;
-    assert_eq!(shown.body["dead_letters"][0]["record"]["command"]["id"], json!(refused), "{}", shown.body);
+    assert_eq!(
+        shown.body["dead_letters"][0]["record"]["command"]["id"],
+        json!(refused),
+        "{}",
+        shown.body
+    );
     let own = api.get(&format!("/v1/dead-letters/{}", refused.as_str().replace('/', "%2F"))).await;
     assert_eq!(own.body, shown.body);
 }
@@ -77,7 +91,7 @@ async fn a_provider_is_asked_about_a_dead_letter_for_the_holder_of_the_token() {
 
 #[tokio::test]
 async fn there_is_nothing_to_ask_about_a_command_that_was_not_sent() {
-    let api = Api::new();
+    let api = TestApi::new();
     api.post(COMMAND, &[]).await;
     let asked = api.ask(Method::POST, "/v1/commands/order-1/lookup", &[], "").await;
     assert_eq!(asked.problem(), (409, "nothing-to-ask"));

@@ -7,27 +7,32 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use serde_json::{Map, Value, json};
 
-use super::desk::Desk;
-use super::operation::{DescribeHandler, Needs, Operation};
-use super::problem::{self, Kind, ProblemBody};
-use super::schemas::Schemas;
+use super::api_state::ApiState;
+use super::operation::{DescribeHandler, OperationDescription, RouteAccess};
+use super::problem::{self, ProblemBody, ProblemKind};
+use super::schemas::SchemaRegistry;
 
 /// A handler with its description.
-pub(super) struct Endpoint {
-    describe: fn(&mut Operation, &mut Schemas),
-    serve: Box<dyn FnOnce(MethodFilter) -> MethodRouter<Desk>>,
+pub(super) struct DescribedEndpoint {
+    describe: fn(&mut OperationDescription, &mut SchemaRegistry),
+    serve: Box<dyn FnOnce(MethodFilter) -> MethodRouter<ApiState>>,
     id: &'static str,
     summary: &'static str,
     description: &'static str,
-    problems: Vec<Kind>,
+    problems: Vec<ProblemKind>,
 }
 
-impl Endpoint {
+impl DescribedEndpoint {
     /// Makes an endpoint with its operation id, a summary and a description for readers of the
     /// document.
-    pub fn new<H, T, D>(handler: H, id: &'static str, summary: &'static str, description: &'static str) -> Self
+    pub fn new<H, T, D>(
+        handler: H,
+        id: &'static str,
+        summary: &'static str,
+        description: &'static str,
+    ) -> Self
     where
-        H: Handler<T, Desk> + DescribeHandler<D>,
+        H: Handler<T, ApiState> + DescribeHandler<D>,
         T: 'static,
     {
         let serve = Box::new(|method| on(method, handler));
@@ -35,13 +40,13 @@ impl Endpoint {
     }
 
     /// Adds problems that the handler's types do not state.
-    pub fn with_problems(mut self, problems: &[Kind]) -> Self {
+    pub fn with_problems(mut self, problems: &[ProblemKind]) -> Self {
         self.problems.extend_from_slice(problems);
         self
     }
 
     /// Returns the handler for a method; an empty router where the method is not handled.
-    pub fn serve(self, method: Method) -> MethodRouter<Desk> {
+    pub fn serve(self, method: Method) -> MethodRouter<ApiState> {
         match MethodFilter::try_from(method) {
             Ok(method) => (self.serve)(method),
             Err(_) => MethodRouter::new(),
@@ -49,24 +54,33 @@ impl Endpoint {
     }
 
     /// Describes the operation by the types of the handler.
-    pub fn operation(&self, schemas: &mut Schemas) -> Operation {
-        let (needs, problems) = (Needs::Nothing, self.problems.clone());
-        let mut operation = Operation { needs, parameters: Vec::new(), body: None, answers: Map::new(), problems };
+    pub fn operation(&self, schemas: &mut SchemaRegistry) -> OperationDescription {
+        let (needs, problems) = (RouteAccess::Nothing, self.problems.clone());
+        let mut operation = OperationDescription {
+            needs,
+            parameters: Vec::new(),
+            body: None,
+            answers: Map::new(),
+            problems,
+        };
         (self.describe)(&mut operation, schemas);
         operation
     }
 
     /// Returns the operation in the document.
-    pub fn document(&self, schemas: &mut Schemas) -> Value {
+    pub fn document(&self, schemas: &mut SchemaRegistry) -> Value {
         let operation = self.operation(schemas);
         let (role, security) = match operation.needs {
-            Needs::Nothing => ("Needs no token.".to_owned(), json!([{}])),
-            Needs::Token(role) => (format!("Needs the role `{}`.", role.as_str()), json!([{ "token": [] }])),
+            RouteAccess::Nothing => ("Needs no token.".to_owned(), json!([{}])),
+            RouteAccess::Token(role) => {
+                (format!("Needs the role `{}`.", role.as_str()), json!([{ "token": [] }]))
+            }
         };
         let mut responses = operation.answers;
         responses.extend(problems(&operation.problems, schemas));
         let description = format!("{} {role}", self.description);
-        let mut document = json!({ "operationId": self.id, "summary": self.summary, "description": description });
+        let mut document =
+            json!({ "operationId": self.id, "summary": self.summary, "description": description });
         if !operation.parameters.is_empty() {
             document["parameters"] = operation.parameters.into();
         }
@@ -80,13 +94,13 @@ impl Endpoint {
 }
 
 /// Describes the problems, by status.
-fn problems(kinds: &[Kind], schemas: &mut Schemas) -> Map<String, Value> {
+fn problems(kinds: &[ProblemKind], schemas: &mut SchemaRegistry) -> Map<String, Value> {
     let schema = schemas.answered::<ProblemBody>();
-    let mut by_status: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
-    for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
+    let mut by_status: BTreeMap<u16, Vec<ProblemKind>> = BTreeMap::new();
+    for kind in ProblemKind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
         by_status.entry(kind.status().as_u16()).or_default().push(kind);
     }
-    let problem = |(status, kinds): (u16, Vec<Kind>)| {
+    let problem = |(status, kinds): (u16, Vec<ProblemKind>)| {
         let told = kinds.iter().map(|kind| format!("`{}`: {}", kind.slug(), kind.title()));
         let description = told.collect::<Vec<_>>().join("; ");
         let content = json!({ problem::MEDIA_TYPE: { "schema": schema.clone() } });

@@ -7,7 +7,9 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
+};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -16,7 +18,7 @@ use nix::unistd::{Group, geteuid};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use uuid::Uuid;
 
-use crate::config::{Secret, is_bearer_token};
+use crate::config::{SecretText, is_bearer_token};
 use ferryd_ledger::regular_file::{give_to_folder_owner, open_regular_file};
 
 /// The number of random bytes of a token.
@@ -34,7 +36,7 @@ const GROUP_MODE: u32 = 0o640;
 #[derive(Debug, Clone)]
 pub struct HostToken {
     path: PathBuf,
-    token: Secret,
+    token: SecretText,
 }
 
 /// The token file can't be made or used.
@@ -72,10 +74,15 @@ impl fmt::Display for FileProblem {
                 "can't be made ({error}): let `api.token_file` name a file in a folder that ferryd may write to"
             ),
             Self::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                write!(f, "can't be read ({error}): its owner, root, and the members of `api.token_group` may read it")
+                write!(
+                    f,
+                    "can't be read ({error}): its owner, root, and the members of `api.token_group` may read it"
+                )
             }
             Self::Unreadable(error) => write!(f, "can't be read ({error})"),
-            Self::Missing => f.write_str("is missing: ferryd makes it at its first start with this configuration"),
+            Self::Missing => f.write_str(
+                "is missing: ferryd makes it at its first start with this configuration",
+            ),
             Self::Foreign { owner } => write!(
                 f,
                 "belongs to the user {owner}, who may know the token: remove it, and ferryd makes a new one at its next start"
@@ -91,7 +98,10 @@ impl fmt::Display for FileProblem {
                  a new one at its next start"
             ),
             Self::UnknownGroup(group) => {
-                write!(f, "is to be read by the group `{group}`, which this host has not: mend `api.token_group`")
+                write!(
+                    f,
+                    "is to be read by the group `{group}`, which this host has not: mend `api.token_group`"
+                )
             }
         }
     }
@@ -143,7 +153,7 @@ impl HostToken {
 
     /// Returns the token.
     #[must_use]
-    pub fn token(&self) -> &Secret {
+    pub fn token(&self) -> &SecretText {
         &self.token
     }
 }
@@ -162,7 +172,7 @@ fn open(path: &Path) -> Result<File, FileProblem> {
     })
 }
 
-fn read(file: File) -> Result<Secret, FileProblem> {
+fn read(file: File) -> Result<SecretText, FileProblem> {
     let mut text = String::new();
     file.take(MAX_FILE_SIZE).read_to_string(&mut text).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => FileProblem::NoToken,
@@ -216,7 +226,9 @@ fn create(path: &Path, group: Option<u32>) -> io::Result<()> {
 
 fn write(path: &Path, folder: &Path, group: Option<u32>) -> io::Result<()> {
     let mut random = [0; RANDOM_BYTES];
-    SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| io::Error::other("the system gives no random numbers"))?;
     let mut options = OpenOptions::new();
     let mut file = open_regular_file(path, options.write(true).create_new(true).mode(OWNER_MODE))?;
     writeln!(file, "{}", URL_SAFE_NO_PAD.encode(random))?;

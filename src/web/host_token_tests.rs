@@ -24,14 +24,20 @@ fn mode_of(path: &Path) -> u32 {
 fn the_first_start_makes_a_token_that_later_ones_and_the_commands_of_the_host_read() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("state/deeper/api-token");
-    assert!(HostToken::load(&path).unwrap_err().to_string().contains("is missing: ferryd makes it"));
+    assert!(
+        HostToken::load(&path).unwrap_err().to_string().contains("is missing: ferryd makes it")
+    );
     let made = HostToken::load_or_create(&path, None).unwrap();
     assert!(made.token().expose().len() >= 43, "32 random bytes");
     assert_eq!((mode_of(&path), mode_of(path.parent().unwrap())), (0o600, 0o700));
-    for again in [HostToken::load_or_create(&path, None).unwrap(), HostToken::load(&path).unwrap()] {
+    for again in [HostToken::load_or_create(&path, None).unwrap(), HostToken::load(&path).unwrap()]
+    {
         assert_eq!(again.token(), made.token());
     }
-    let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> = fs::read_dir(path.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(names, ["api-token"], "nothing is left beside it");
     let other = HostToken::load_or_create(&dir.path().join("other"), None).unwrap();
     assert_ne!(other.token(), made.token());
@@ -60,7 +66,10 @@ fn a_group_may_read_the_file_where_it_is_named() {
     let path = dir.path().join("api-token");
     let own = fs::metadata(dir.path()).unwrap().gid().to_string();
     HostToken::load_or_create(&path, Some(&own)).unwrap();
-    assert_eq!((mode_of(&path), fs::metadata(&path).unwrap().gid().to_string()), (0o640, own.clone()));
+    assert_eq!(
+        (mode_of(&path), fs::metadata(&path).unwrap().gid().to_string()),
+        (0o640, own.clone())
+    );
     HostToken::load_or_create(&path, Some(&own)).unwrap();
     let error = HostToken::load_or_create(&path, None).unwrap_err().to_string();
     assert!(error.contains("mode 0640"), "{error}");
@@ -89,7 +98,10 @@ fn a_file_whose_token_others_may_know_is_refused() {
         let found = HostToken::load_or_create(&path(name), None);
         let error = found.as_ref().err().map(ToString::to_string).unwrap_or_default();
         assert_eq!(found.is_ok(), fault.is_none(), "{name}: {error}");
-        assert!(fault.is_none_or(|fault| error.contains(fault) && error.contains(name)), "{name}: {error}");
+        assert!(
+            fault.is_none_or(|fault| error.contains(fault) && error.contains(name)),
+            "{name}: {error}"
+        );
         assert!(!error.contains(TOKEN), "{error}");
     }
     symlink(path("good"), path("link")).unwrap();
@@ -133,6 +145,8 @@ fn a_file_of_somebody_else_is_refused() {
 fn a_folder_that_cannot_be_written_to_is_told_with_what_to_do() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
-    let error = HostToken::load_or_create(&dir.path().join("file/api-token"), None).unwrap_err().to_string();
+    let error = HostToken::load_or_create(&dir.path().join("file/api-token"), None)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("`api.token_file`") || error.contains("can't be read"), "{error}");
 }

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::access::OperateAccess;
 use super::body;
-use super::operation::{DescribeInput, Operation};
-use super::problem::{Kind, Problem};
+use super::operation::{DescribeInput, OperationDescription};
+use super::problem::{ApiProblem, ProblemKind};
 use super::query::MAX_TEXT;
-use super::schemas::Schemas;
+use super::schemas::SchemaRegistry;
 use ferryd_domain::job::{DeadLetterFilter, JobAction, JobRate, JobSpec, ReplayTerms, Resolution};
-use ferryd_domain::ledger::record::Person;
+use ferryd_domain::ledger::record::Actor;
 use ferryd_ledger::command_filter::{CommandFilter, WantedKind};
 
 /// The most ids that a job names.
@@ -50,7 +50,7 @@ pub struct JobOrder {
     /// How dead letters are replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplayTerms>,
-    /// What became of the commands, for `resolve`.
+    /// The outcome of the commands, for `resolve`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<Resolution>,
     /// The most dead letters a second.
@@ -74,9 +74,9 @@ pub struct JobOrder {
 pub(super) struct JobOrderBody(pub(super) JobOrder);
 
 impl<S: Send + Sync> FromRequest<S> for JobOrderBody {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiProblem> {
         let body = body::json(request).await?;
         let order = serde_json::from_slice(&body);
         order.map(Self).map_err(|error| invalid(format!("the body is no job: {error}")))
@@ -84,20 +84,20 @@ impl<S: Send + Sync> FromRequest<S> for JobOrderBody {
 }
 
 impl DescribeInput for JobOrderBody {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+    fn describe(operation: &mut OperationDescription, schemas: &mut SchemaRegistry) {
         operation.body::<JobOrder>(schemas);
         operation.can_be(&[
-            Kind::InvalidRequest,
-            Kind::RequestTimeout,
-            Kind::TooLarge,
-            Kind::UnsupportedMediaType,
-            Kind::Internal,
+            ProblemKind::InvalidRequest,
+            ProblemKind::RequestTimeout,
+            ProblemKind::TooLarge,
+            ProblemKind::UnsupportedMediaType,
+            ProblemKind::Internal,
         ]);
     }
 }
 
-fn invalid(detail: impl Into<String>) -> Problem {
-    Problem::new(Kind::InvalidRequest, detail)
+fn invalid(detail: impl Into<String>) -> ApiProblem {
+    ApiProblem::new(ProblemKind::InvalidRequest, detail)
 }
 
 impl JobOrder {
@@ -120,30 +120,46 @@ impl JobOrder {
     }
 
     /// The job as it is recorded, started with this access.
-    pub(super) fn spec(self, access: &OperateAccess) -> Result<JobSpec, Problem> {
+    pub(super) fn spec(self, access: &OperateAccess) -> Result<JobSpec, ApiProblem> {
         let is_empty = self.filter.is_empty();
         if is_empty != self.all {
-            let text = if is_empty { "say which in `filter`, or `all`" } else { "it is `all` or a `filter`, not both" };
+            let text = if is_empty {
+                "say which in `filter`, or `all`"
+            } else {
+                "it is `all` or a `filter`, not both"
+            };
             return Err(invalid(format!("a job is about certain dead letters: {text}")));
         }
-        let reason = self.reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
+        let reason =
+            self.reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
         if reason.as_ref().into_iter().chain(&self.by).any(|text| text.len() > MAX_TEXT) {
             return Err(invalid(format!("`by` and `reason` have at most {MAX_TEXT} bytes each")));
         }
         let terms = self.replay;
         let is_forced = terms.as_ref().is_some_and(|terms| terms.force_new_key);
-        if reason.is_none() && (is_forced || matches!(self.action, JobActionName::Discard | JobActionName::Resolve)) {
-            return Err(invalid("say why in `reason`; it is recorded, and published where commands end by it"));
+        if reason.is_none()
+            && (is_forced || matches!(self.action, JobActionName::Discard | JobActionName::Resolve))
+        {
+            return Err(invalid(
+                "say why in `reason`; it is recorded, and published where commands end by it",
+            ));
         }
         let action = match (self.action, terms, self.resolution) {
             (JobActionName::Replay, terms, None) => JobAction::Replay(terms.unwrap_or_default()),
             (JobActionName::Discard, None, None) => JobAction::Discard,
             (JobActionName::Resolve, None, Some(resolution)) => JobAction::Resolve(resolution),
             (JobActionName::Lookup, None, None) => JobAction::Lookup,
-            (JobActionName::Resolve, None, None) => return Err(invalid("say what became of them in `resolution`")),
-            _ => return Err(invalid("`replay` is for the action `replay` alone, and `resolution` for `resolve`")),
+            (JobActionName::Resolve, None, None) => {
+                return Err(invalid("say the outcome of them in `resolution`"));
+            }
+            _ => {
+                return Err(invalid(
+                    "`replay` is for the action `replay` alone, and `resolution` for `resolve`",
+                ));
+            }
         };
-        let by = access.recorded_name(self.by.as_deref().map(str::trim).filter(|by| !by.is_empty()));
+        let by =
+            access.recorded_name(self.by.as_deref().map(str::trim).filter(|by| !by.is_empty()));
         let now = Timestamp::now();
         Ok(JobSpec {
             action,
@@ -153,13 +169,13 @@ impl JobOrder {
             rate: self.rate,
             ramp: self.ramp,
             dry_run: self.dry_run,
-            actor: Person { by, reason },
+            actor: Actor { by, reason },
         })
     }
 }
 
 /// The filter as it is recorded.
-fn dead_letter_filter(filter: CommandFilter) -> Result<DeadLetterFilter, Problem> {
+fn dead_letter_filter(filter: CommandFilter) -> Result<DeadLetterFilter, ApiProblem> {
     if filter.state.is_some() || filter.conflicts {
         return Err(invalid("`state` and `conflicts` say nothing about dead letters"));
     }

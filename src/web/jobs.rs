@@ -9,18 +9,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Desk;
+use super::ApiState;
 use super::access::{OperateAccess, ReadAccess};
 use super::extract::{ApiQuery, JobPath};
 use super::job_order::JobOrderBody;
-use super::operation::{DescribeAnswer, Operation};
-use super::problem::{Kind, Problem};
+use super::operation::{DescribeAnswer, OperationDescription};
+use super::problem::{ApiProblem, ProblemKind};
 use super::query::{DEFAULT_LIMIT, PersonQuery, query_fields, read_limit};
-use super::schemas::Schemas;
+use super::schemas::SchemaRegistry;
 use ferryd_domain::job::record::JobRequest;
 use ferryd_domain::job::state::JobPhase;
 use ferryd_domain::job::{JobChange, JobId, JobRecord, JobState};
-use ferryd_domain::ledger::record::Person;
+use ferryd_domain::ledger::record::Actor;
 use ferryd_ledger::Ledger;
 use ferryd_ledger::index::MAX_PAGE;
 
@@ -77,7 +77,7 @@ impl IntoResponse for StartedJob {
 }
 
 impl DescribeAnswer for StartedJob {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+    fn describe(operation: &mut OperationDescription, schemas: &mut SchemaRegistry) {
         operation.answer::<JobView>("201", schemas);
     }
 }
@@ -90,116 +90,126 @@ impl JobView {
 
 /// `POST /v1/jobs`
 pub(super) async fn start(
-    State(desk): State<Desk>,
+    State(api): State<ApiState>,
     access: OperateAccess,
     JobOrderBody(order): JobOrderBody,
-) -> Result<StartedJob, Problem> {
+) -> Result<StartedJob, ApiProblem> {
     let spec = order.spec(&access)?;
     let id = JobId(Uuid::now_v7());
-    change(&desk, id, JobChange::Started(Box::new(spec))).await.map(StartedJob)
+    change(&api, id, JobChange::Started(Box::new(spec))).await.map(StartedJob)
 }
 
 /// `GET /v1/jobs`
 pub(super) async fn list(
-    State(desk): State<Desk>,
+    State(api): State<ApiState>,
     access: ReadAccess,
     ApiQuery(JobPageQuery { limit, cursor }): ApiQuery<JobPageQuery>,
-) -> Result<Json<JobList>, Problem> {
-    let ledger = ledger(&desk)?;
+) -> Result<Json<JobList>, ApiProblem> {
+    let ledger = ledger(&api)?;
     ledger.flush().await;
     let index = std::sync::Arc::clone(ledger.index());
     let page = tokio::task::spawn_blocking(move || index.jobs(cursor, limit)).await;
     let page = page.map_err(|_| unreadable())?.map_err(|_| unreadable())?;
     let seen = page.jobs.into_iter().filter(|(_, job)| access.sees(&job.spec.coverage()));
-    Ok(Json(JobList { jobs: seen.map(|(id, job)| JobView::new(id, job)).collect(), next: page.next }))
+    Ok(Json(JobList {
+        jobs: seen.map(|(id, job)| JobView::new(id, job)).collect(),
+        next: page.next,
+    }))
 }
 
 /// `GET /v1/jobs/{id}`
 pub(super) async fn show(
-    State(desk): State<Desk>,
+    State(api): State<ApiState>,
     access: ReadAccess,
     JobPath(id): JobPath,
-) -> Result<Json<JobView>, Problem> {
-    find(&desk, id, |job| access.sees(&job.spec.coverage())).await.map(Json)
+) -> Result<Json<JobView>, ApiProblem> {
+    find(&api, id, |job| access.sees(&job.spec.coverage())).await.map(Json)
 }
 
 /// `POST /v1/jobs/{id}/pause`
 pub(super) async fn pause(
-    State(desk): State<Desk>,
+    State(api): State<ApiState>,
     access: OperateAccess,
     JobPath(id): JobPath,
     ApiQuery(person): ApiQuery<PersonQuery>,
-) -> Result<Json<JobView>, Problem> {
-    request(&desk, &access, id, person, JobChange::Paused).await
+) -> Result<Json<JobView>, ApiProblem> {
+    request(&api, &access, id, person, JobChange::Paused).await
 }
 
 /// `POST /v1/jobs/{id}/resume`
 pub(super) async fn resume(
-    State(desk): State<Desk>,
+    State(api): State<ApiState>,
     access: OperateAccess,
     JobPath(id): JobPath,
     ApiQuery(person): ApiQuery<PersonQuery>,
-) -> Result<Json<JobView>, Problem> {
-    request(&desk, &access, id, person, JobChange::Resumed).await
+) -> Result<Json<JobView>, ApiProblem> {
+    request(&api, &access, id, person, JobChange::Resumed).await
 }
 
 /// `POST /v1/jobs/{id}/stop`
 pub(super) async fn stop(
-    State(desk): State<Desk>,
+    State(api): State<ApiState>,
     access: OperateAccess,
     JobPath(id): JobPath,
     ApiQuery(person): ApiQuery<PersonQuery>,
-) -> Result<Json<JobView>, Problem> {
-    request(&desk, &access, id, person, JobChange::Stopped).await
+) -> Result<Json<JobView>, ApiProblem> {
+    request(&api, &access, id, person, JobChange::Stopped).await
 }
 
-/// Records what a person wants of a job, and answers with what that comes to. To ask for it again changes nothing.
+/// Records what a person wants of a job, and answers with what that comes to. To ask for it again
+/// changes nothing.
 async fn request(
-    desk: &Desk,
+    api: &ApiState,
     access: &OperateAccess,
     id: JobId,
     PersonQuery { by, reason }: PersonQuery,
     wanted: impl FnOnce(JobRequest) -> JobChange,
-) -> Result<Json<JobView>, Problem> {
-    find(desk, id, |job| access.scope().covers(&job.spec.coverage())).await?;
-    let actor = Person { by: access.recorded_name(by.as_deref()), reason };
-    change(desk, id, wanted(JobRequest { actor })).await.map(Json)
+) -> Result<Json<JobView>, ApiProblem> {
+    find(api, id, |job| access.scope().covers(&job.spec.coverage())).await?;
+    let actor = Actor { by: access.recorded_name(by.as_deref()), reason };
+    change(api, id, wanted(JobRequest { actor })).await.map(Json)
 }
 
-fn unreadable() -> Problem {
-    Problem::new(Kind::Internal, "the ledger's index can't be read; see ferryd's log")
+fn unreadable() -> ApiProblem {
+    ApiProblem::new(ProblemKind::Internal, "the ledger's index can't be read; see ferryd's log")
 }
 
-fn ledger(desk: &Desk) -> Result<Ledger, Problem> {
-    desk.require_caught_up()?;
-    desk.commands.ledger().cloned().ok_or_else(unreadable)
+fn ledger(api: &ApiState) -> Result<Ledger, ApiProblem> {
+    api.require_caught_up()?;
+    api.commands.ledger().cloned().ok_or_else(unreadable)
 }
 
 /// What is known of a job, where whoever asks may know it.
-async fn find(desk: &Desk, id: JobId, may_see: impl FnOnce(&JobState) -> bool) -> Result<JobView, Problem> {
-    let ledger = ledger(desk)?;
+async fn find(
+    api: &ApiState,
+    id: JobId,
+    may_see: impl FnOnce(&JobState) -> bool,
+) -> Result<JobView, ApiProblem> {
+    let ledger = ledger(api)?;
     let mut job = ledger.job(&id).map_err(|_| unreadable())?;
     if job.is_none() {
         // Another instance may have started it just now.
-        let barrier = async move { Ok(ledger.barrier().await?) };
-        desk.promptly(barrier, "ask again").await?;
-        job = self::ledger(desk)?.job(&id).map_err(|_| unreadable())?;
+        let barrier = async move { Ok(ledger.wait_for_barrier().await?) };
+        api.run_detached(barrier, "ask again").await?;
+        job = self::ledger(api)?.job(&id).map_err(|_| unreadable())?;
     }
     let job = job.filter(|job| may_see(job));
-    let job = job.ok_or_else(|| Problem::new(Kind::NotFound, format!("there is no job `{id}`")))?;
+    let job = job
+        .ok_or_else(|| ApiProblem::new(ProblemKind::NotFound, format!("there is no job `{id}`")))?;
     Ok(JobView::new(id, job.as_ref().clone()))
 }
 
 /// Appends a record about a job, and says what is known of the job then.
-async fn change(desk: &Desk, id: JobId, change: JobChange) -> Result<JobView, Problem> {
-    let ledger = ledger(desk)?;
-    desk.require_ready()?;
+async fn change(api: &ApiState, id: JobId, change: JobChange) -> Result<JobView, ApiProblem> {
+    let ledger = ledger(api)?;
+    api.require_ready()?;
     let record = JobRecord { at: Timestamp::now(), job: id, change };
     let appending = async move {
         ledger.append_job(record).await?;
         Ok(ledger.job(&id))
     };
-    let job = desk.promptly(appending, "it may be done all the same; see `ferryd jobs list`").await?;
+    let job =
+        api.run_detached(appending, "it may be done all the same; see `ferryd jobs list`").await?;
     let job = job.map_err(|_| unreadable())?.ok_or_else(unreadable)?;
     Ok(JobView::new(id, job.as_ref().clone()))
 }

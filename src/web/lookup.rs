@@ -9,14 +9,14 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Desk;
+use super::ApiState;
 use super::access::OperateAccess;
-use super::ask::unknown;
 pub use super::commands::LookupStart;
 use super::extract::{ApiQuery, CommandPath};
-use super::operation::{DescribeAnswer, Operation};
-use super::problem::{Kind, Problem};
-use super::schemas::Schemas;
+use super::operation::{DescribeAnswer, OperationDescription};
+use super::problem::{ApiProblem, ProblemKind};
+use super::read_commands::unknown_command;
+use super::schemas::SchemaRegistry;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::name::excerpt;
 
@@ -40,29 +40,30 @@ impl IntoResponse for LookupReceipt {
 }
 
 impl DescribeAnswer for LookupReceipt {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+    fn describe(operation: &mut OperationDescription, schemas: &mut SchemaRegistry) {
         operation.answer::<Self>("202", schemas);
     }
 }
 
 /// Requests a lookup of a command that waits for its provider, or is a dead letter.
 pub(super) async fn lookup(
-    State(desk): State<Desk>,
+    State(api): State<ApiState>,
     access: OperateAccess,
     CommandPath(id): CommandPath,
     ApiQuery(()): ApiQuery<()>,
-) -> Result<LookupReceipt, Problem> {
-    desk.require_ready()?;
-    let asking = desk.commands.look_up(&access, id.clone());
-    let asked = desk.within(PATIENCE, asking, "the provider may be asked all the same").await?;
-    match asked.ok_or_else(|| unknown(&id))? {
+) -> Result<LookupReceipt, ApiProblem> {
+    api.require_ready()?;
+    let asking = api.commands.look_up(&access, id.clone());
+    let asked =
+        api.run_with_timeout(PATIENCE, asking, "the provider may be asked all the same").await?;
+    match asked.ok_or_else(|| unknown_command(&id))? {
         LookupStart::Asked => {
             let location = format!("/v1/commands/{}", id.as_str().replace('/', "%2F"));
             Ok(LookupReceipt { id, location })
         }
         LookupStart::Refused(why) => {
             let detail = format!("`{}` is not looked up: {why}", excerpt(id.as_str()));
-            Err(Problem::new(Kind::NothingToAsk, detail))
+            Err(ApiProblem::new(ProblemKind::NothingToAsk, detail))
         }
     }
 }

@@ -1,42 +1,42 @@
-//! The HTTP API beside the queue: publish a command and wait for its end, ask for commands, cancel them.
+//! The HTTP API beside the queue: publish a command and wait for its end, ask for commands, cancel
+//! them.
 //!
-//! It decides nothing by itself. A command that is handed in is put down in the ledger first, and what the ledger makes of it
-//! at its place is the answer: new, known, ended, or another under the same id. Then it is published like any other, and
-//! carried by whoever takes it from the queue.
+//! It decides nothing by itself. A command that is handed in is recorded in the ledger first, and
+//! what the ledger makes of it at its place is the answer: new, known, ended, or another under the
+//! same id. Then it is published like any other, and carried by whoever takes it from the queue.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`route`], [`routes`] | every path, with what it needs and who answers it |
 //! | [`access`], [`host_token`], [`api_address`] | tokens and roles, the token of this host, and where its daemon listens |
-//! | [`answers`] | what is answered about commands |
+//! | [`responses`] | what is answered about commands |
 //! | `submit`, `cancel`, `erase`, `lookup`, `ask`, `dead_letters`, `live` | what the routes do |
 //! | [`jobs`] | actions on many dead letters |
 //! | `command_gate` | the way to commands, within the scope of a token |
-//! | [`commands`], [`recorded`] | what they need of the rest of ferryd, and the rest of ferryd |
+//! | [`commands`], [`ledger_service`] | what they need of the rest of ferryd, and the rest of ferryd |
 //! | [`problem`] | every error |
 //! | [`serving`] | the API at its address |
 //! | [`openapi`], `endpoint`, `operation`, `parameters` | the description for clients, derived from the types of the handlers |
 //! | `extract`, [`query`], [`query_string`] | what handlers take of a request |
-//! | [`webhooks`] | the endpoint for webhook calls of providers, at an address of its own |
+//! | [`webhooks`] | the endpoint for webhooks of providers, at an address of its own |
 
 pub mod access;
-pub mod answers;
 pub mod api_address;
-mod ask;
+mod api_state;
 mod body;
 mod cancel;
 mod command_gate;
 pub mod commands;
 mod dead_letter_view;
 pub mod dead_letters;
-mod desk;
 mod endpoint;
 mod erase;
 mod extract;
 pub mod host_token;
 pub mod job_order;
 pub mod jobs;
-mod live;
+pub mod ledger_service;
+mod liveness;
 pub mod lookup;
 pub mod openapi;
 mod operation;
@@ -45,8 +45,9 @@ pub mod prefer;
 pub mod problem;
 pub mod query;
 pub mod query_string;
-pub mod recorded;
+mod read_commands;
 pub(crate) mod repeated;
+pub mod responses;
 pub mod route;
 pub mod routes;
 mod schemas;
@@ -54,10 +55,10 @@ pub mod serving;
 mod submit;
 pub mod webhooks;
 
-pub use self::desk::Desk;
+pub use self::api_state::ApiState;
 
 #[cfg(test)]
-mod client;
+mod test_client;
 
 #[cfg(test)]
 mod dead_letters_tests;
@@ -66,7 +67,7 @@ mod dead_letters_tests;
 mod erase_tests;
 
 #[cfg(test)]
-mod fake;
+mod fake_service;
 
 #[cfg(test)]
 mod submit_tests;

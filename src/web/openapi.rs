@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::access::ReadAccess;
-use super::operation::{DescribeAnswer, Operation};
-use super::route::Route;
-use super::schemas::Schemas;
+use super::operation::{DescribeAnswer, OperationDescription};
+use super::route::ApiRoute;
+use super::schemas::SchemaRegistry;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 
@@ -23,9 +23,12 @@ impl IntoResponse for ApiDocument {
 }
 
 impl DescribeAnswer for ApiDocument {
-    fn describe(operation: &mut Operation, _: &mut Schemas) {
+    fn describe(operation: &mut OperationDescription, _: &mut SchemaRegistry) {
         let content = json!({ "application/json": { "schema": { "type": "object" } } });
-        operation.add_answer("200", json!({ "description": "An OpenAPI document.", "content": content }));
+        operation.add_answer(
+            "200",
+            json!({ "description": "An OpenAPI document.", "content": content }),
+        );
     }
 }
 
@@ -37,9 +40,9 @@ pub(super) async fn serve(_: ReadAccess) -> ApiDocument {
 /// Returns the description.
 #[must_use]
 pub fn document() -> Value {
-    let mut schemas = Schemas::new();
+    let mut schemas = SchemaRegistry::new();
     let mut paths = Map::new();
-    for route in Route::ALL {
+    for route in ApiRoute::ALL {
         let method = route.method().as_str().to_lowercase();
         let operation = route.endpoint().document(&mut schemas);
         let path = paths.entry(route.path()).or_insert_with(|| json!({}));
@@ -52,7 +55,7 @@ pub fn document() -> Value {
         "info": {
             "title": "ferryd",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Publish commands to outside providers, ask what became of them, and cancel them. \
+            "description": "Publish commands to outside providers, ask for the outcome of them, and cancel them. \
                             Errors are problem details (RFC 9457).",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },

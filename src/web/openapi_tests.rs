@@ -3,7 +3,7 @@ use std::path::Path;
 
 use url::form_urlencoded;
 
-use super::super::query::{PageQuery, Query};
+use super::super::query::{PageQuery, QueryParameters};
 use super::*;
 
 #[test]
@@ -14,7 +14,11 @@ fn the_file_in_docs_is_the_document() {
         std::fs::write(&path, &expected).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "{} is out of date: run the tests with UPDATE_SCHEMAS=1", path.display());
+    assert!(
+        found == expected,
+        "{} is out of date: run the tests with UPDATE_SCHEMAS=1",
+        path.display()
+    );
 }
 
 /// Collects every `$ref` in a value.
@@ -45,11 +49,12 @@ fn every_reference_leads_to_a_schema_and_every_schema_is_one() {
 
 #[test]
 fn types_that_are_sent_and_answered_have_the_same_schema() {
-    let mut schemas = Schemas::new();
-    for route in Route::ALL {
+    let mut schemas = SchemaRegistry::new();
+    for route in ApiRoute::ALL {
         route.endpoint().document(&mut schemas);
     }
-    let (sent, answered) = (schemas.read.take_definitions(true), schemas.written.take_definitions(true));
+    let (sent, answered) =
+        (schemas.read.take_definitions(true), schemas.written.take_definitions(true));
     for (name, schema) in &sent {
         assert!(answered.get(name).is_none_or(|other| other == schema), "{name}");
     }
@@ -95,15 +100,16 @@ fn filters_and_cursors_are_described_as_they_are_read() {
         ("cursor", "ffffffffffffffff1.0a1b2c3d.x", false),
         ("cursor", "1.0a1b2c3d.", false),
     ];
-    for route in [Route::Commands, Route::DeadLetters] {
-        let document = route.endpoint().document(&mut Schemas::new());
+    for route in [ApiRoute::Commands, ApiRoute::DeadLetters] {
+        let document = route.endpoint().document(&mut SchemaRegistry::new());
         let all = document["parameters"].as_array().unwrap();
         for (name, value, valid) in table {
             let parameter = all.iter().find(|parameter| parameter["name"] == name).unwrap();
             assert_eq!(takes(&parameter["schema"], &json!(value)), valid, "{name}={value}");
-            let query = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
-            let read =
-                Query::read(Some(&query)).and_then(|mut query| Ok((query.filter()?, query.take::<PageQuery>()?)));
+            let query =
+                form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+            let read = QueryParameters::read(Some(&query))
+                .and_then(|mut query| Ok((query.filter()?, query.take::<PageQuery>()?)));
             assert_eq!(read.is_ok(), valid, "{name}={value}: {read:?}");
         }
     }
@@ -113,7 +119,9 @@ fn filters_and_cursors_are_described_as_they_are_read() {
 fn a_command_for_the_api_is_one_for_the_queue() {
     let (api, queue) = (document(), crate::schema::command());
     let api = &api["components"]["schemas"]["CommandBody"];
-    let names = |schema: &Value| schema["properties"].as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let names = |schema: &Value| {
+        schema["properties"].as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>()
+    };
     assert_eq!(names(api), names(&queue));
     // On the queue a command may have its id in the message's properties.
     assert_eq!(

@@ -41,10 +41,14 @@ pub(super) fn fields<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Vec<Value>
 /// null.
 fn present(mut schema: Value) -> Value {
     let null = json!({ "type": "null" });
-    if let Some(present) = schema["anyOf"].as_array().and_then(|any| any.iter().find(|one| **one != null)) {
+    if let Some(present) =
+        schema["anyOf"].as_array().and_then(|any| any.iter().find(|one| **one != null))
+    {
         return present.clone();
     }
-    if let Some(present) = schema["type"].as_array().and_then(|any| any.iter().find(|one| **one != "null")).cloned() {
+    if let Some(present) =
+        schema["type"].as_array().and_then(|any| any.iter().find(|one| **one != "null")).cloned()
+    {
         schema["type"] = present;
     }
     if let Some(fields) = schema.as_object_mut() {

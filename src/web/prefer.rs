@@ -11,13 +11,15 @@ pub const LONGEST: Duration = Duration::from_mins(1);
 /// Returns the time that a client prefers to wait; `None` without such a preference. An unreadable
 /// preference is ignored, as the RFC requires, and of several the first counts.
 #[must_use]
-pub fn wait(headers: &HeaderMap) -> Option<Duration> {
+pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let texts = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut preferences = texts.flat_map(|text| text.split(','));
     let seconds = preferences.find_map(|preference| {
         // Parameters of the preference stand behind a `;`.
         let (name, value) = preference.split(';').next()?.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').trim().to_owned())
+        name.trim()
+            .eq_ignore_ascii_case("wait")
+            .then(|| value.trim().trim_matches('"').trim().to_owned())
     })?;
     let seconds: u64 = seconds.parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST))
@@ -54,7 +56,7 @@ mod tests {
             for value in values {
                 headers.append("prefer", HeaderValue::from_str(value).unwrap());
             }
-            assert_eq!(wait(&headers), expected.map(Duration::from_secs), "{values:?}");
+            assert_eq!(preferred_wait(&headers), expected.map(Duration::from_secs), "{values:?}");
         }
     }
 }

@@ -15,14 +15,14 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProblemKind {
     /// A parameter, a header or the path can't be read.
     InvalidRequest,
     /// The token is missing or unknown.
     Unauthorized,
     /// The token does not allow the request.
     Forbidden,
-    /// The signature of the webhook call does not verify.
+    /// The signature of the webhook does not verify.
     Unverified,
     /// The path does not exist.
     NotFound,
@@ -66,9 +66,14 @@ pub enum Kind {
 }
 
 /// The problems of routes that need the broker, or all of the ledger.
-pub(super) const NOT_READY: [Kind; 4] = [Kind::CatchingUp, Kind::BrokerAway, Kind::NotConfirmed, Kind::Stopping];
+pub(super) const NOT_READY: [ProblemKind; 4] = [
+    ProblemKind::CatchingUp,
+    ProblemKind::BrokerAway,
+    ProblemKind::NotConfirmed,
+    ProblemKind::Stopping,
+];
 
-impl Kind {
+impl ProblemKind {
     /// Every kind.
     pub const ALL: [Self; 23] = [
         Self::InvalidRequest,
@@ -100,32 +105,56 @@ impl Kind {
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
         match self {
-            Self::InvalidRequest => ("invalid-request", S::BAD_REQUEST, "the request can't be read"),
+            Self::InvalidRequest => {
+                ("invalid-request", S::BAD_REQUEST, "the request can't be read")
+            }
             Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "a token is needed"),
             Self::Forbidden => ("forbidden", S::FORBIDDEN, "the token does not allow this"),
-            Self::Unverified => ("unverified", S::UNAUTHORIZED, "the call is not believed"),
+            Self::Unverified => ("unverified", S::UNAUTHORIZED, "signature verification failed"),
             Self::NotFound => ("not-found", S::NOT_FOUND, "there is nothing under this path"),
             Self::UnknownCommand => ("unknown-command", S::NOT_FOUND, "the command is not known"),
-            Self::MethodNotAllowed => ("method-not-allowed", S::METHOD_NOT_ALLOWED, "the path knows other methods"),
-            Self::RequestTimeout => ("request-timeout", S::REQUEST_TIMEOUT, "the body did not come in time"),
-            Self::OtherContent => ("other-content", S::CONFLICT, "the id is taken by another command"),
+            Self::MethodNotAllowed => {
+                ("method-not-allowed", S::METHOD_NOT_ALLOWED, "the path knows other methods")
+            }
+            Self::RequestTimeout => {
+                ("request-timeout", S::REQUEST_TIMEOUT, "the body did not come in time")
+            }
+            Self::OtherContent => {
+                ("other-content", S::CONFLICT, "the id is taken by another command")
+            }
             Self::TooLate => ("too-late", S::CONFLICT, "the command can't be cancelled any more"),
             Self::NotErasable => ("not-erasable", S::CONFLICT, "the command can't be erased yet"),
-            Self::NothingToAsk => ("nothing-to-ask", S::CONFLICT, "there is nothing to ask the provider"),
+            Self::NothingToAsk => {
+                ("nothing-to-ask", S::CONFLICT, "there is nothing to ask the provider")
+            }
             Self::TooLarge => ("too-large", S::PAYLOAD_TOO_LARGE, "the body is too large"),
-            Self::UnsupportedMediaType => {
-                ("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "the body is of a type that is not taken")
+            Self::UnsupportedMediaType => (
+                "unsupported-media-type",
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "the body is of a type that is not taken",
+            ),
+            Self::TooManyRequests => {
+                ("too-many-requests", S::TOO_MANY_REQUESTS, "there are too many requests")
             }
-            Self::TooManyRequests => ("too-many-requests", S::TOO_MANY_REQUESTS, "there are too many requests"),
-            Self::InvalidCommand => ("invalid-command", S::UNPROCESSABLE_ENTITY, "the command can't be carried out"),
+            Self::InvalidCommand => {
+                ("invalid-command", S::UNPROCESSABLE_ENTITY, "the command can't be carried out")
+            }
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "ferryd failed"),
-            Self::BrokerAway => ("broker-away", S::SERVICE_UNAVAILABLE, "the broker can't be reached"),
-            Self::CatchingUp => ("catching-up", S::SERVICE_UNAVAILABLE, "the ledger is still being read"),
-            Self::NotConfirmed => ("not-confirmed", S::SERVICE_UNAVAILABLE, "the broker did not answer in time"),
-            Self::Busy => ("busy", S::SERVICE_UNAVAILABLE, "too much is asked at once"),
-            Self::NewerVersion => {
-                ("newer-version", S::SERVICE_UNAVAILABLE, "this version can't decide about the command")
+            Self::BrokerAway => {
+                ("broker-away", S::SERVICE_UNAVAILABLE, "the broker can't be reached")
             }
+            Self::CatchingUp => {
+                ("catching-up", S::SERVICE_UNAVAILABLE, "the ledger is still being read")
+            }
+            Self::NotConfirmed => {
+                ("not-confirmed", S::SERVICE_UNAVAILABLE, "the broker did not answer in time")
+            }
+            Self::Busy => ("busy", S::SERVICE_UNAVAILABLE, "too much is asked at once"),
+            Self::NewerVersion => (
+                "newer-version",
+                S::SERVICE_UNAVAILABLE,
+                "this version can't decide about the command",
+            ),
             Self::Stopping => ("stopping", S::SERVICE_UNAVAILABLE, "ferryd is stopping"),
         }
     }
@@ -161,9 +190,9 @@ impl Kind {
 
 /// A problem, as it is answered.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct ApiProblem {
     /// The kind of the problem.
-    pub kind: Kind,
+    pub kind: ProblemKind,
     detail: String,
     more: Map<String, Value>,
     headers: HeaderMap,
@@ -190,7 +219,8 @@ pub struct ProblemBody {
     /// Of `too-late`: the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Of `unknown-command`: the messages that were refused under the id, some of them where there are many.
+    /// Of `unknown-command`: the messages that were refused under the id, some of them where there
+    /// are many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Vec<RefusalNote>>,
     /// Of `catching-up`: the records of the ledger that were read so far.
@@ -207,9 +237,9 @@ const URI_PREFIX: &str = "urn:ferryd:problem:";
 impl ProblemBody {
     /// Returns the kind of the problem; `None` for a kind that this version does not know.
     #[must_use]
-    pub fn kind(&self) -> Option<Kind> {
+    pub fn kind(&self) -> Option<ProblemKind> {
         let slug = self.r#type.strip_prefix(URI_PREFIX)?;
-        Kind::ALL.into_iter().find(|kind| kind.slug() == slug)
+        ProblemKind::ALL.into_iter().find(|kind| kind.slug() == slug)
     }
 
     /// Describes the problem in a sentence.
@@ -220,20 +250,21 @@ impl ProblemBody {
     }
 }
 
-impl Problem {
+impl ApiProblem {
     /// Makes a problem of this kind. `detail` states the fault of the request, and what to do about
     /// it.
     #[must_use]
-    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let mut headers = HeaderMap::new();
         if let Some(seconds) = kind.retry_after() {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        if kind == Kind::Unauthorized {
+        if kind == ProblemKind::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"ferryd\""));
         }
-        if kind == Kind::Forbidden {
-            let challenge = "Bearer realm=\"ferryd\", error=\"insufficient_scope\", scope=\"operate\"";
+        if kind == ProblemKind::Forbidden {
+            let challenge =
+                "Bearer realm=\"ferryd\", error=\"insufficient_scope\", scope=\"operate\"";
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         Self { kind, detail: detail.into(), more: Map::new(), headers }
@@ -241,8 +272,9 @@ impl Problem {
 
     /// Makes the problem of a token whose role does not include `needed`.
     pub(super) fn insufficient_role(needed: &str, detail: String) -> Self {
-        let challenge = format!("Bearer realm=\"ferryd\", error=\"insufficient_scope\", scope=\"{needed}\"");
-        let problem = Self::new(Kind::Forbidden, detail);
+        let challenge =
+            format!("Bearer realm=\"ferryd\", error=\"insufficient_scope\", scope=\"{needed}\"");
+        let problem = Self::new(ProblemKind::Forbidden, detail);
         match HeaderValue::from_str(&challenge) {
             Ok(challenge) => problem.with_header(WWW_AUTHENTICATE, challenge),
             Err(_) => problem,
@@ -250,13 +282,13 @@ impl Problem {
     }
 
     /// Replaces the detail of the problem.
-    pub(super) fn saying(self, detail: String) -> Self {
+    pub(super) fn with_detail(self, detail: String) -> Self {
         Self { detail, ..self }
     }
 
     /// Adds a field.
     #[must_use]
-    pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+    pub fn with_field(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.more.insert(field.to_owned(), value.into());
         self
     }
@@ -269,7 +301,7 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ApiProblem {
     fn into_response(self) -> Response {
         let Self { kind, detail, more, headers } = self;
         let (slug, status, title) = kind.row();
@@ -301,13 +333,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_problem_says_its_kind_in_a_uri_in_words_and_as_a_status() {
-        for kind in Kind::ALL {
-            let response = Problem::new(kind, "so it is").with("code", "x").into_response();
+        for kind in ProblemKind::ALL {
+            let response =
+                ApiProblem::new(kind, "so it is").with_field("code", "x").into_response();
             assert_eq!(response.status(), kind.status());
             assert_eq!(response.headers()[CONTENT_TYPE], MEDIA_TYPE);
-            let passes = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&kind.status());
+            let passes = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS]
+                .contains(&kind.status());
             assert_eq!(response.headers().contains_key(RETRY_AFTER), passes, "{kind:?}");
-            let body: Value = serde_json::from_slice(&to_bytes(response.into_body(), 4096).await.unwrap()).unwrap();
+            let body: Value =
+                serde_json::from_slice(&to_bytes(response.into_body(), 4096).await.unwrap())
+                    .unwrap();
             let expected = json!({
                 "type": format!("urn:ferryd:problem:{}", kind.slug()), "title": kind.title(),
                 "status": kind.status().as_u16(), "detail": "so it is", "code": "x",
@@ -318,7 +354,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_uri_of_its_own() {
-        let slugs: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
-        assert_eq!(slugs.len(), Kind::ALL.len());
+        let slugs: BTreeSet<_> = ProblemKind::ALL.iter().map(|kind| kind.slug()).collect();
+        assert_eq!(slugs.len(), ProblemKind::ALL.len());
     }
 }

@@ -10,12 +10,13 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::parameters::fields;
-use super::problem::{Kind, Problem};
+use super::problem::{ApiProblem, ProblemKind};
 use super::query_string::TakeFields;
 use ferryd_ledger::command_filter::{CommandFilter, WantedKind};
-use ferryd_ledger::index::{Cursor, MAX_PAGE};
+use ferryd_ledger::index::{MAX_PAGE, PageCursor};
 
-/// The longest reason, or name of a person, in bytes: it stands in the record, in the event and in every list.
+/// The longest reason, or name of a person, in bytes: it stands in the record, in the event and in
+/// every list.
 pub(super) const MAX_TEXT: usize = 512;
 
 /// The number of commands on a page by default.
@@ -31,7 +32,7 @@ pub struct PageQuery {
     pub limit: usize,
     /// The beginning of the page: the `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<Cursor>,
+    pub cursor: Option<PageCursor>,
 }
 
 impl Default for PageQuery {
@@ -42,8 +43,11 @@ impl Default for PageQuery {
 
 /// Reads the number of entries on a page.
 pub(super) fn read_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    let limit = usize::deserialize(deserializer).ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-    limit.ok_or_else(|| serde::de::Error::custom(format_args!("it is no number from 1 to {MAX_PAGE}")))
+    let limit =
+        usize::deserialize(deserializer).ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+    limit.ok_or_else(|| {
+        serde::de::Error::custom(format_args!("it is no number from 1 to {MAX_PAGE}"))
+    })
 }
 
 /// The choice between the lists of commands.
@@ -75,7 +79,11 @@ pub struct PersonQuery {
 pub struct ErasureQuery {
     /// The person for whom the caller acts, at most 512 bytes; recorded as `ann via api:<name of
     /// the token>`.
-    #[serde(default, deserialize_with = "read_short_text", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "read_short_text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub by: Option<String>,
     /// The reason, at most 512 bytes. It is kept, so it names a request and no person.
     #[serde(deserialize_with = "read_required_reason")]
@@ -97,7 +105,7 @@ fn read_required_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<St
 /// Types whose fields are the parameters of a query.
 pub(super) trait QueryFields: Sized + Send {
     /// Takes the fields from a query.
-    fn take(query: &mut Query) -> Result<Self, Problem>;
+    fn take(query: &mut QueryParameters) -> Result<Self, ApiProblem>;
 
     /// Describes the fields.
     fn parameters(schemas: &mut SchemaGenerator) -> Vec<Value>;
@@ -107,7 +115,7 @@ pub(super) trait QueryFields: Sized + Send {
 macro_rules! query_fields {
     ($($fields:ty)*) => {$(
         impl $crate::web::query::QueryFields for $fields {
-            fn take(query: &mut $crate::web::query::Query) -> Result<Self, $crate::web::problem::Problem> {
+            fn take(query: &mut $crate::web::query::QueryParameters) -> Result<Self, $crate::web::problem::ApiProblem> {
                 query.take()
             }
 
@@ -123,7 +131,7 @@ pub(super) use query_fields;
 query_fields! { PageQuery CommandListQuery PersonQuery ErasureQuery }
 
 impl QueryFields for () {
-    fn take(_: &mut Query) -> Result<Self, Problem> {
+    fn take(_: &mut QueryParameters) -> Result<Self, ApiProblem> {
         Ok(())
     }
 
@@ -133,7 +141,7 @@ impl QueryFields for () {
 }
 
 impl QueryFields for CommandFilter {
-    fn take(query: &mut Query) -> Result<Self, Problem> {
+    fn take(query: &mut QueryParameters) -> Result<Self, ApiProblem> {
         query.filter()
     }
 
@@ -143,7 +151,7 @@ impl QueryFields for CommandFilter {
 }
 
 impl<A: QueryFields, B: QueryFields> QueryFields for (A, B) {
-    fn take(query: &mut Query) -> Result<Self, Problem> {
+    fn take(query: &mut QueryParameters) -> Result<Self, ApiProblem> {
         Ok((A::take(query)?, B::take(query)?))
     }
 
@@ -153,11 +161,11 @@ impl<A: QueryFields, B: QueryFields> QueryFields for (A, B) {
 }
 
 /// The parameters of a query that were not read yet.
-pub(super) struct Query(BTreeMap<String, String>);
+pub(super) struct QueryParameters(BTreeMap<String, String>);
 
 /// Refuses a parameter.
-pub(super) fn refuse(name: &str, why: impl Display) -> Problem {
-    Problem::new(Kind::InvalidRequest, format!("the parameter `{name}` {why}"))
+pub(super) fn refuse(name: &str, why: impl Display) -> ApiProblem {
+    ApiProblem::new(ProblemKind::InvalidRequest, format!("the parameter `{name}` {why}"))
 }
 
 /// Returns the description of a field, as the document of the API has it.
@@ -168,19 +176,22 @@ fn describe<T: JsonSchema>(name: &str) -> String {
 }
 
 /// Refuses the fields of a type, and names the field that can't be read or is missing.
-fn refuse_fields<T: JsonSchema>(current: Option<String>, error: &str) -> Problem {
+fn refuse_fields<T: JsonSchema>(current: Option<String>, error: &str) -> ApiProblem {
     if let Some(name) = current {
         return refuse(&name, format_args!("can't be read: {error}{}", describe::<T>(&name)));
     }
     match error.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         Some(name) => refuse(name, format_args!("is missing{}", describe::<T>(name))),
-        None => Problem::new(Kind::InvalidRequest, format!("the query can't be read: {error}")),
+        None => ApiProblem::new(
+            ProblemKind::InvalidRequest,
+            format!("the query can't be read: {error}"),
+        ),
     }
 }
 
-impl Query {
+impl QueryParameters {
     /// Reads a query.
-    pub fn read(text: Option<&str>) -> Result<Self, Problem> {
+    pub fn read(text: Option<&str>) -> Result<Self, ApiProblem> {
         let mut parameters = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(text.unwrap_or_default().as_bytes()) {
             if parameters.insert(name.to_string(), value.into_owned()).is_some() {
@@ -191,14 +202,14 @@ impl Query {
     }
 
     /// Takes the parameters that are fields of a type.
-    pub fn take<T: DeserializeOwned + JsonSchema>(&mut self) -> Result<T, Problem> {
+    pub fn take<T: DeserializeOwned + JsonSchema>(&mut self) -> Result<T, ApiProblem> {
         let mut current = None;
         let read = T::deserialize(TakeFields::of(&mut self.0, &mut current));
         read.map_err(|error| refuse_fields::<T>(current, &error.to_string()))
     }
 
     /// Takes the parameters of the ledger's filter of commands.
-    pub fn filter(&mut self) -> Result<CommandFilter, Problem> {
+    pub fn filter(&mut self) -> Result<CommandFilter, ApiProblem> {
         let filter: CommandFilter = self.take()?;
         if filter.kind == Some(WantedKind::Unreadable) {
             let why = "can't be `unreadable`: nothing but their queue knows dead letters without a record; use `ferryd dead-letters list \
@@ -209,7 +220,7 @@ impl Query {
     }
 
     /// Refuses the parameters that are left: a filter with a misspelt name would select everything.
-    pub fn finish(self) -> Result<(), Problem> {
+    pub fn finish(self) -> Result<(), ApiProblem> {
         match self.0.into_keys().next() {
             None => Ok(()),
             Some(name) => Err(refuse(&name, "is not known here; see /openapi.json")),

@@ -18,7 +18,8 @@ pub fn write_query(value: &impl Serialize) -> Result<String, serde_json::Error> 
         Value::String(text) => text,
         value => value.to_string(),
     };
-    let fields: serde_json::Map<String, Value> = serde_json::from_value(serde_json::to_value(value)?)?;
+    let fields: serde_json::Map<String, Value> =
+        serde_json::from_value(serde_json::to_value(value)?)?;
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in fields {
         match value {
@@ -44,7 +45,10 @@ pub(super) struct TakeFields<'a> {
 
 impl<'a> TakeFields<'a> {
     /// Takes from these parameters, and writes the name of the one that is being read to `current`.
-    pub fn of(parameters: &'a mut BTreeMap<String, String>, current: &'a mut Option<String>) -> Self {
+    pub fn of(
+        parameters: &'a mut BTreeMap<String, String>,
+        current: &'a mut Option<String>,
+    ) -> Self {
         Self { parameters, current }
     }
 }
@@ -62,8 +66,13 @@ impl<'de> Deserializer<'de> for TakeFields<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let taken: Vec<_> = fields.iter().filter_map(|field| self.parameters.remove_entry(*field)).collect();
-        visitor.visit_map(Fields { left: taken.into_iter(), value: None, current: self.current })
+        let taken: Vec<_> =
+            fields.iter().filter_map(|field| self.parameters.remove_entry(*field)).collect();
+        visitor.visit_map(TakenFields {
+            left: taken.into_iter(),
+            value: None,
+            current: self.current,
+        })
     }
 
     forward_to_deserialize_any! {
@@ -72,16 +81,19 @@ impl<'de> Deserializer<'de> for TakeFields<'_> {
     }
 }
 
-struct Fields<'a> {
+struct TakenFields<'a> {
     left: std::vec::IntoIter<(String, String)>,
     value: Option<String>,
     current: &'a mut Option<String>,
 }
 
-impl<'de> MapAccess<'de> for Fields<'_> {
+impl<'de> MapAccess<'de> for TakenFields<'_> {
     type Error = Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
         *self.current = None;
         let Some((name, value)) = self.left.next() else { return Ok(None) };
         self.value = Some(value);
@@ -138,7 +150,11 @@ impl<'de> Deserializer<'de> for ParameterValue<'_> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 

@@ -2,12 +2,12 @@ use serde_json::json;
 
 use super::super::query_string::write_query;
 use super::*;
-use ferryd_domain::lifecycle::State;
+use ferryd_domain::lifecycle::LifecycleState;
 
-type Asked = (CommandFilter, PageQuery, CommandListQuery);
+type ReadQuery = (CommandFilter, PageQuery, CommandListQuery);
 
-fn read(text: &str) -> Result<Asked, Problem> {
-    let mut query = Query::read(Some(text))?;
+fn read(text: &str) -> Result<ReadQuery, ApiProblem> {
+    let mut query = QueryParameters::read(Some(text))?;
     let asked = (query.filter()?, query.take()?, query.take()?);
     query.finish()?;
     Ok(asked)
@@ -27,8 +27,8 @@ fn every_filter_is_read_and_written() {
         account: Some("default".parse().unwrap()),
         operation: Some("charge".parse().unwrap()),
         reference: Some("order 1".to_owned()),
-        state: Some(State::Failed),
-        kind: Some(ferryd_domain::lifecycle::Kind::Declined.into()),
+        state: Some(LifecycleState::Failed),
+        kind: Some(ferryd_domain::lifecycle::FailureKind::Declined.into()),
         code: Some("card/x".to_owned()),
         http_status: Some(402),
         generation: Some(1),
@@ -41,9 +41,11 @@ fn every_filter_is_read_and_written() {
     let list = CommandListQuery { dead: true, cancel_requested: true };
     let asked = asked.unwrap();
     assert_eq!(asked, (filter, page, list));
-    let written = [write_query(&asked.0), write_query(&asked.1), write_query(&asked.2)].map(Result::unwrap).join("&");
+    let written = [write_query(&asked.0), write_query(&asked.1), write_query(&asked.2)]
+        .map(Result::unwrap)
+        .join("&");
     assert_eq!(read(&written).unwrap(), asked, "{written}");
-    assert_eq!(read("").unwrap(), Asked::default());
+    assert_eq!(read("").unwrap(), ReadQuery::default());
     assert_eq!(write_query(&CommandFilter::default()).unwrap(), "");
     assert!(write_query(&json!("text")).is_err());
 }
@@ -68,8 +70,11 @@ fn what_can_not_be_read_is_named_with_what_it_means() {
         ("state=failed&state=completed", "state", "write it once"),
     ] {
         let problem = read(text).unwrap_err();
-        assert_eq!(problem.kind, Kind::InvalidRequest, "{text}");
+        assert_eq!(problem.kind, ProblemKind::InvalidRequest, "{text}");
         let problem = format!("{problem:?}");
-        assert!(problem.contains(&format!("`{name}`")) && problem.contains(words), "{text}: {problem}");
+        assert!(
+            problem.contains(&format!("`{name}`")) && problem.contains(words),
+            "{text}: {problem}"
+        );
     }
 }

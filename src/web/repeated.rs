@@ -10,7 +10,8 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 /// Describes the first field that stands twice in any object of a body. A body that is no JSON is
 /// refused elsewhere.
 pub(crate) fn repeated_field(body: &[u8]) -> Option<String> {
-    let error = serde_json::from_slice::<DistinctFields>(body).err().filter(serde_json::Error::is_data)?;
+    let error =
+        serde_json::from_slice::<DistinctFields>(body).err().filter(serde_json::Error::is_data)?;
     Some(error.to_string())
 }
 
@@ -63,7 +64,10 @@ impl<'de> Visitor<'de> for DistinctFields {
         let mut names = HashSet::new();
         while let Some(name) = fields.next_key::<String>()? {
             if let Some(name) = names.replace(name) {
-                return Err(A::Error::custom(format_args!("the field `{}` is there twice", name.escape_debug())));
+                return Err(A::Error::custom(format_args!(
+                    "the field `{}` is there twice",
+                    name.escape_debug()
+                )));
             }
             fields.next_value::<Self>()?;
         }
@@ -90,8 +94,9 @@ mod tests {
         ] {
             let found = repeated_field(body.as_bytes());
             assert_eq!(found.is_some(), name.is_some(), "{body}: {found:?}");
-            let named =
-                name.is_none_or(|name| found.unwrap().starts_with(&format!("the field `{name}` is there twice")));
+            let named = name.is_none_or(|name| {
+                found.unwrap().starts_with(&format!("the field `{name}` is there twice"))
+            });
             assert!(named, "{body}");
         }
     }

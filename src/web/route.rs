@@ -4,7 +4,7 @@ use axum::http::Method;
 
 /// A method and a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
+pub enum ApiRoute {
     /// Reports that the process is alive.
     Livez,
     /// Reports that the process can do its work.
@@ -47,7 +47,7 @@ pub enum Route {
     OpenApi,
 }
 
-impl Route {
+impl ApiRoute {
     /// Every route.
     pub const ALL: [Self; 20] = [
         Self::Livez,
@@ -99,7 +99,7 @@ impl Route {
             Self::Command | Self::Cancel => "/v1/commands/{id}",
             Self::Erase => "/v1/commands/{id}/erase",
             Self::Erasures => "/v1/erasures",
-            Self::Exchanges => "/v1/commands/{id}/exchanges",
+            Self::Exchanges => "/v1/commands/{id}/calls",
             Self::Lookup => "/v1/commands/{id}/lookup",
             Self::DeadLetter => "/v1/dead-letters/{id}",
             Self::DeadLetters => "/v1/dead-letters",

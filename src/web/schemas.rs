@@ -6,12 +6,12 @@ use serde_json::{Map, Value, json};
 
 /// The schemas by the name of their type. A type that clients send and one that they receive differ
 /// in the optional fields.
-pub(super) struct Schemas {
+pub(super) struct SchemaRegistry {
     pub read: SchemaGenerator,
     pub written: SchemaGenerator,
 }
 
-impl Schemas {
+impl SchemaRegistry {
     /// Makes an empty collection.
     pub fn new() -> Self {
         let settings = SchemaSettings::draft2020_12().with(|settings| {
@@ -55,8 +55,7 @@ impl Schemas {
 /// Requires the id in the body of a command. The API accepts it nowhere else.
 fn require_id(command: &mut Map<String, Value>) {
     if let Some(Value::Object(fields)) = command.get_mut("properties") {
-        let id =
-            json!({ "$ref": "#/components/schemas/PublishedCommandId", "description": "Unique over all publishers." });
+        let id = json!({ "$ref": "#/components/schemas/PublishedCommandId", "description": "Unique over all publishers." });
         fields.insert("id".to_owned(), id);
     }
     if let Some(Value::Array(required)) = command.get_mut("required") {

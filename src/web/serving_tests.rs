@@ -7,29 +7,33 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::web::client::{OPERATOR, tokens};
-use crate::web::fake::Fake;
-use ferryd_provider::registry::Registry;
+use crate::web::fake_service::FakeCommandService;
+use crate::web::test_client::{OPERATOR, tokens};
+use ferryd_provider::registry::ProviderRegistry;
 
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// A running API.
-struct Running {
+struct RunningApi {
     address: SocketAddr,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
 
-fn start(limits: Limits) -> Running {
+fn start(limits: ConnectionLimits) -> RunningApi {
     let stop = CancellationToken::new();
-    let registry = Arc::new(Registry::new([], std::collections::BTreeMap::new()));
-    let desk = Desk::new(Arc::new(Fake::new()), registry, tokens(), stop.clone());
-    let listener = Listener::bind(API_SERVER, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let registry = Arc::new(ProviderRegistry::new([], std::collections::BTreeMap::new()));
+    let api = ApiState::new(Arc::new(FakeCommandService::new()), registry, tokens(), stop.clone());
+    let listener = BoundListener::bind(API_SERVER, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address();
-    Running { address, stop, serving: tokio::spawn(serve_api(listener, desk, limits, Vec::new())) }
+    RunningApi {
+        address,
+        stop,
+        serving: tokio::spawn(serve_api(listener, api, limits, Vec::new())),
+    }
 }
 
-async fn connect(running: &Running) -> TcpStream {
+async fn connect(running: &RunningApi) -> TcpStream {
     TcpStream::connect(running.address).await.unwrap()
 }
 
@@ -53,7 +57,9 @@ const ALIVE: &str = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// Returns a request with a known token.
 fn listing() -> String {
-    format!("GET /v1/commands HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {OPERATOR}\r\n\r\n")
+    format!(
+        "GET /v1/commands HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {OPERATOR}\r\n\r\n"
+    )
 }
 
 /// Returns the head of a request that submits a command.
@@ -66,14 +72,18 @@ fn posting(length: &str) -> String {
 
 #[tokio::test]
 async fn a_taken_address_is_told_with_what_to_do() {
-    let first = Listener::bind(API_SERVER, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let error = Listener::bind(API_SERVER, first.address()).unwrap_err().to_string();
-    assert!(error.contains(&first.address().to_string()) && error.contains("`api.bind`"), "{error}");
+    let first = BoundListener::bind(API_SERVER, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = BoundListener::bind(API_SERVER, first.address()).unwrap_err().to_string();
+    assert!(
+        error.contains(&first.address().to_string()) && error.contains("`api.bind`"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn one_connection_serves_many_requests_until_it_is_old() {
-    let running = start(Limits { age: Duration::from_millis(300), ..Limits::default() });
+    let running =
+        start(ConnectionLimits { age: Duration::from_millis(300), ..ConnectionLimits::default() });
     let mut tcp = connect(&running).await;
     for _ in 0..2 {
         assert!(say(&mut tcp, ALIVE, "alive").await.starts_with("HTTP/1.1 200"));
@@ -83,7 +93,8 @@ async fn one_connection_serves_many_requests_until_it_is_old() {
 
 #[tokio::test]
 async fn whoever_sends_nothing_or_half_a_head_is_disconnected() {
-    let running = start(Limits { head: Duration::from_millis(200), ..Limits::default() });
+    let running =
+        start(ConnectionLimits { head: Duration::from_millis(200), ..ConnectionLimits::default() });
     for text in ["", "GET /livez HTTP/1.1\r\nhost: lo"] {
         let mut tcp = connect(&running).await;
         assert!(!say(&mut tcp, text, "never").await.contains("200 OK"), "{text}");
@@ -95,7 +106,7 @@ async fn whoever_sends_nothing_or_half_a_head_is_disconnected() {
 
 #[tokio::test]
 async fn more_connections_than_the_limit_wait_for_their_turn() {
-    let running = start(Limits { connections: 1, ..Limits::default() });
+    let running = start(ConnectionLimits { connections: 1, ..ConnectionLimits::default() });
     let mut first = connect(&running).await;
     // Without a token the connection would be closed for others.
     assert!(say(&mut first, &listing(), "commands").await.contains("200 OK"));
@@ -110,7 +121,7 @@ async fn more_connections_than_the_limit_wait_for_their_turn() {
 
 #[tokio::test]
 async fn stopping_closes_idle_connections_and_takes_no_more() {
-    let running = start(Limits::default());
+    let running = start(ConnectionLimits::default());
     let mut idle = connect(&running).await;
     assert!(say(&mut idle, ALIVE, "alive").await.contains("200 OK"));
     running.stop.cancel();
@@ -121,7 +132,10 @@ async fn stopping_closes_idle_connections_and_takes_no_more() {
 
 #[tokio::test]
 async fn a_request_that_hangs_does_not_hold_up_the_end() {
-    let running = start(Limits { drain_timeout: Duration::from_millis(200), ..Limits::default() });
+    let running = start(ConnectionLimits {
+        drain_timeout: Duration::from_millis(200),
+        ..ConnectionLimits::default()
+    });
     let mut tcp = connect(&running).await;
     let head = posting("content-length: 9");
     tcp.write_all(head.as_bytes()).await.unwrap();
@@ -131,7 +145,7 @@ async fn a_request_that_hangs_does_not_hold_up_the_end() {
 
 #[tokio::test]
 async fn a_body_without_an_announced_length_is_cut_off_at_its_limit() {
-    let running = start(Limits::default());
+    let running = start(ConnectionLimits::default());
     let mut tcp = connect(&running).await;
     let head = posting("transfer-encoding: chunked");
     tcp.write_all(head.as_bytes()).await.unwrap();
@@ -154,14 +168,14 @@ async fn a_body_without_an_announced_length_is_cut_off_at_its_limit() {
 }
 
 /// Connects from an address of this machine.
-async fn connect_from(running: &Running, from: &str) -> TcpStream {
+async fn connect_from(running: &RunningApi, from: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
     socket.connect(running.address).await.unwrap()
 }
 
 /// Opens connections that send half of a head each, and no more.
-async fn hoard(running: &Running, from: &str, count: usize) -> Vec<TcpStream> {
+async fn hoard(running: &RunningApi, from: &str, count: usize) -> Vec<TcpStream> {
     let mut hoarded = Vec::new();
     for _ in 0..count {
         let mut tcp = connect_from(running, from).await;
@@ -174,7 +188,7 @@ async fn hoard(running: &Running, from: &str, count: usize) -> Vec<TcpStream> {
 #[tokio::test]
 async fn half_sent_heads_keep_nobody_out_neither_from_another_address_nor_from_the_same() {
     const PROMPTLY: Duration = Duration::from_secs(2);
-    let running = start(Limits::default());
+    let running = start(ConnectionLimits::default());
     let mut authorised = connect_from(&running, "127.0.0.1").await;
     assert!(say(&mut authorised, &listing(), "commands").await.contains("200 OK"));
     let _hoarded = hoard(&running, "127.0.0.1", 520).await;
@@ -184,14 +198,17 @@ async fn half_sent_heads_keep_nobody_out_neither_from_another_address_nor_from_t
             say(&mut tcp, ALIVE, "alive").await
         };
         let answer = tokio::time::timeout(PROMPTLY, asking).await;
-        assert!(answer.as_ref().is_ok_and(|answer| answer.contains("200 OK")), "{from}: {answer:?}");
+        assert!(
+            answer.as_ref().is_ok_and(|answer| answer.contains("200 OK")),
+            "{from}: {answer:?}"
+        );
     }
     assert!(say(&mut authorised, &listing(), "commands").await.contains("200 OK"));
 }
 
 #[tokio::test]
 async fn half_sent_heads_from_many_addresses_keep_nobody_out() {
-    let running = start(Limits { connections: 32, ..Limits::default() });
+    let running = start(ConnectionLimits { connections: 32, ..ConnectionLimits::default() });
     let mut hoarded = Vec::new();
     for number in 2..8 {
         hoarded.extend(hoard(&running, &format!("127.0.0.{number}"), 8).await);
@@ -199,11 +216,11 @@ async fn half_sent_heads_from_many_addresses_keep_nobody_out() {
     let began = std::time::Instant::now();
     let mut tcp = connect_from(&running, "127.0.0.1").await;
     assert!(say(&mut tcp, ALIVE, "alive").await.contains("200 OK"));
-    assert!(began.elapsed() < Limits::default().head / 2, "{:?}", began.elapsed());
+    assert!(began.elapsed() < ConnectionLimits::default().head / 2, "{:?}", began.elapsed());
 }
 
 /// Connects without letting the server run in between: it runs on this thread.
-fn connect_at_once(running: &Running, count: usize, text: &str) -> Vec<TcpStream> {
+fn connect_at_once(running: &RunningApi, count: usize, text: &str) -> Vec<TcpStream> {
     let connect = |_| {
         let mut tcp = std::net::TcpStream::connect(running.address).unwrap();
         std::io::Write::write_all(&mut tcp, text.as_bytes()).unwrap();
@@ -216,7 +233,7 @@ fn connect_at_once(running: &Running, count: usize, text: &str) -> Vec<TcpStream
 #[tokio::test]
 async fn a_burst_of_complete_requests_from_one_address_is_answered_to_the_last() {
     for count in [300, 700] {
-        let running = start(Limits::default());
+        let running = start(ConnectionLimits::default());
         for (number, mut tcp) in connect_at_once(&running, count, ALIVE).into_iter().enumerate() {
             let answer = say(&mut tcp, "", "alive").await;
             assert!(answer.contains("200 OK"), "{number} of {count}: {answer:?}");
@@ -226,7 +243,7 @@ async fn a_burst_of_complete_requests_from_one_address_is_answered_to_the_last()
 
 #[tokio::test]
 async fn a_burst_of_clients_who_send_their_requests_a_moment_later_is_answered_to_the_last() {
-    let running = start(Limits::default());
+    let running = start(ConnectionLimits::default());
     let burst = connect_at_once(&running, 300, "");
     // Accepted after all others.
     let mut last = connect_from(&running, "127.0.0.2").await;

@@ -12,25 +12,25 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::access::OperateAccess;
-use super::commands::{Submission, Submitted};
-use super::operation::{DescribeAnswer, DescribeInput, Operation};
+use super::commands::{CommandSubmission, SubmitResult};
+use super::operation::{DescribeAnswer, DescribeInput, OperationDescription};
 use super::parameters::parameter;
-use super::problem::{Kind, Problem};
+use super::problem::{ApiProblem, ProblemKind};
 use super::repeated::repeated_field;
-use super::schemas::Schemas;
-use super::{Desk, body, prefer};
+use super::schemas::SchemaRegistry;
+use super::{ApiState, body, prefer};
 use crate::pipeline::command_check;
-use ferryd_domain::command::{Command, CommandBody, Envelope};
+use ferryd_domain::command::{Command, CommandBody, CommandEnvelope};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::event::{self, Event, Trace};
+use ferryd_domain::event::{self, Event, TraceContext};
 use ferryd_domain::outcome::Failure;
-use ferryd_provider::registry::Registry;
+use ferryd_provider::registry::ProviderRegistry;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The answer for a command that has not ended yet.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Receipt {
+pub(super) struct SubmitReceipt {
     /// The id of the command.
     id: CommandId,
     /// The path of the command in the API.
@@ -41,30 +41,38 @@ pub(super) struct Receipt {
 pub(super) struct CommandRequest(Request);
 
 impl<S: Send + Sync> FromRequest<S> for CommandRequest {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiProblem> {
         Ok(Self(request))
     }
 }
 
 impl DescribeInput for CommandRequest {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+    fn describe(operation: &mut OperationDescription, schemas: &mut SchemaRegistry) {
         let mut header = |name: &str, description: &str| {
-            operation.parameter(parameter("header", name, description, &json!({ "type": "string" })));
+            operation.parameter(parameter(
+                "header",
+                name,
+                description,
+                &json!({ "type": "string" }),
+            ));
         };
         let wait = "`wait=N`: answer with the end of the command, if it comes within N seconds, at most 60.";
         header("Prefer", wait);
-        header("traceparent", "The trace that the command belongs to (W3C Trace Context); left out above 55 bytes.");
+        header(
+            "traceparent",
+            "The trace that the command belongs to (W3C Trace Context); left out above 55 bytes.",
+        );
         header("tracestate", "See `traceparent`; left out above 512 bytes.");
         operation.body::<CommandBody>(schemas);
         operation.can_be(&[
-            Kind::InvalidRequest,
-            Kind::RequestTimeout,
-            Kind::TooLarge,
-            Kind::UnsupportedMediaType,
-            Kind::InvalidCommand,
-            Kind::Internal,
+            ProblemKind::InvalidRequest,
+            ProblemKind::RequestTimeout,
+            ProblemKind::TooLarge,
+            ProblemKind::UnsupportedMediaType,
+            ProblemKind::InvalidCommand,
+            ProblemKind::Internal,
         ]);
     }
 }
@@ -74,7 +82,7 @@ pub(super) enum SubmitAnswer {
     /// The command has ended.
     Ended(HeaderMap, Box<Event>),
     /// The command is in progress.
-    UnderWay(HeaderMap, Receipt),
+    UnderWay(HeaderMap, SubmitReceipt),
 }
 
 impl IntoResponse for SubmitAnswer {
@@ -84,19 +92,21 @@ impl IntoResponse for SubmitAnswer {
                 let media_type = [(CONTENT_TYPE, HeaderValue::from_static(event::CONTENT_TYPE))];
                 (StatusCode::OK, headers, media_type, Json(event)).into_response()
             }
-            Self::UnderWay(headers, receipt) => (StatusCode::ACCEPTED, headers, Json(receipt)).into_response(),
+            Self::UnderWay(headers, receipt) => {
+                (StatusCode::ACCEPTED, headers, Json(receipt)).into_response()
+            }
         }
     }
 }
 
 impl DescribeAnswer for SubmitAnswer {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+    fn describe(operation: &mut OperationDescription, schemas: &mut SchemaRegistry) {
         let text = json!({ "type": "string" });
         let headers = json!({
             "Location": { "description": "Where to ask for the command.", "schema": text },
             "Preference-Applied": { "description": "`wait=N`, where that was waited for.", "schema": text },
         });
-        let (event, receipt) = (schemas.answered::<Event>(), schemas.answered::<Receipt>());
+        let (event, receipt) = (schemas.answered::<Event>(), schemas.answered::<SubmitReceipt>());
         let ended = json!({
             "description": "The command has ended: the event that says how.",
             "headers": headers,
@@ -114,76 +124,93 @@ impl DescribeAnswer for SubmitAnswer {
 
 /// Accepts a command, and waits for its end as long as the client prefers.
 pub(super) async fn submit(
-    State(desk): State<Desk>,
+    State(api): State<ApiState>,
     access: OperateAccess,
     CommandRequest(request): CommandRequest,
-) -> Result<SubmitAnswer, Problem> {
+) -> Result<SubmitAnswer, ApiProblem> {
     let began = Instant::now();
-    let wait = prefer::wait(request.headers());
+    let wait = prefer::preferred_wait(request.headers());
     let trace = trace(request.headers());
-    let submission = check(&desk.registry, &access, body::json(request).await?, trace)?;
-    desk.require_ready()?;
+    let submission = check(&api.registry, &access, body::json(request).await?, trace)?;
+    api.require_ready()?;
     let id = submission.command.id.clone();
-    let submitted = desk.take(&access, submission).await?;
+    let submitted = api.take(&access, submission).await?;
     let mut applied = HeaderMap::new();
     let event = match submitted {
-        Submitted::Ended(event) => Some(event),
-        Submitted::UnderWay => match wait.zip(desk.waiting_room()) {
+        SubmitResult::Ended(event) => Some(event),
+        SubmitResult::UnderWay => match wait.zip(api.waiting_room()) {
             Some((wait, _seat)) => {
                 let preference = format!("wait={}", wait.as_secs());
                 applied.insert(PREFERENCE_APPLIED, header_value(&preference)?);
-                desk.ended(&id, began + wait).await.map(Box::new)
+                api.wait_for_ending(&id, began + wait).await.map(Box::new)
             }
             None => None,
         },
-        Submitted::OtherContent => return Err(other_content(&id)),
-        Submitted::Blocked(kind) => {
-            let detail = format!("the ledger holds a record of the kind `{kind}` about `{id}`; update ferryd");
-            return Err(Problem::new(Kind::NewerVersion, detail));
+        SubmitResult::OtherContent => return Err(other_content(&id)),
+        SubmitResult::Blocked(kind) => {
+            let detail = format!(
+                "the ledger holds a record of the kind `{kind}` about `{id}`; update ferryd"
+            );
+            return Err(ApiProblem::new(ProblemKind::NewerVersion, detail));
         }
     };
     answer(id, event, applied)
 }
 
-fn answer(id: CommandId, event: Option<Box<Event>>, mut headers: HeaderMap) -> Result<SubmitAnswer, Problem> {
+fn answer(
+    id: CommandId,
+    event: Option<Box<Event>>,
+    mut headers: HeaderMap,
+) -> Result<SubmitAnswer, ApiProblem> {
     let location = format!("/v1/commands/{id}");
     headers.insert(LOCATION, header_value(&location)?);
     Ok(match event {
         Some(event) => SubmitAnswer::Ended(headers, event),
-        None => SubmitAnswer::UnderWay(headers, Receipt { id, location }),
+        None => SubmitAnswer::UnderWay(headers, SubmitReceipt { id, location }),
     })
 }
 
-fn header_value(text: &str) -> Result<HeaderValue, Problem> {
-    text.parse().map_err(|_| Problem::new(Kind::Internal, "a header can't be written"))
+fn header_value(text: &str) -> Result<HeaderValue, ApiProblem> {
+    text.parse().map_err(|_| ApiProblem::new(ProblemKind::Internal, "a header can't be written"))
 }
 
-fn other_content(id: &CommandId) -> Problem {
+fn other_content(id: &CommandId) -> ApiProblem {
     let detail = format!(
         "a command `{id}` with another type, provider, account, operation or payload is known; send this one under an id of \
          its own"
     );
-    Problem::new(Kind::OtherContent, detail)
+    ApiProblem::new(ProblemKind::OtherContent, detail)
 }
 
 /// Reads a command and makes every check that its lane is going to make.
-fn check(registry: &Registry, access: &OperateAccess, body: Bytes, trace: Trace) -> Result<Submission, Problem> {
+fn check(
+    registry: &ProviderRegistry,
+    access: &OperateAccess,
+    body: Bytes,
+    trace: TraceContext,
+) -> Result<CommandSubmission, ApiProblem> {
     if let Some(fault) = repeated_field(&body) {
         return Err(refuse(&Failure::new("repeated_field", fault), Vec::new()));
     }
-    let command = Command::decode(&body, Envelope::default()).map_err(|invalid| match invalid.failure {
-        Failure { code: Some(code), .. } if code == "missing_id" => {
-            refuse(&Failure::new(&code, "the field `id` is missing"), Vec::new())
+    let command = Command::decode(&body, CommandEnvelope::default()).map_err(|invalid| {
+        match invalid.failure {
+            Failure { code: Some(code), .. } if code == "missing_id" => {
+                refuse(&Failure::new(&code, "the field `id` is missing"), Vec::new())
+            }
+            failure => refuse(&failure, Vec::new()),
         }
-        failure => refuse(&failure, Vec::new()),
     })?;
     let provider = match &command.provider {
         Some(name) => registry.get(name).ok_or_else(|| {
             let known: Vec<_> = registry.iter().map(|provider| provider.name.as_str()).collect();
-            Failure::new("unknown_provider", format!("there is no provider `{name}`; there are {}", known.join(", ")))
+            Failure::new(
+                "unknown_provider",
+                format!("there is no provider `{name}`; there are {}", known.join(", ")),
+            )
         }),
         None => registry.route(&command.kind).ok_or_else(|| {
-            let message = format!("no route says which provider takes commands of type `{}`", command.kind);
+            let message =
+                format!("no route says which provider takes commands of type `{}`", command.kind);
             Failure::new("no_route", message)
         }),
     };
@@ -194,18 +221,18 @@ fn check(registry: &Registry, access: &OperateAccess, body: Bytes, trace: Trace)
         return Err(refuse(&failure, faults.unwrap_or_default()));
     }
     let provider = provider.name.clone();
-    Ok(Submission { command, provider, body, trace, by: access.recorded_name(None) })
+    Ok(CommandSubmission { command, provider, body, trace, by: access.recorded_name(None) })
 }
 
-fn refuse(failure: &Failure, mut faults: Vec<String>) -> Problem {
+fn refuse(failure: &Failure, mut faults: Vec<String>) -> ApiProblem {
     if faults.is_empty() {
         faults.push(failure.message.clone());
     }
-    let problem = Problem::new(Kind::InvalidCommand, failure.message.clone());
-    problem.with("code", failure.code.clone()).with("faults", faults)
+    let problem = ApiProblem::new(ProblemKind::InvalidCommand, failure.message.clone());
+    problem.with_field("code", failure.code.clone()).with_field("faults", faults)
 }
 
-fn trace(headers: &HeaderMap) -> Trace {
+fn trace(headers: &HeaderMap) -> TraceContext {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    Trace::bounded(text("traceparent"), text("tracestate"))
+    TraceContext::from_headers(text("traceparent"), text("tracestate"))
 }

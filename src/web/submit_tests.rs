@@ -8,12 +8,12 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Api, COMMAND, HOST, NEIGHBOUR, OPERATOR, WAREHOUSE, bearer, request};
-use ferryd_domain::ledger::record::{CancelWished, Fact, Person};
+use super::test_client::{COMMAND, HOST, NEIGHBOUR, OPERATOR, TestApi, WAREHOUSE, bearer, request};
+use ferryd_domain::ledger::record::{Actor, CancelRequested, RecordBody};
 
 #[tokio::test]
 async fn what_no_provider_would_take_is_refused_before_it_is_published() {
-    let api = Api::new();
+    let api = TestApi::new();
     let with = |changes: Value| {
         let mut command: Value = serde_json::from_str(COMMAND).unwrap();
         command.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -43,8 +43,9 @@ async fn what_no_provider_would_take_is_refused_before_it_is_published() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_bound_to_a_publisher_is_taken_only_of_its_publishers_token_and_of_one_without_bounds() {
-    let api = Api::new();
+async fn an_id_that_is_bound_to_a_publisher_is_taken_only_of_its_publishers_token_and_of_one_without_bounds()
+ {
+    let api = TestApi::new();
     for (token, id, status) in [
         (NEIGHBOUR, "order-1", 202),
         (NEIGHBOUR, "wh-1", 403),
@@ -54,18 +55,25 @@ async fn an_id_that_is_bound_to_a_publisher_is_taken_only_of_its_publishers_toke
         (WAREHOUSE, "order-4", 403),
     ] {
         let (authorization, body) = (bearer(token), COMMAND.replace("order-1", id));
-        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        let headers =
+            [("authorization", authorization.as_str()), ("content-type", "application/json")];
         let answer = api.send(request(Method::POST, "/v1/commands", &headers, &body)).await;
         assert_eq!(answer.status.as_u16(), status, "{token} {id}: {}", answer.body);
-        assert!(status == 202 || answer.body["detail"].as_str().unwrap().contains("`wh-`"), "{}", answer.body);
+        assert!(
+            status == 202 || answer.body["detail"].as_str().unwrap().contains("`wh-`"),
+            "{}",
+            answer.body
+        );
     }
     assert_eq!(api.fake.published(), 4);
 }
 
 #[tokio::test]
 async fn a_body_that_is_compressed_is_not_read() {
-    let api = Api::new();
-    for (coding, status) in [("gzip", 415), ("br, identity", 415), ("", 415), ("identity", 202), ("Identity", 202)] {
+    let api = TestApi::new();
+    for (coding, status) in
+        [("gzip", 415), ("br, identity", 415), ("", 415), ("identity", 202), ("Identity", 202)]
+    {
         let answer = api.post(COMMAND, &[("content-encoding", coding)]).await;
         assert_eq!(answer.status.as_u16(), status, "{coding}: {}", answer.body);
         assert!(status == 202 || answer.problem() == (415, "unsupported-media-type"), "{coding}");
@@ -74,7 +82,7 @@ async fn a_body_that_is_compressed_is_not_read() {
 
 #[tokio::test]
 async fn a_command_is_published_as_it_was_sent_and_its_receipt_says_where_to_ask() {
-    let api = Api::new();
+    let api = TestApi::new();
     let spaced = format!(" {COMMAND}\n");
     let answer = api.post(&spaced, &[("traceparent", "00-a-b-01"), ("tracestate", "x=y")]).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
@@ -83,7 +91,10 @@ async fn a_command_is_published_as_it_was_sent_and_its_receipt_says_where_to_ask
     assert_eq!(answer.body, json!({ "id": "order-1", "location": "/v1/commands/order-1" }));
     {
         let published = api.fake.published.lock().unwrap();
-        assert_eq!((&published[0].body[..], published[0].provider.as_str()), (spaced.as_bytes(), "stripe"));
+        assert_eq!(
+            (&published[0].body[..], published[0].provider.as_str()),
+            (spaced.as_bytes(), "stripe")
+        );
         assert_eq!(published[0].trace.parent.as_deref(), Some("00-a-b-01"));
     }
     let story = api.get("/v1/commands/order-1").await.body;
@@ -93,7 +104,7 @@ async fn a_command_is_published_as_it_was_sent_and_its_receipt_says_where_to_ask
 
 #[tokio::test]
 async fn the_same_command_has_the_same_answer_and_another_under_its_id_is_refused() {
-    let api = Api::new();
+    let api = TestApi::new();
     let other = COMMAND.replace("\"amount\":1", "\"amount\":2");
     for _ in 0..2 {
         assert_eq!(api.post(COMMAND, &[]).await.status, StatusCode::ACCEPTED);
@@ -103,7 +114,10 @@ async fn the_same_command_has_the_same_answer_and_another_under_its_id_is_refuse
     let published = api.fake.published();
     for _ in 0..2 {
         let answer = api.post(COMMAND, &[]).await;
-        assert_eq!((answer.status, &answer.body["data"]["state"]), (StatusCode::OK, &json!("completed")));
+        assert_eq!(
+            (answer.status, &answer.body["data"]["state"]),
+            (StatusCode::OK, &json!("completed"))
+        );
         assert_eq!(answer.header("content-type"), Some("application/cloudevents+json"));
         assert_eq!(api.post(&other, &[]).await.problem(), (409, "other-content"));
     }
@@ -113,9 +127,12 @@ async fn the_same_command_has_the_same_answer_and_another_under_its_id_is_refuse
 
 #[tokio::test]
 async fn a_command_whose_cancel_came_first_is_published_to_be_ended() {
-    let api = Api::new();
-    let person = Person { by: "ann".to_owned(), reason: None };
-    api.fake.rule(&"order-1".parse().unwrap(), Fact::CancelWished(CancelWished { person }));
+    let api = TestApi::new();
+    let person = Actor { by: "ann".to_owned(), reason: None };
+    api.fake.rule(
+        &"order-1".parse().unwrap(),
+        RecordBody::CancelRequested(CancelRequested { actor: person }),
+    );
     assert_eq!(api.get("/v1/commands/order-1").await.body["cancel"], json!({ "by": "ann" }));
     assert_eq!(api.post(COMMAND, &[]).await.status, StatusCode::ACCEPTED);
     assert_eq!(api.fake.published(), 1);
@@ -130,7 +147,7 @@ async fn a_client_may_wait_for_the_end() {
         ("wait=soon", 30, 202, None, 0),
         ("", 30, 202, None, 0),
     ] {
-        let api = Api::new();
+        let api = TestApi::new();
         let fake = Arc::clone(&api.fake);
         let ending = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(ends_after)).await;
@@ -138,7 +155,11 @@ async fn a_client_may_wait_for_the_end() {
         });
         let began = tokio::time::Instant::now();
         let answer = api.post(COMMAND, &[("prefer", prefer)]).await;
-        assert_eq!((answer.status.as_u16(), answer.header("preference-applied")), (status, applied), "{prefer}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("preference-applied")),
+            (status, applied),
+            "{prefer}"
+        );
         assert_eq!(began.elapsed().as_secs(), took, "{prefer}");
         assert_eq!(answer.header("location"), Some("/v1/commands/order-1"));
         ending.abort();
@@ -147,7 +168,7 @@ async fn a_client_may_wait_for_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_when_ferryd_stops_is_told_so_far() {
-    let api = Api::new();
+    let api = TestApi::new();
     let stop = api.stop.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -160,7 +181,7 @@ async fn whoever_waits_when_ferryd_stops_is_told_so_far() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_does_not_confirm_is_not_waited_for_long() {
-    let api = Api::new();
+    let api = TestApi::new();
     api.fake.hangs.store(true, Ordering::SeqCst);
     let began = tokio::time::Instant::now();
     let answer = api.post(COMMAND, &[("prefer", "wait=60")]).await;
@@ -181,7 +202,7 @@ async fn a_broker_that_does_not_confirm_is_not_waited_for_long() {
 
 #[tokio::test]
 async fn what_a_newer_version_said_is_not_passed_over() {
-    let api = Api::new();
+    let api = TestApi::new();
     api.fake.block(&"order-1".parse().unwrap(), "frozen");
     let answer = api.post(COMMAND, &[]).await;
     assert_eq!(answer.problem(), (503, "newer-version"));
@@ -190,20 +211,25 @@ async fn what_a_newer_version_said_is_not_passed_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_not_waited_for() {
-    let api = Api::new();
+    let api = TestApi::new();
     let authorization = bearer(OPERATOR);
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
     let (parts, _) = request(Method::POST, "/v1/commands", &headers, "").into_parts();
-    let body = Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let body =
+        Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
     let answer = api.send(Request::from_parts(parts, body)).await;
-    assert_eq!((answer.problem(), answer.header("connection")), ((408, "request-timeout"), Some("close")));
+    assert_eq!(
+        (answer.problem(), answer.header("connection")),
+        ((408, "request-timeout"), Some("close"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn not_everybody_may_wait_at_the_same_time() {
-    let api = Arc::new(Api::new());
+    let api = Arc::new(TestApi::new());
     for number in 0..256 {
-        let (api, command) = (Arc::clone(&api), COMMAND.replace("order-1", &format!("order-1-{number}")));
+        let (api, command) =
+            (Arc::clone(&api), COMMAND.replace("order-1", &format!("order-1-{number}")));
         tokio::spawn(async move { api.post(&command, &[("prefer", "wait=60")]).await.status });
     }
     while api.fake.published() < 256 {

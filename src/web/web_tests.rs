@@ -6,35 +6,47 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{
-    Api, COMMAND, ERASER, HOST, NEIGHBOUR, OPERATOR, READER, STRANGER, bearer, path_of, request, scope_of,
-};
-use super::commands::Standing;
+use super::commands::CommandServiceState;
 use super::openapi;
-use super::operation::Needs;
-use super::route::Route;
+use super::operation::RouteAccess;
+use super::route::ApiRoute;
+use super::test_client::{
+    COMMAND, ERASER, HOST, NEIGHBOUR, OPERATOR, READER, STRANGER, TestApi, bearer, path_of,
+    request, scope_of,
+};
 use crate::captured_text::CapturedText;
-use crate::config::Role;
-use crate::pipeline::cancel::Cancellation;
+use crate::config::TokenRole;
+use crate::pipeline::cancel::CancelResult;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::record::Person;
+use ferryd_domain::ledger::record::Actor;
 use ferryd_domain::ledger::ruling::TooLate;
-use ferryd_domain::lifecycle::State;
+use ferryd_domain::lifecycle::LifecycleState;
 
 #[tokio::test]
 async fn who_has_which_token_may_use_which_route() {
-    let api = Api::new();
-    let refused = [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic b3BlcmF0b3I6eA=="), Some(OPERATOR)];
-    for route in Route::ALL {
+    let api = TestApi::new();
+    let refused = [
+        None,
+        Some("Bearer wrong"),
+        Some("Bearer "),
+        Some("Basic b3BlcmF0b3I6eA=="),
+        Some(OPERATOR),
+    ];
+    for route in ApiRoute::ALL {
         let send = async |authorization: Option<&str>| {
-            let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+            let headers: Vec<_> =
+                authorization.map(|value| ("authorization", value)).into_iter().collect();
             api.send(request(route.method(), &path_of(route), &headers, "")).await
         };
-        let open = route.needs() == Needs::Nothing;
+        let open = route.required_access() == RouteAccess::Nothing;
         let mut bodies = Vec::new();
         for authorization in refused {
             let answer = send(authorization).await;
-            assert_eq!(answer.status == StatusCode::UNAUTHORIZED, !open, "{route:?} {authorization:?}");
+            assert_eq!(
+                answer.status == StatusCode::UNAUTHORIZED,
+                !open,
+                "{route:?} {authorization:?}"
+            );
             if !open {
                 assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"ferryd\""));
                 assert_eq!(answer.problem(), (401, "unauthorized"));
@@ -42,23 +54,34 @@ async fn who_has_which_token_may_use_which_route() {
             }
         }
         bodies.dedup();
-        assert!(bodies.len() <= 1, "a wrong token is told from a missing one: {bodies:?}");
+        assert!(bodies.len() <= 1, "a wrong token is distinguished from a missing one: {bodies:?}");
         let reading = send(Some(&bearer(READER))).await;
-        let reads = !matches!(route.needs(), Needs::Token(role) if role != Role::Read);
+        let reads =
+            !matches!(route.required_access(), RouteAccess::Token(role) if role != TokenRole::Read);
         assert_eq!(reading.status == StatusCode::FORBIDDEN, !reads, "{route:?}");
         let operating = send(Some(&bearer(OPERATOR))).await;
-        let operates = route.needs() != Needs::Token(Role::Erase);
-        assert_eq!(![401, 403].contains(&operating.status.as_u16()), operates, "{route:?} {}", operating.status);
+        let operates = route.required_access() != RouteAccess::Token(TokenRole::Erase);
+        assert_eq!(
+            ![401, 403].contains(&operating.status.as_u16()),
+            operates,
+            "{route:?} {}",
+            operating.status
+        );
         let erasing = send(Some(&bearer(ERASER))).await;
         let erases = reads || !operates;
-        assert_eq!(![401, 403].contains(&erasing.status.as_u16()), erases, "{route:?} {}", erasing.status);
+        assert_eq!(
+            ![401, 403].contains(&erasing.status.as_u16()),
+            erases,
+            "{route:?} {}",
+            erasing.status
+        );
     }
     assert_eq!(api.fake.published(), 0);
 }
 
 #[tokio::test]
 async fn the_token_of_the_host_may_operate_wherever_the_request_is_meant_for() {
-    let api = Api::new();
+    let api = TestApi::new();
     let authorization = bearer(HOST);
     for host in ["localhost:8420", "ferryd.example"] {
         let headers = [("host", host), ("authorization", authorization.as_str())];
@@ -72,36 +95,48 @@ async fn the_token_of_the_host_may_operate_wherever_the_request_is_meant_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_tokens_are_told_in_the_log_once_in_a_while_with_their_number_and_never_themselves() {
+async fn refused_tokens_are_told_in_the_log_once_in_a_while_with_their_number_and_never_themselves()
+{
     let log = CapturedText::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let api = Api::new();
+    let api = TestApi::new();
     let wrong = bearer("wrong-0123456789abcdef");
     for _ in 0..100 {
-        api.send(request(Method::GET, "/v1/commands/order-1", &[("authorization", &wrong)], "")).await;
+        api.send(request(Method::GET, "/v1/commands/order-1", &[("authorization", &wrong)], ""))
+            .await;
         api.send(request(Method::GET, "/v1/commands", &[], "")).await;
-        api.send(request(Method::DELETE, "/v1/commands/order-1", &[("authorization", &bearer(READER))], "")).await;
+        api.send(request(
+            Method::DELETE,
+            "/v1/commands/order-1",
+            &[("authorization", &bearer(READER))],
+            "",
+        ))
+        .await;
     }
     tokio::time::sleep(Duration::from_secs(11)).await;
     let text = log.text();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told = |reason: &str| -> Vec<u64> {
-        let lines = lines.iter().map(|line| &line["fields"]).filter(|fields| fields["reason"] == reason);
+        let lines =
+            lines.iter().map(|line| &line["fields"]).filter(|fields| fields["reason"] == reason);
         lines.map(|fields| fields["count"].as_u64().unwrap()).collect()
     };
     for reason in ["its token is not known", "it has no token", "its token does not allow it"] {
         assert_eq!(told(reason), [1, 99], "{reason}: {text}");
     }
     assert_eq!(lines.len(), 6);
-    assert!(text.contains("\"token\":\"graph\"") && text.contains("\"path\":\"/v1/commands/{id}\""), "{text}");
+    assert!(
+        text.contains("\"token\":\"graph\"") && text.contains("\"url.path\":\"/v1/commands/{id}\""),
+        "{text}"
+    );
     assert!(!text.contains("0123456789"), "{text}");
 }
 
 #[tokio::test]
 async fn a_request_that_does_not_fit_is_told_what_is_wrong() {
-    let api = Api::new();
+    let api = TestApi::new();
     let large = format!("{{\"id\":\"{}\"}}", "x".repeat(1 << 20));
     let json = ("content-type", "application/json");
     for (method, path, headers, body, problem) in [
@@ -111,16 +146,28 @@ async fn a_request_that_does_not_fit_is_told_what_is_wrong() {
         (Method::POST, "/livez", &[], "", (405, "method-not-allowed")),
         (Method::OPTIONS, "/v1/commands", &[], "", (405, "method-not-allowed")),
         (Method::POST, "/v1/commands", &[], COMMAND, (415, "unsupported-media-type")),
-        (Method::POST, "/v1/commands", &[("content-type", "text/plain")], COMMAND, (415, "unsupported-media-type")),
+        (
+            Method::POST,
+            "/v1/commands",
+            &[("content-type", "text/plain")],
+            COMMAND,
+            (415, "unsupported-media-type"),
+        ),
         (Method::POST, "/v1/commands", &[json], &large, (413, "too-large")),
-        (Method::POST, "/v1/commands", &[json, ("content-length", "9999999")], "", (413, "too-large")),
+        (
+            Method::POST,
+            "/v1/commands",
+            &[json, ("content-length", "9999999")],
+            "",
+            (413, "too-large"),
+        ),
         (Method::GET, "/v1/commands/no%20id", &[], "", (400, "invalid-request")),
         (Method::GET, "/v1/commands/%ff", &[], "", (400, "invalid-request")),
         (Method::GET, "/v1/commands?colour=red", &[], "", (400, "invalid-request")),
         (Method::GET, "/v1/dead-letters?dead=true", &[], "", (400, "invalid-request")),
         (Method::DELETE, "/v1/commands/order-1?why=x", &[], "", (400, "invalid-request")),
         (Method::GET, "/v1/commands/unheard-of", &[], "", (404, "unknown-command")),
-        (Method::GET, "/v1/commands/unheard-of/exchanges", &[], "", (404, "unknown-command")),
+        (Method::GET, "/v1/commands/unheard-of/calls", &[], "", (404, "unknown-command")),
         (Method::GET, "/v1/dead-letters/unheard-of", &[], "", (404, "unknown-command")),
         (Method::GET, "/v1/dead-letters/order-1?message=yes", &[], "", (400, "invalid-request")),
         (Method::POST, "/v1/commands/unheard-of/lookup", &[], "", (404, "unknown-command")),
@@ -132,21 +179,26 @@ async fn a_request_that_does_not_fit_is_told_what_is_wrong() {
         assert!(!answer.body.to_string().contains("/secret/place"));
     }
     let other = api.ask(Method::PUT, "/v1/commands", &[], "").await;
-    assert_eq!(other.header("allow").map(|allow| allow.contains("POST")), Some(true), "{:?}", other.headers);
+    assert_eq!(
+        other.header("allow").map(|allow| allow.contains("POST")),
+        Some(true),
+        "{:?}",
+        other.headers
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_broker_that_is_away() {
-    let api = Api::new();
+    let api = TestApi::new();
     assert_eq!(api.post(COMMAND, &[]).await.status, StatusCode::ACCEPTED);
     let unknown = "/v1/commands/unheard-of";
     let away = (503, "broker-away");
     let reading = (503, "catching-up");
     for (standing, posted, deleted, unheard, known, listed, ready) in [
-        (Standing::BrokerAway, away, away, away, 200, 200, away),
-        (Standing::CatchingUp(7), reading, reading, reading, 503, 503, reading),
+        (CommandServiceState::BrokerAway, away, away, away, 200, 200, away),
+        (CommandServiceState::CatchingUp(7), reading, reading, reading, 503, 503, reading),
         (
-            Standing::Lagging,
+            CommandServiceState::Lagging,
             (503, "not-confirmed"),
             (503, "not-confirmed"),
             (503, "not-confirmed"),
@@ -154,7 +206,15 @@ async fn nobody_waits_for_a_broker_that_is_away() {
             200,
             (503, "not-confirmed"),
         ),
-        (Standing::Stopping, (503, "stopping"), (503, "stopping"), (503, "stopping"), 200, 200, (503, "stopping")),
+        (
+            CommandServiceState::Stopping,
+            (503, "stopping"),
+            (503, "stopping"),
+            (503, "stopping"),
+            200,
+            200,
+            (503, "stopping"),
+        ),
     ] {
         api.fake.stand(standing);
         let answer = api.post(COMMAND, &[("prefer", "wait=60")]).await;
@@ -168,13 +228,13 @@ async fn nobody_waits_for_a_broker_that_is_away() {
         assert_eq!(api.get("/readyz").await.problem(), ready, "{standing:?}");
         assert_eq!(api.get("/livez").await.body, json!({ "status": "alive" }));
     }
-    api.fake.stand(Standing::Ready);
+    api.fake.stand(CommandServiceState::Ready);
     assert_eq!(api.get("/readyz").await.body, json!({ "status": "ready" }));
 }
 
 #[tokio::test]
 async fn a_panic_is_an_answer_too() {
-    let api = Api::new();
+    let api = TestApi::new();
     api.fake.panics.store(true, Ordering::SeqCst);
     assert_eq!(api.get("/v1/commands/order-1").await.problem(), (500, "internal"));
     assert_eq!(api.post(COMMAND, &[]).await.problem(), (500, "internal"));
@@ -182,46 +242,58 @@ async fn a_panic_is_an_answer_too() {
 
 #[tokio::test]
 async fn a_cancel_says_what_came_of_it() {
-    let api = Api::new();
+    let api = TestApi::new();
     let id: CommandId = "order-1".parse().unwrap();
     let path = "/v1/commands/order-1?reason=order%20withdrawn";
     for (cancellation, status, outcome) in
-        [(Cancellation::Cancelled, 200, "cancelled"), (Cancellation::Noted, 202, "noted")]
+        [(CancelResult::Cancelled, 200, "cancelled"), (CancelResult::Noted, 202, "noted")]
     {
         *api.fake.cancellation.lock().unwrap() = cancellation;
         let answer = api.ask(Method::DELETE, path, &[], "").await;
-        assert_eq!((answer.status.as_u16(), answer.body), (status, json!({ "id": "order-1", "outcome": outcome })));
+        assert_eq!(
+            (answer.status.as_u16(), answer.body),
+            (status, json!({ "id": "order-1", "outcome": outcome }))
+        );
     }
-    let person = Person { by: "api:shop".to_owned(), reason: Some("order withdrawn".to_owned()) };
+    let person = Actor { by: "api:shop".to_owned(), reason: Some("order withdrawn".to_owned()) };
     assert_eq!(api.fake.cancelled.lock().unwrap()[0], (id, person));
-    *api.fake.cancellation.lock().unwrap() = Cancellation::TooLate { reason: TooLate::InFlight };
+    *api.fake.cancellation.lock().unwrap() = CancelResult::TooLate { reason: TooLate::InFlight };
     let answer = api.ask(Method::DELETE, path, &[], "").await;
-    assert_eq!((answer.problem(), &answer.body["reason"]), ((409, "too-late"), &json!("in_flight")));
+    assert_eq!(
+        (answer.problem(), &answer.body["reason"]),
+        ((409, "too-late"), &json!("in_flight"))
+    );
 }
 
 #[tokio::test]
 async fn a_refused_message_can_be_asked_for_and_neither_published_nor_cancelled() {
-    let api = Api::new();
+    let api = TestApi::new();
     let id = format!("order-1/refused/{}", "0".repeat(32));
     let path = format!("/v1/commands/{}", id.replace('/', "%2F"));
     assert_eq!(api.get(&path).await.problem(), (404, "unknown-command"));
     assert_eq!(api.ask(Method::DELETE, &path, &[], "").await.problem(), (400, "invalid-request"));
-    assert_eq!(api.post(&COMMAND.replace("order-1", &id), &[]).await.problem(), (422, "invalid-command"));
+    assert_eq!(
+        api.post(&COMMAND.replace("order-1", &id), &[]).await.problem(),
+        (422, "invalid-command")
+    );
     assert_eq!(api.fake.published(), 0);
 }
 
 #[tokio::test]
 async fn lists_pass_on_what_they_are_filtered_by() {
-    let api = Api::new();
+    let api = TestApi::new();
     api.post(COMMAND, &[]).await;
     let page = api.get("/v1/commands?provider=stripe&state=pending").await.body;
     assert_eq!((&page["commands"][0]["id"], &page["next"]), (&json!("order-1"), &Value::Null));
     api.get("/v1/dead-letters?code=card_declined").await;
     api.get("/v1/commands?cancel_requested=true").await;
-    assert_eq!(api.get("/v1/commands?cancel_requested=yes").await.problem(), (400, "invalid-request"));
+    assert_eq!(
+        api.get("/v1/commands?cancel_requested=yes").await.problem(),
+        (400, "invalid-request")
+    );
     assert_eq!(api.get("/v1/commands?cursor=-1.2.x").await.problem(), (400, "invalid-request"));
     let filters = api.fake.filters.lock().unwrap();
-    assert_eq!((filters[0].state, filters[0].dead), (Some(State::Pending), false));
+    assert_eq!((filters[0].state, filters[0].dead), (Some(LifecycleState::Pending), false));
     assert_eq!((filters[1].code.as_deref(), filters[1].dead), (Some("card_declined"), true));
     let cancel_requested: Vec<_> = filters.iter().map(|filter| filter.cancel_requested).collect();
     assert_eq!(cancel_requested, [Some(false), None, Some(true)]);
@@ -229,7 +301,7 @@ async fn lists_pass_on_what_they_are_filtered_by() {
 
 #[tokio::test]
 async fn the_description_knows_every_route_and_no_other() {
-    let api = Api::new();
+    let api = TestApi::new();
     let document = openapi::document();
     assert_eq!(api.get("/openapi.json").await.body, document);
     let mut described = 0;
@@ -237,51 +309,67 @@ async fn the_description_knows_every_route_and_no_other() {
         for method in methods.as_object().unwrap().keys() {
             described += 1;
             let method: Method = method.to_uppercase().parse().unwrap();
-            assert!(Route::ALL.iter().any(|route| route.method() == method && route.path() == path), "{method} {path}");
+            assert!(
+                ApiRoute::ALL.iter().any(|route| route.method() == method && route.path() == path),
+                "{method} {path}"
+            );
             let answer = api.ask(method.clone(), &path.replace("{id}", "order-1"), &[], "").await;
-            let missing = ["not-found", "method-not-allowed"].map(|slug| json!(format!("urn:ferryd:problem:{slug}")));
+            let missing = ["not-found", "method-not-allowed"]
+                .map(|slug| json!(format!("urn:ferryd:problem:{slug}")));
             assert!(!missing.contains(&answer.body["type"]), "{method} {path}");
         }
     }
-    assert_eq!(described, Route::ALL.len());
+    assert_eq!(described, ApiRoute::ALL.len());
 }
 
 #[tokio::test]
 async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_for_it() {
-    let api = Api::new();
+    let api = TestApi::new();
     assert_eq!(api.post(COMMAND, &[]).await.status, StatusCode::ACCEPTED);
     let json = ("content-type", "application/json");
-    let ask = async |token: &str, route: Route, path: &str| {
+    let ask = async |token: &str, route: ApiRoute, path: &str| {
         let authorization = bearer(token);
         let headers = [("authorization", authorization.as_str()), json];
         api.send(request(route.method(), path, &headers, COMMAND)).await
     };
     for (token, is_in_scope) in [(STRANGER, false), (NEIGHBOUR, true)] {
-        for route in Route::ALL {
+        for route in ApiRoute::ALL {
             let path = path_of(route);
             let answer = ask(token, route, &path).await;
             match route {
-                Route::Livez | Route::Readyz | Route::OpenApi => assert!(answer.status.is_success(), "{route:?}"),
-                Route::Submit if is_in_scope => assert_eq!(answer.status, StatusCode::ACCEPTED),
-                Route::Submit | Route::Erase | Route::Erasures => {
+                ApiRoute::Livez | ApiRoute::Readyz | ApiRoute::OpenApi => {
+                    assert!(answer.status.is_success(), "{route:?}");
+                }
+                ApiRoute::Submit if is_in_scope => assert_eq!(answer.status, StatusCode::ACCEPTED),
+                ApiRoute::Submit | ApiRoute::Erase | ApiRoute::Erasures => {
                     assert_eq!(answer.problem(), (403, "forbidden"), "{route:?}");
                 }
-                Route::Command | Route::Cancel | Route::Exchanges if is_in_scope => {
+                ApiRoute::Command | ApiRoute::Cancel | ApiRoute::Exchanges if is_in_scope => {
                     assert_eq!(answer.status, StatusCode::OK, "{route:?}");
                 }
-                Route::Lookup if is_in_scope => assert_eq!(answer.problem(), (409, "nothing-to-ask")),
-                Route::Command | Route::Cancel | Route::Exchanges | Route::Lookup | Route::DeadLetter => {
+                ApiRoute::Lookup if is_in_scope => {
+                    assert_eq!(answer.problem(), (409, "nothing-to-ask"));
+                }
+                ApiRoute::Command
+                | ApiRoute::Cancel
+                | ApiRoute::Exchanges
+                | ApiRoute::Lookup
+                | ApiRoute::DeadLetter => {
                     assert_eq!(answer.problem(), (404, "unknown-command"), "{route:?}");
                     let unheard = ask(token, route, &path.replace("order-1", "order-2")).await;
                     let same = unheard.body.to_string().replace("order-2", "order-1");
                     assert_eq!(answer.body.to_string(), same, "{route:?}");
                 }
                 // Tested in `tests/it/operator/jobs.rs`: the fake has no jobs.
-                Route::Jobs => assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR),
-                Route::StartJob | Route::Job | Route::PauseJob | Route::ResumeJob | Route::StopJob => {
+                ApiRoute::Jobs => assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR),
+                ApiRoute::StartJob
+                | ApiRoute::Job
+                | ApiRoute::PauseJob
+                | ApiRoute::ResumeJob
+                | ApiRoute::StopJob => {
                     assert_eq!(answer.problem(), (400, "invalid-request"), "{route:?}");
                 }
-                Route::Commands | Route::DeadLetters | Route::Groups => {
+                ApiRoute::Commands | ApiRoute::DeadLetters | ApiRoute::Groups => {
                     let filter = api.fake.filters.lock().unwrap().pop().unwrap();
                     assert_eq!(filter.scope, scope_of(token), "{route:?}");
                 }
@@ -289,31 +377,42 @@ async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_f
         }
     }
     assert_eq!(api.fake.published(), 2);
-    let cancelled =
-        || api.fake.cancelled.lock().unwrap().iter().map(|(_, person)| person.by.clone()).collect::<Vec<_>>();
+    let cancelled = || {
+        api.fake
+            .cancelled
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, person)| person.by.clone())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(cancelled(), ["api:neighbour"]);
     // A command that is still to come could be outside of the scope.
     for (token, status) in [(NEIGHBOUR, 404), (STRANGER, 404), (OPERATOR, 200)] {
-        let answer = ask(token, Route::Cancel, "/v1/commands/to-come").await;
+        let answer = ask(token, ApiRoute::Cancel, "/v1/commands/to-come").await;
         assert_eq!(answer.status.as_u16(), status, "{token}");
     }
     assert_eq!(cancelled(), ["api:neighbour", "api:shop"]);
     // During an outage no command is reported as unknown, whether outside of the scope or not
     // recorded.
-    api.fake.stand(Standing::BrokerAway);
+    api.fake.stand(CommandServiceState::BrokerAway);
     for (token, path, problem) in [
         (STRANGER, "/v1/commands/order-1", (503, "broker-away")),
         (STRANGER, "/v1/commands/to-come", (503, "broker-away")),
         (NEIGHBOUR, "/v1/commands/to-come", (503, "broker-away")),
     ] {
-        assert_eq!(ask(token, Route::Command, path).await.problem(), problem, "{token} {path}");
+        assert_eq!(ask(token, ApiRoute::Command, path).await.problem(), problem, "{token} {path}");
     }
-    assert_eq!(ask(NEIGHBOUR, Route::Command, "/v1/commands/order-1").await.status, StatusCode::OK);
+    assert_eq!(
+        ask(NEIGHBOUR, ApiRoute::Command, "/v1/commands/order-1").await.status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
-async fn whoever_asks_for_an_id_under_which_messages_were_refused_is_told_so_within_the_scope_of_the_token() {
-    let api = Api::new();
+async fn whoever_asks_for_an_id_under_which_messages_were_refused_is_told_so_within_the_scope_of_the_token()
+ {
+    let api = TestApi::new();
     let refused = api.fake.refuse(COMMAND);
     let expected = json!([{
         "id": refused, "at": "1970-01-01T00:00:00Z", "code": "unknown_account", "message": "there is no account `mars`",
@@ -326,7 +425,8 @@ async fn whoever_asks_for_an_id_under_which_messages_were_refused_is_told_so_wit
         (OPERATOR, "/v1/commands/order-10", None),
         (OPERATOR, "/v1/commands/order", None),
     ] {
-        let answer = api.send(request(Method::GET, path, &[("authorization", &bearer(token))], "")).await;
+        let answer =
+            api.send(request(Method::GET, path, &[("authorization", &bearer(token))], "")).await;
         assert_eq!(answer.problem(), (404, "unknown-command"), "{token} {path}");
         assert_eq!(answer.body.get("refused"), expected, "{token} {path}");
         let detail = answer.body["detail"].as_str().unwrap();

@@ -43,7 +43,7 @@ dir = "state"
 bind = "127.0.0.1:0"
 [webhooks]
 public_url = "https://hooks.example.com"
-token_keys = ["0123456789abcdef0123456789abcdef"]
+signing_keys = ["0123456789abcdef0123456789abcdef"]
 bind = "127.0.0.1:0"
 [log]
 format = "human"

@@ -56,7 +56,7 @@ class Provider:
         return status, {"content-type": headers.get("Content-Type", "application/json")}, answer
 
     def is_signed(self, token):
-        """Tells whether the emulator signed a token (RS256), by the keys that it publishes."""
+        """Returns whether the emulator signed a token (RS256), by the keys that it publishes."""
         signed, _, signature = token.rpartition(".")
         header = json.loads(from_base64(signed.split(".")[0]))
         keys = json.loads(self.ask("GET", "/jwks")[2])["keys"]

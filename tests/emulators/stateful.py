@@ -1,4 +1,4 @@
-"""Stripe's operations against emulators that remember: localstripe, which also sends webhook calls, and stripe-stateful-mock."""
+"""Stripe's operations against emulators that remember: localstripe, which also sends webhooks, and stripe-stateful-mock."""
 
 import json
 from http.client import HTTPConnection
@@ -45,8 +45,8 @@ def method(port, number):
 
 
 def notices(stage, command):
-    """The webhook calls about a command, as events tell them."""
-    events = [event for event in stage.events() if event["type"] == "ferry.callback.received"]
+    """The webhooks about a command, as events tell them."""
+    events = [event for event in stage.events() if event["type"] == "ferry.webhook.received"]
     return [event["data"] for event in events if (event["data"].get("command") or {}).get("id") == command]
 
 
@@ -87,9 +87,9 @@ def hold_webhooks(stage, port, shop, charge, tally):
     form = {"client_secret": waiting["result"]["client_secret"], "success": "true"}
     ask(port, f"/v1/payment_intents/{waiting['provider_reference']}/_authenticate", form)
     # A charge is asked about every half a minute: what ends it sooner is the call.
-    end = stage.await_event("stripe-local.proving", ENDED, "after the webhook call")
+    end = stage.await_event("stripe-local.proving", ENDED, "after the webhook")
     tally.expect(end["state"] == "completed" and end["result"]["amount"] == 1099, f"localstripe: {end}")
-    told = wait_for("the webhook call of localstripe as an event", lambda: notices(stage, "stripe-local.proving"), 15)
+    told = wait_for("the webhook of localstripe as an event", lambda: notices(stage, "stripe-local.proving"), 15)
     tally.expect(told[0]["verified"] and told[0]["event"] == "payment_intent.succeeded", f"localstripe: {told}")
 
     # The same call under another secret is refused.
@@ -97,7 +97,7 @@ def hold_webhooks(stage, port, shop, charge, tally):
     ask(port, "/_config/webhooks/ferryd", {"url": endpoint, "secret": "whsec_another_0123456789"})
     shop.carry("forged", "charge", {**charge, "payment_method": method(port, "4242424242424242")})
     refused = 'webhook "payment_intent.succeeded" failed with response code 401'
-    wait_for("a webhook call of localstripe that is refused", lambda: refused in stage.log("localstripe"), 15)
+    wait_for("a webhook of localstripe that is refused", lambda: refused in stage.log("localstripe"), 15)
     tally.expect(not notices(stage, "stripe-local.forged"), "localstripe: a call under another secret was taken")
 
 

@@ -65,7 +65,7 @@ class Ferryd:
         done = self.run(secret, "verify", call, at, "--json")
         assert done.returncode in (0, 1) and done.stdout, done.stderr.decode()
         verdict = json.loads(done.stdout)
-        assert verdict["believed"] == (done.returncode == 0), verdict
+        assert verdict["verified"] == (done.returncode == 0), verdict
         return verdict["reason"]
 
     def sign(self, secret, call, at):

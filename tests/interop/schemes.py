@@ -31,7 +31,7 @@ JSON = '{"id":"evt_1","object":"event","note":"Größe 42 ✓","line":"a\\nb"}\n
 
 @dataclass(frozen=True)
 class Call:
-    """A webhook call."""
+    """A webhook."""
 
     body: str = JSON
     headers: dict = field(default_factory=dict)

@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::callbacks::{TOKEN_KEY, TOKEN_KEYS, call, told};
-use crate::harness::daemon::Daemon;
-use crate::rig::{File, Rig, SOON, and, command, word};
+use crate::harness::daemon::RunningDaemon;
+use crate::notices::{TOKEN_KEY, TOKEN_KEYS, call, told};
+use crate::rig::{SOON, SandboxFile, TestRig, and, command, word};
 
 const SECRET: &str = "whsec-acme-0123456789";
 
@@ -39,19 +39,23 @@ success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#;
 
-async fn rig() -> Rig {
-    let rig = Rig::with("", &[("acme", File { operations: FILE, ..File::default() })]).await;
+async fn rig() -> TestRig {
+    let rig =
+        TestRig::with("", &[("acme", SandboxFile { operations: FILE, ..SandboxFile::default() })])
+            .await;
     rig.signed_by(SECRET, "https://hooks.example.com").env(TOKEN_KEYS, TOKEN_KEY)
 }
 
-async fn paid(daemon: &Daemon, id: &str, command: &str, more: Value) {
+async fn paid(daemon: &RunningDaemon, id: &str, command: &str, more: Value) {
     let mut body = told(id, "paid", json!({"command": command}));
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     assert_eq!(call(daemon, &body).await, Some(200));
 }
 
 fn is_conflict(event: &Value, id: &str) -> bool {
-    event["type"] == "ferry.command.conflict" && event["subject"] == id && event["data"]["conflict"] == "amount"
+    event["type"] == "ferry.command.conflict"
+        && event["subject"] == id
+        && event["data"]["conflict"] == "amount"
 }
 
 #[tokio::test]
@@ -64,19 +68,27 @@ async fn a_call_that_states_another_amount_is_a_conflict_and_its_command_goes_on
     }
     paid(&daemon, "evt-1", "less", json!({"amount": 1, "currency": "eur"})).await;
     let conflict = rig.events.first(SOON, |event| is_conflict(event, "less")).await;
-    assert!(word(&conflict, "data.message").starts_with("1099 EUR were asked for, and the provider says 1 EUR"));
-    let says = |line: &Value| word(line, "message").starts_with("a provider states another amount");
+    assert!(
+        word(&conflict, "data.message")
+            .starts_with("1099 EUR were asked for, and the provider says 1 EUR")
+    );
+    let says =
+        |line: &Value| word(line, "message").starts_with("a provider reports another amount");
     assert_eq!(daemon.wait_for_log(SOON, says).await["level"], "ERROR");
     paid(&daemon, "evt-2", "foreign", json!({"amount": 1099, "currency": "usd"})).await;
     rig.events.first(SOON, |event| is_conflict(event, "foreign")).await;
     rig.events.catch_up().await;
     for id in ["less", "foreign"] {
-        assert!(!rig.events.of(id).iter().any(|event| event["data"]["final"] == true), "{id} goes on waiting");
+        assert!(
+            !rig.events.of(id).iter().any(|event| event["data"]["final"] == true),
+            "{id} goes on waiting"
+        );
     }
     paid(&daemon, "evt-3", "less", json!({"amount": "1099.00", "currency": "eur"})).await;
     paid(&daemon, "evt-4", "foreign", json!({"amount": 1099, "currency": "EUR"})).await;
     // A partial amount that is declared as such.
-    paid(&daemon, "evt-5", "part", json!({"amount": 500, "currency": "EUR", "partial": true})).await;
+    paid(&daemon, "evt-5", "part", json!({"amount": 500, "currency": "EUR", "partial": true}))
+        .await;
     for id in ["less", "foreign", "part"] {
         assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
     }
@@ -87,11 +99,15 @@ async fn a_call_that_states_another_amount_is_a_conflict_and_its_command_goes_on
 async fn an_answer_that_states_another_amount_is_a_conflict_and_completes_nothing() {
     let rig = rig().await;
     let daemon = rig.start().await;
-    let says =
-        |id: &str, amount: &str| and(command("acme", "pay", id, json!({})), json!({"metadata": {"said": amount}}));
+    let says = |id: &str, amount: &str| {
+        and(command("acme", "pay", id, json!({})), json!({"metadata": {"said": amount}}))
+    };
     assert_eq!(word(&rig.carry(&says("right", "1099")).await, "data.state"), "completed");
     let end = rig.carry(&says("wrong", "1")).await;
-    assert_eq!((word(&end, "data.error.kind"), word(&end, "data.error.code")), ("unresolved", "amount_mismatch"));
+    assert_eq!(
+        (word(&end, "data.error.kind"), word(&end, "data.error.code")),
+        ("unresolved", "amount_mismatch")
+    );
     rig.events.first(SOON, |event| is_conflict(event, "wrong")).await;
     assert!(!rig.events.of("right").iter().any(|event| is_conflict(event, "right")));
     rig.end(&daemon).await;

@@ -8,18 +8,18 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::broker::Broker;
-use crate::harness::daemon::Setup;
-use crate::harness::node::Node;
+use crate::harness::broker::TestBroker;
+use crate::harness::daemon::DaemonFolder;
+use crate::harness::node::BrokerNode;
 use crate::rig::{SOON, word};
 
 /// An authority with its files.
-struct Authority {
+struct BrokerAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: TempDir,
 }
 
-impl Authority {
+impl BrokerAuthority {
     fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -49,16 +49,19 @@ impl Authority {
     }
 }
 
-fn setup(node: &Node, ca: &str, client: Option<(&str, &str)>) -> Setup {
-    let (login, mechanism) = if client.is_some() { ("", "?auth_mechanism=external") } else { ("ferry:ferry@", "") };
+fn setup(node: &BrokerNode, ca: &str, client: Option<(&str, &str)>) -> DaemonFolder {
+    let (login, mechanism) =
+        if client.is_some() { ("", "?auth_mechanism=external") } else { ("ferry:ferry@", "") };
     let uri = format!("amqps://{login}localhost:{}/%2f{mechanism}", node.port("amqps"));
-    let setup = Setup::new(&uri, "").env("FERRYD_AMQP__CA_FILE", ca).provider(
+    let setup = DaemonFolder::new(&uri, "").env("FERRYD_AMQP__CA_FILE", ca).provider(
         "acme",
         "name = \"acme\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://localhost:1\"\n
          [operations.send]\nrequest = { method = \"POST\", path = \"/\" }",
     );
     match client {
-        Some((cert, key)) => setup.env("FERRYD_AMQP__CLIENT_CERT_FILE", cert).env("FERRYD_AMQP__CLIENT_KEY_FILE", key),
+        Some((cert, key)) => setup
+            .env("FERRYD_AMQP__CLIENT_CERT_FILE", cert)
+            .env("FERRYD_AMQP__CLIENT_KEY_FILE", key),
         None => setup,
     }
 }
@@ -69,27 +72,30 @@ fn refused(line: &Value) -> bool {
 
 #[tokio::test]
 async fn a_broker_is_reached_over_tls_with_a_client_certificate_and_by_no_other_way() {
-    let (ours, other) = (Authority::new("ours"), Authority::new("other"));
+    let (ours, other) = (BrokerAuthority::new("ours"), BrokerAuthority::new("other"));
     for name in ["localhost", "ferry", "stranger"] {
         ours.issue(name);
     }
     let [ca, cert, key] = ["ca.pem", "localhost.pem", "localhost.key"].map(|file| ours.text(file));
-    let node = Node::private_with(&["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key]).await;
+    let node =
+        BrokerNode::private_with(&["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key]).await;
     let [client, client_key, stranger, stranger_key] =
         ["ferry.pem", "ferry.key", "stranger.pem", "stranger.key"].map(|file| ours.text(file));
 
     let trusting = setup(&node, &ca, Some((&client, &client_key)));
     let daemon = trusting.start_ready().await;
-    let broker = Broker::connect(&node.uri()).await;
+    let broker = TestBroker::connect(&node.uri()).await;
     let events = broker.events().await;
-    let command = json!({"id": "wrong", "type": "payment", "provider": "acme", "operation": "none"});
+    let command =
+        json!({"id": "wrong", "type": "payment", "provider": "acme", "operation": "none"});
     broker.publish_command(&command).await;
     assert_eq!(word(&events.terminal("wrong", SOON).await, "data.error.code"), "unknown_operation");
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
-    for (user, text) in
-        [("ferry", "reached"), ("stranger", "user_id property set to 'stranger' but authenticated user was 'ferry'")]
-    {
+    for (user, text) in [
+        ("ferry", "reached"),
+        ("stranger", "user_id property set to 'stranger' but authenticated user was 'ferry'"),
+    ] {
         let named = setup(&node, &ca, Some((&client, &client_key))).env("FERRYD_AMQP__USER", user);
         let mut check = named.command(&["check", "--connect"]);
         let checked = tokio::task::spawn_blocking(move || check.output().unwrap()).await.unwrap();
@@ -107,7 +113,9 @@ async fn a_broker_is_reached_over_tls_with_a_client_certificate_and_by_no_other_
         let setup = setup(&node, &ca, client);
         let daemon = setup.start();
         // The broker's reset may overtake its alert; one of the next attempts receives the alert.
-        let says = |line: &Value| refused(line) && line["error"].as_str().is_some_and(|error| error.contains(reason));
+        let says = |line: &Value| {
+            refused(line) && line["error"].as_str().is_some_and(|error| error.contains(reason))
+        };
         let line = daemon.wait_for_log(Duration::from_secs(30), says).await;
         assert!(word(&line, "error").contains("amqps://localhost:"), "{line:#}");
         daemon.wait_for_logs(3, Duration::from_secs(30), refused).await;

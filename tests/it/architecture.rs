@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use self::imports::CrateImports;
 use super::documents::read;
 
-/// What the pure core must not name: I/O, clocks and randomness that are in the standard library or in crates that the core
-/// needs for something else.
+/// What the pure core must not name: I/O, clocks and randomness that are in the standard library or
+/// in crates that the core needs for something else.
 const IMPURE: [&str; 14] = [
     "std::fs",
     "std::net",
@@ -94,8 +94,12 @@ fn dependencies(manifest: &str, table: &str) -> BTreeSet<String> {
 fn impurity(line: &str) -> Option<&'static str> {
     let code = line.split("//").next().unwrap_or_default();
     // `.await` stands for itself, and not for the beginning of a name such as `.awaited_step`.
-    let goes_on = |word: &str, at: usize| code[at + word.len()..].starts_with(|c: char| c.is_ascii_lowercase());
-    let is_named = |word: &str| code.match_indices(word).any(|(at, _)| !(word == ".await" && goes_on(word, at)));
+    let goes_on = |word: &str, at: usize| {
+        code[at + word.len()..].starts_with(|c: char| c.is_ascii_lowercase())
+    };
+    let is_named = |word: &str| {
+        code.match_indices(word).any(|(at, _)| !(word == ".await" && goes_on(word, at)))
+    };
     IMPURE.into_iter().find(|word| is_named(word))
 }
 
@@ -118,9 +122,12 @@ fn impurities_are_noticed() {
     for line in ["use std::sync::Mutex;", "let now = Timestamp::now();", "step.await;"] {
         assert!(impurity(line).is_some(), "{line}");
     }
-    for line in
-        ["//! nothing knows of std::fs", "use crate::name::Name;", "random: f64, // Instant::now()", "a.awaited_step()"]
-    {
+    for line in [
+        "//! nothing knows of std::fs",
+        "use crate::name::Name;",
+        "random: f64, // Instant::now()",
+        "a.awaited_step()",
+    ] {
         assert_eq!(impurity(line), None, "{line}");
     }
 }
@@ -137,7 +144,11 @@ fn each_crate_depends_on_what_its_wall_lets_in() {
         for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
             let named = dependencies(&manifest, table);
             let ours = named.iter().filter_map(|name| name.strip_prefix("ferryd-"));
-            assert!(ours.clone().all(|used| allowed.contains(&used)), "{name}: {:?}", ours.collect::<Vec<_>>());
+            assert!(
+                ours.clone().all(|used| allowed.contains(&used)),
+                "{name}: {:?}",
+                ours.collect::<Vec<_>>()
+            );
             assert!(!named.contains("ferryd"), "{name}");
         }
     }
@@ -149,9 +160,13 @@ fn nothing_but_the_mask_and_the_address_of_the_broker_writes_what_stands_for_a_s
         let shown = file.strip_prefix(root()).unwrap().display().to_string();
         let code = fs::read_to_string(&file).unwrap();
         let code = code.split("#[cfg(test)]").next().unwrap();
-        let is_excused =
-            shown.starts_with("crates/redact/") || shown.ends_with("_tests.rs") || shown == "src/config/amqp_uri.rs";
-        assert!(is_excused || !code.contains("\"***\""), "{shown} masks on its own; use `ferryd_redact::Mask`");
+        let is_excused = shown.starts_with("crates/redact/")
+            || shown.ends_with("_tests.rs")
+            || shown == "src/config/amqp_uri.rs";
+        assert!(
+            is_excused || !code.contains("\"***\""),
+            "{shown} masks on its own; use `ferryd_redact::Mask`"
+        );
     }
 }
 
@@ -172,7 +187,7 @@ fn the_module_map_names_every_module() {
 }
 
 /// The only files that import each other in a circle: one state machine.
-const STATE_MACHINE: [&str; 3] = ["inquiry.rs", "lifecycle.rs", "progress.rs"];
+const STATE_MACHINE: [&str; 3] = ["lifecycle.rs", "progress.rs", "query.rs"];
 
 #[test]
 fn no_files_but_those_of_the_state_machine_import_each_other_in_a_circle() {
@@ -180,8 +195,11 @@ fn no_files_but_those_of_the_state_machine_import_each_other_in_a_circle() {
         let imports = CrateImports::read(&folder);
         let circles = imports.circles();
         let lines: Vec<_> = circles.values().flatten().collect();
-        let expected =
-            if folder.ends_with("crates/domain/src") { vec![STATE_MACHINE.map(Path::new).into()] } else { Vec::new() };
+        let expected = if folder.ends_with("crates/domain/src") {
+            vec![STATE_MACHINE.map(Path::new).into()]
+        } else {
+            Vec::new()
+        };
         assert_eq!(circles.keys().cloned().collect::<Vec<_>>(), expected, "{lines:#?}");
     }
 }

@@ -4,19 +4,25 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::daemon::Daemon;
+use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, command, word};
+use crate::rig::{SOON, SandboxFile, TestRig, command, word};
 
 /// Starts two providers, of which one takes `most` calls at a time. That many calls hang at it, and
 /// `more` commands wait.
-async fn hanging(most: u64, more: u64) -> (Rig, Daemon) {
+async fn hanging(most: u64, more: u64) -> (TestRig, RunningDaemon) {
     let keys = format!("max_in_flight = {most}");
-    let slow = File { keys: &keys, unhurried: true, ..File::default() };
-    let rig = Rig::with("[shutdown]\ngrace = \"1s\"", &[("slow", slow), ("acme", File::default())]).await;
+    let slow = SandboxFile { keys: &keys, unhurried: true, ..SandboxFile::default() };
+    let rig = TestRig::with(
+        "[shutdown]\ngrace_period = \"1s\"",
+        &[("slow", slow), ("acme", SandboxFile::default())],
+    )
+    .await;
     let daemon = rig.start().await;
     let commands: Vec<_> = (0..most + more)
-        .map(|number| command("slow", "send", &format!("slow-{number}"), json!({"hang": "before_answer"})))
+        .map(|number| {
+            command("slow", "send", &format!("slow-{number}"), json!({"hang": "before_answer"}))
+        })
         .collect();
     assert_eq!(rig.broker.publish_commands(&commands).await.len(), commands.len());
     let what = format!("{most} calls hang");
@@ -25,10 +31,11 @@ async fn hanging(most: u64, more: u64) -> (Rig, Daemon) {
 }
 
 /// Carries commands to the healthy provider, with retries for some of them.
-async fn carry_others(rig: &Rig) {
+async fn carry_others(rig: &TestRig) {
     let others: Vec<_> = (0..30)
         .map(|number| {
-            let behaviour = if number % 10 == 0 { json!({"status": 429, "fail_times": 1}) } else { json!({}) };
+            let behaviour =
+                if number % 10 == 0 { json!({"status": 429, "fail_times": 1}) } else { json!({}) };
             command("acme", "charge", &format!("other-{number}"), behaviour)
         })
         .collect();
@@ -45,7 +52,11 @@ async fn a_hanging_provider_holds_up_nobody_else_and_gets_no_more_calls_than_it_
     let calls = rig.sandbox.calls();
     assert_eq!((calls.paths["/slow/messages"], calls.concurrent), (3, 3));
     // The daemon holds as many commands as it may call next.
-    assert_eq!(rig.broker.depth("ferry.commands.slow").await, Some(37), "the rest waits at the broker");
+    assert_eq!(
+        rig.broker.depth("ferry.commands.slow").await,
+        Some(37),
+        "the rest waits at the broker"
+    );
     // Hanging calls are given back at the end of the grace period, and the process ends all the
     // same.
     daemon.sigterm();
@@ -60,11 +71,15 @@ async fn a_thousand_calls_can_hang_at_one_provider_while_another_is_served() {
     carry_others(&rig).await;
     assert_eq!(rig.sandbox.calls().paths["/slow/messages"], MANY);
     // The provider breaks down: the outcome of its calls is unknown, and none is repeated.
-    let Rig { sandbox, broker, events, vhost: _vhost, setup: _setup, .. } = rig;
+    let TestRig { sandbox, broker, events, vhost: _vhost, setup: _setup, .. } = rig;
     sandbox.shutdown().await;
     broker.await_depth("ferry.dead.slow", u32::try_from(MANY).unwrap()).await;
     eventually(Duration::from_secs(30), "every command has its event", async || {
-        let failed = events.all().iter().filter(|event| word(event, "data.error.kind") == "unresolved").count();
+        let failed = events
+            .all()
+            .iter()
+            .filter(|event| word(event, "data.error.kind") == "unresolved")
+            .count();
         (failed == usize::try_from(MANY).unwrap()).then_some(())
     })
     .await;

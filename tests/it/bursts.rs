@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 
-use crate::api_client::Client;
-use crate::rig::{Rig, SOON};
+use crate::api_client::TestClient;
+use crate::rig::{SOON, TestRig};
 
 /// The numbers of clients in a burst: more than an address's share of the connections, and nearly
 /// all connections.
@@ -11,18 +11,23 @@ const BURSTS: [usize; 2] = [300, 500];
 
 #[tokio::test]
 async fn a_burst_of_clients_from_one_address_is_answered_to_the_last() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
-    let client = Client::of(&daemon).await;
+    let client = TestClient::of(&daemon).await;
     client.wait_ready().await;
-    let nobody = Client::without_token(&daemon).await;
+    let nobody = TestClient::without_token(&daemon).await;
     for count in BURSTS {
-        for (client, path, status) in
-            [(&nobody, "/livez", 200), (&client, "/v1/commands", 200), (&nobody, "/v1/commands", 401)]
-        {
+        for (client, path, status) in [
+            (&nobody, "/livez", 200),
+            (&client, "/v1/commands", 200),
+            (&nobody, "/v1/commands", 401),
+        ] {
             let asking = (0..count).map(|_| client.try_ask("GET", path, ""));
-            let answers = tokio::time::timeout(SOON, join_all(asking)).await.expect("all are answered in time");
-            let answered = answers.iter().flatten().filter(|answer| answer.status == status).count();
+            let answers = tokio::time::timeout(SOON, join_all(asking))
+                .await
+                .expect("all are answered in time");
+            let answered =
+                answers.iter().flatten().filter(|answer| answer.status == status).count();
             assert_eq!(answered, count, "{path}");
         }
     }

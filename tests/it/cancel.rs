@@ -2,32 +2,36 @@
 
 use std::time::Duration;
 
-use ferryd::pipeline::follow_ruling::cancelled;
-use ferryd_domain::command::{Command, Envelope};
-use ferryd_domain::event::{Event, Happening, Moment, Trace};
-use ferryd_domain::ledger::record::{By, CancelWished, Fact, Finished, Person, Record, Step};
-use ferryd_domain::lifecycle::Kind;
+use ferryd::pipeline::follow_ruling::cancelled_failure;
+use ferryd_domain::command::{Command, CommandEnvelope};
+use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
+use ferryd_domain::ledger::record::{
+    Actor, CancelRequested, DecidedBy, FinishedRecord, Record, RecordBody, Step,
+};
+use ferryd_domain::lifecycle::FailureKind;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::api_client::Client;
-use crate::harness::daemon::Daemon;
+use crate::api_client::TestClient;
+use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
 use crate::operator::recorded::{asked, write_record};
-use crate::rig::{Rig, SOON, and, charge, send, word};
+use crate::rig::{SOON, TestRig, and, charge, send, word};
 
 /// Requests a cancel from a daemon, and returns the outcome.
-async fn cancel(client: &Client, id: &str) -> Value {
+async fn cancel(client: &TestClient, id: &str) -> Value {
     let path = format!("/v1/commands/{id}?by=shop&reason=order%20withdrawn");
     let body = client.ask("DELETE", &path, "").await.body;
     match word(&body, "type") {
-        "urn:ferryd:problem:too-late" => json!({"id": id, "outcome": "too_late", "reason": body["reason"]}),
+        "urn:ferryd:problem:too-late" => {
+            json!({"id": id, "outcome": "too_late", "reason": body["reason"]})
+        }
         _ => body,
     }
 }
 
-async fn ready_client(daemon: &Daemon) -> Client {
-    let client = Client::of(daemon).await;
+async fn ready_client(daemon: &RunningDaemon) -> TestClient {
+    let client = TestClient::of(daemon).await;
     client.wait_ready().await;
     client
 }
@@ -36,26 +40,37 @@ fn in_a_moment(command: Value, moment: SignedDuration) -> Value {
     and(command, json!({"not_before": (Timestamp::now() + moment).to_string()}))
 }
 
-fn shop() -> Person {
-    Person { by: "shop via api:host".to_owned(), reason: Some("order withdrawn".to_owned()) }
+fn shop() -> Actor {
+    Actor { by: "shop via api:host".to_owned(), reason: Some("order withdrawn".to_owned()) }
 }
 
 fn assert_cancelled(event: &Value) {
-    assert_eq!((word(event, "data.state"), word(event, "data.error.kind")), ("failed", "cancelled"), "{event:#}");
+    assert_eq!(
+        (word(event, "data.state"), word(event, "data.error.kind")),
+        ("failed", "cancelled"),
+        "{event:#}"
+    );
     assert_eq!(event["data"]["final"], true);
-    assert_eq!(word(event, "data.error.message"), "cancelled by shop via api:host: order withdrawn");
+    assert_eq!(
+        word(event, "data.error.message"),
+        "cancelled by shop via api:host: order withdrawn"
+    );
 }
 
 #[tokio::test]
 async fn a_command_whose_time_has_not_come_is_cancelled_for_good() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let client = ready_client(&daemon).await;
     rig.publish(&in_a_moment(send("early", json!({})), SignedDuration::from_secs(4))).await;
     rig.broker.await_depth("ferry.retry.2s", 1).await;
     assert_eq!(cancel(&client, "early").await, json!({"id": "early", "outcome": "cancelled"}));
     assert_cancelled(&rig.terminal("early").await);
-    assert_eq!(cancel(&client, "early").await["outcome"], "cancelled", "asked again, the answer is the same");
+    assert_eq!(
+        cancel(&client, "early").await["outcome"],
+        "cancelled",
+        "asked again, the answer is the same"
+    );
     rig.dropped(&daemon, "early", 1).await;
     rig.finish(&daemon).await;
     assert_eq!(rig.calls("early").calls, 0);
@@ -64,7 +79,7 @@ async fn a_command_whose_time_has_not_come_is_cancelled_for_good() {
 
 #[tokio::test]
 async fn a_command_that_is_not_known_yet_is_cancelled_when_it_comes() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let client = ready_client(&daemon).await;
     assert_eq!(cancel(&client, "later").await["outcome"], "noted");
@@ -75,7 +90,7 @@ async fn a_command_that_is_not_known_yet_is_cancelled_when_it_comes() {
 
 #[tokio::test]
 async fn what_was_asked_to_be_cancelled_and_has_not_come_is_listed_apart_and_ends_after_a_day() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let client = ready_client(&daemon).await;
     assert_eq!(cancel(&client, "today").await["outcome"], "noted");
@@ -89,7 +104,7 @@ async fn what_was_asked_to_be_cancelled_and_has_not_come_is_listed_apart_and_end
 
     let person = shop();
     let at = Timestamp::now() - SignedDuration::from_hours(25);
-    let fact = Fact::CancelWished(CancelWished { person });
+    let fact = RecordBody::CancelRequested(CancelRequested { actor: person });
     write_record(&rig, &Record { at, command: "yesterday".parse().unwrap(), fact }).await;
     assert_cancelled(&rig.terminal("yesterday").await);
     assert_eq!(cancel(&client, "yesterday").await["outcome"], "cancelled", "it is so for good");
@@ -99,7 +114,9 @@ async fn what_was_asked_to_be_cancelled_and_has_not_come_is_listed_apart_and_end
     // The command comes after all: its publisher gets the terminal event, with the publisher's own
     // names.
     rig.publish(&send("yesterday", json!({}))).await;
-    let named = |event: &Value| event["subject"] == "yesterday" && event["data"]["command"]["provider"] == "acme";
+    let named = |event: &Value| {
+        event["subject"] == "yesterday" && event["data"]["command"]["provider"] == "acme"
+    };
     let event = rig.events.first(SOON, named).await;
     assert_cancelled(&event);
     assert_eq!(word(&event, "source"), "/ferryd/acme");
@@ -109,7 +126,7 @@ async fn what_was_asked_to_be_cancelled_and_has_not_come_is_listed_apart_and_end
 
 #[tokio::test]
 async fn a_command_that_waits_for_its_next_attempt_is_cancelled_where_it_certainly_did_not_act() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let client = ready_client(&daemon).await;
     rig.publish(&send("refused", json!({"status": 429, "retry_after": "5"}))).await;
@@ -133,24 +150,28 @@ async fn a_command_that_waits_for_its_next_attempt_is_cancelled_where_it_certain
 
 #[tokio::test]
 async fn for_what_is_under_way_or_has_ended_it_is_too_late() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let client = ready_client(&daemon).await;
     rig.publish(&send("running", json!({"latency": "1500ms"}))).await;
-    eventually(SOON, "the call runs", async || (rig.calls("running").calls == 1).then_some(())).await;
+    eventually(SOON, "the call runs", async || (rig.calls("running").calls == 1).then_some(()))
+        .await;
     let late = json!({"id": "running", "outcome": "too_late", "reason": "in_flight"});
     assert_eq!(cancel(&client, "running").await, late);
     assert_eq!(word(&rig.terminal("running").await, "data.state"), "completed");
     rig.carry(&send("declined", json!({"decline": "blocked"}))).await;
     for (id, reason) in [("running", "completed"), ("declined", "failed")] {
-        assert_eq!(cancel(&client, id).await, json!({"id": id, "outcome": "too_late", "reason": reason}));
+        assert_eq!(
+            cancel(&client, id).await,
+            json!({"id": id, "outcome": "too_late", "reason": reason})
+        );
     }
     rig.finish(&daemon).await;
 }
 
 #[tokio::test]
 async fn of_a_cancel_and_a_call_at_the_same_time_one_holds() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemons = [rig.start().await, rig.start().await];
     let client = ready_client(&daemons[0]).await;
     for round in 0..20 {
@@ -170,20 +191,23 @@ async fn of_a_cancel_and_a_call_at_the_same_time_one_holds() {
 
 #[tokio::test]
 async fn a_cancel_whose_instance_died_before_it_was_told_is_told_by_another() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let untold = in_a_moment(send("untold", json!({})), SignedDuration::from_hours(1));
     rig.publish(&untold).await;
     rig.broker.await_depth("ferry.retry.30m", 1).await;
     let person = shop();
-    let command = Command::decode(untold.to_string().as_bytes(), Envelope::default()).unwrap();
+    let command =
+        Command::decode(untold.to_string().as_bytes(), CommandEnvelope::default()).unwrap();
     let identity = command.identity(&"acme".parse().unwrap());
-    let moment = Moment { generation: 0, attempt: 1, at: Timestamp::now() };
-    let happening = Happening::Failed(Kind::Cancelled, cancelled(&person));
-    let event = Event::new(identity, moment, happening, Trace::default());
-    let finished = Finished::of_event(Step::call(0, 1), By::Canceller(person), event, true);
-    let fact = Fact::Finished(Box::new(finished));
-    write_record(&rig, &Record { at: Timestamp::now(), command: "untold".parse().unwrap(), fact }).await;
+    let moment = EventMoment { generation: 0, attempt: 1, at: Timestamp::now() };
+    let happening = EventKind::Failed(FailureKind::Cancelled, cancelled_failure(&person));
+    let event = Event::new(identity, moment, happening, TraceContext::default());
+    let finished =
+        FinishedRecord::for_event(Step::call(0, 1), DecidedBy::Canceller(person), event, true);
+    let fact = RecordBody::Finished(Box::new(finished));
+    write_record(&rig, &Record { at: Timestamp::now(), command: "untold".parse().unwrap(), fact })
+        .await;
     assert_cancelled(&rig.terminal("untold").await);
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());

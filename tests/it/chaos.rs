@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::load::{Load, file};
-use crate::rig::Rig;
+use crate::load::{CommandLoad, file};
+use crate::rig::TestRig;
 
 /// The number of times that a daemon is killed, unless `FERRYD_CHAOS_KILLS` gives another.
 const KILLS: usize = 300;
@@ -20,11 +20,11 @@ const LIFE: Duration = Duration::from_secs(3);
 #[ignore = "takes minutes; `make chaos` runs it"]
 async fn daemons_that_are_killed_at_random_moments_lose_nothing_and_nothing_is_acted_upon_twice() {
     let kills = std::env::var("FERRYD_CHAOS_KILLS").map_or(KILLS, |number| number.parse().unwrap());
-    let rig = Rig::with("", &file("max_in_flight = 8")).await;
+    let rig = TestRig::with("", &file("max_in_flight = 8")).await;
     rig.declare().await;
     let (mut loads, mut unresolved) = (Vec::new(), 0);
     for kill in 1..=kills {
-        let mut load = Load::new(&format!("load-{kill}"), 2, "50ms");
+        let mut load = CommandLoad::new(&format!("load-{kill}"), 2, "50ms");
         load.publish(&rig.broker).await;
         assert_eq!(load.len(), 20);
         loads.push(load);

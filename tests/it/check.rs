@@ -9,7 +9,7 @@ use jiff::{Timestamp, ToSpan as _};
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use serde_json::Value;
 
-use crate::harness::daemon::Setup;
+use crate::harness::daemon::DaemonFolder;
 use crate::rig::SOON;
 
 /// An address at which no process listens.
@@ -24,7 +24,11 @@ fn certificate(name: &str, days: i64) -> (String, String) {
     params.distinguished_name.push(DnType::CommonName, name);
     params.not_before = date_time_ymd(2020, 1, 1);
     let end = (Timestamp::now() + (24 * days).hours()).to_zoned(jiff::tz::TimeZone::UTC).date();
-    params.not_after = date_time_ymd(end.year().into(), end.month().try_into().unwrap(), end.day().try_into().unwrap());
+    params.not_after = date_time_ymd(
+        end.year().into(),
+        end.month().try_into().unwrap(),
+        end.day().try_into().unwrap(),
+    );
     let key = KeyPair::generate().unwrap();
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
@@ -39,7 +43,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-fn json(setup: &Setup) -> (Output, Value) {
+fn json(setup: &DaemonFolder) -> (Output, Value) {
     let output = setup.command(&["check", "--json"]).output().unwrap();
     let report = serde_json::from_slice(&output.stdout).unwrap();
     (output, report)
@@ -51,13 +55,14 @@ fn lines(report: &Value, key: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_folder_without_a_provider_is_warned_of_by_check_and_by_the_daemon() {
-    let setup = Setup::new(NOWHERE, "");
+    let setup = DaemonFolder::new(NOWHERE, "");
     fs::create_dir(setup.path().join("providers")).unwrap();
     let output = setup.command(&["check"]).output().unwrap();
     let printed = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{printed}");
     assert!(
-        printed.contains("there is no provider file (*.toml) in it, so no command can be carried out"),
+        printed
+            .contains("there is no provider file (*.toml) in it, so no command can be carried out"),
         "{printed}"
     );
     assert!(!printed.contains("all is well"), "{printed}");
@@ -70,11 +75,15 @@ async fn a_folder_without_a_provider_is_warned_of_by_check_and_by_the_daemon() {
         "{warnings:?}"
     );
     let name = format!("{}/providers/acme.tml is not read", setup.path().display());
-    assert!(warnings[1].contains(&name) && warnings[1].contains("rename it to acme.toml"), "{warnings:?}");
+    assert!(
+        warnings[1].contains(&name) && warnings[1].contains("rename it to acme.toml"),
+        "{warnings:?}"
+    );
 
     let daemon = setup.start();
     for part in ["there is no provider file", "acme.tml is not read"] {
-        let says = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(part));
+        let says =
+            |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(part));
         let line = daemon.wait_for_log(SOON, says).await;
         assert_eq!(line["level"], "WARN", "{line}");
     }
@@ -84,11 +93,12 @@ async fn a_folder_without_a_provider_is_warned_of_by_check_and_by_the_daemon() {
 
 #[test]
 fn a_misnamed_file_beside_a_provider_is_warned_of_and_a_route_that_needs_it_says_so() {
-    let setup = Setup::new(NOWHERE, "").provider("acme", ACME);
+    let setup = DaemonFolder::new(NOWHERE, "").provider("acme", ACME);
     let (_, report) = json(&setup);
     assert_eq!(lines(&report, "warnings"), Vec::<String>::new());
     let other = ACME.replace("acme", "other");
-    let setup = setup.file("providers/other.toml.bak", &other).file("providers/acme.toml.bak", ACME);
+    let setup =
+        setup.file("providers/other.toml.bak", &other).file("providers/acme.toml.bak", ACME);
     let (output, report) = json(&setup);
     let warnings = lines(&report, "warnings");
     assert!(warnings.len() == 1 && warnings[0].contains("rename it to other.toml"), "{warnings:?}");
@@ -97,31 +107,37 @@ fn a_misnamed_file_beside_a_provider_is_warned_of_and_a_route_that_needs_it_says
     let (output, report) = json(&setup);
     assert_eq!(output.status.code(), Some(3));
     let faults = lines(&report, "faults");
-    assert!(faults[0].contains("which no file here describes (not read: other.toml.bak); add one"), "{faults:?}");
+    assert!(
+        faults[0].contains("which no file here describes (not read: other.toml.bak); add one"),
+        "{faults:?}"
+    );
 }
 
 /// Makes a configuration that names a valid certificate in every possible place.
-fn with_certificates() -> Setup {
+fn with_certificates() -> DaemonFolder {
     let config = "[amqp]\nca_file = \"broker-ca.pem\"\nclient_cert_file = \"client.pem\"\nclient_key_file = \"client.key\"\n\
                   [webhooks]\npublic_url = \"https://hooks.example.com\"\nbind = \"127.0.0.1:0\"\n\
                   tls_cert_file = \"server.pem\"\ntls_key_file = \"server.key\"\n";
     let uri = NOWHERE.replace("amqp:", "amqps:");
-    let mut setup = Setup::new(&uri, config).provider("acme", &format!("ca_file = \"ca.pem\"\n{ACME}"));
-    for (file, name) in [("broker-ca", "broker"), ("client", "me"), ("server", "hooks"), ("providers/ca", "acme")] {
+    let mut setup =
+        DaemonFolder::new(&uri, config).provider("acme", &format!("ca_file = \"ca.pem\"\n{ACME}"));
+    for (file, name) in
+        [("broker-ca", "broker"), ("client", "me"), ("server", "hooks"), ("providers/ca", "acme")]
+    {
         setup = place(setup, file, &[(name, 400)]);
     }
     setup
 }
 
 /// Writes certificates to a file, and the key of the first beside it.
-fn place(setup: Setup, file: &str, certificates: &[(&str, i64)]) -> Setup {
+fn place(setup: DaemonFolder, file: &str, certificates: &[(&str, i64)]) -> DaemonFolder {
     let made: Vec<_> = certificates.iter().map(|(name, days)| certificate(name, *days)).collect();
     let pem: String = made.iter().map(|(pem, _)| pem.as_str()).collect();
     setup.file(&format!("{file}.pem"), &pem).file(&format!("{file}.key"), &made[0].1)
 }
 
 /// Returns the lines about the certificates of one file, without the folder.
-fn told(setup: &Setup, key: &str) -> Vec<String> {
+fn told(setup: &DaemonFolder, key: &str) -> Vec<String> {
     let (_, report) = json(setup);
     let folder = format!("{}/", setup.path().display());
     lines(&report, key).into_iter().map(|line| line.replace(&folder, "")).collect()
@@ -137,11 +153,18 @@ fn certificates_that_are_over_or_soon_will_be_are_named_with_their_dates() {
     let setup = place(setup, "client", &[("me", 20)]);
     assert_eq!(told(&setup, "faults"), Vec::<String>::new());
     let warnings = told(&setup, "warnings");
-    let two = format!("amqp.ca_file = \"broker-ca.pem\": certificate 2 of 3 `CN=two` expired on {}; put", end(-10));
-    let three =
-        format!("amqp.ca_file = \"broker-ca.pem\": certificate 3 of 3 `CN=three` expires on {}, in 19 days", end(20));
-    let own =
-        format!("amqp.client_cert_file = \"client.pem\": the certificate `CN=me` expires on {}, in 19 days", end(20));
+    let two = format!(
+        "amqp.ca_file = \"broker-ca.pem\": certificate 2 of 3 `CN=two` expired on {}; put",
+        end(-10)
+    );
+    let three = format!(
+        "amqp.ca_file = \"broker-ca.pem\": certificate 3 of 3 `CN=three` expires on {}, in 19 days",
+        end(20)
+    );
+    let own = format!(
+        "amqp.client_cert_file = \"client.pem\": the certificate `CN=me` expires on {}, in 19 days",
+        end(20)
+    );
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     for (warning, start) in warnings.iter().zip([two, three, own]) {
         assert!(warning.starts_with(&start), "{warning}\n{start}");
@@ -159,7 +182,8 @@ fn certificates_that_are_over_or_soon_will_be_are_named_with_their_dates() {
         ("provider acme: ca_file = ", "certificate 1 of 2 `CN=a`", -3),
         ("provider acme: ca_file = ", "certificate 2 of 2 `CN=b`", -4),
     ] {
-        let line = complained.lines().find(|line| line.contains(file) && line.contains(certificate));
+        let line =
+            complained.lines().find(|line| line.contains(file) && line.contains(certificate));
         let line = line.unwrap_or_else(|| panic!("{file} {certificate}: {complained}"));
         assert!(line.contains(&format!("expired on {}", end(days))), "{line}");
     }
@@ -171,26 +195,38 @@ fn certificates_that_are_over_or_soon_will_be_are_named_with_their_dates() {
 
 #[tokio::test]
 async fn a_daemon_with_certificates_that_are_over_starts_and_logs_them() {
-    let setup = place(place(with_certificates(), "server", &[("hooks", -2)]), "broker-ca", &[("broker", 5)]);
+    let setup = place(
+        place(with_certificates(), "server", &[("hooks", -2)]),
+        "broker-ca",
+        &[("broker", 5)],
+    );
     let daemon = setup.start();
     for part in ["`CN=hooks` expired on", "`CN=broker` expires on"] {
-        let says = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(part));
+        let says =
+            |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(part));
         let line = daemon.wait_for_log(SOON, says).await;
         assert_eq!(line["level"], "WARN", "{line}");
     }
     // Commands that need no such certificate are carried out.
-    daemon.wait_for_log(SOON, |line| line["message"] == "failed to connect to the broker; trying again").await;
+    daemon
+        .wait_for_log(SOON, |line| {
+            line["message"] == "failed to connect to the broker; trying again"
+        })
+        .await;
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
 }
 
 #[test]
 fn a_file_of_authorities_that_holds_none_is_refused_before_anything_is_called() {
-    let setup = with_certificates().file("providers/ca.pem", "no certificate").file("broker-ca.pem", "none either");
+    let setup = with_certificates()
+        .file("providers/ca.pem", "no certificate")
+        .file("broker-ca.pem", "none either");
     let faults = told(&setup, "faults");
     assert_eq!(faults.len(), 2, "{faults:?}");
-    for (fault, start) in
-        faults.iter().zip(["amqp.ca_file = \"broker-ca.pem\"", "provider acme: ca_file = \"providers/ca.pem\""])
+    for (fault, start) in faults
+        .iter()
+        .zip(["amqp.ca_file = \"broker-ca.pem\"", "provider acme: ca_file = \"providers/ca.pem\""])
     {
         assert!(fault.starts_with(start) && fault.contains("holds no certificate"), "{fault}");
     }

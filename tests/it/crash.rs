@@ -7,8 +7,8 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
 use crate::harness::wait::eventually;
-use crate::load::{Load, file, tell};
-use crate::rig::{Rig, SOON, word};
+use crate::load::{CommandLoad, file, tell};
+use crate::rig::{SOON, TestRig, word};
 
 /// The number of commands that can be in flight, and so become unresolved, when a daemon dies.
 const IN_FLIGHT: usize = 6;
@@ -16,8 +16,8 @@ const IN_FLIGHT: usize = 6;
 /// The number of virtual hosts that are used at the same time.
 const SIDE_BY_SIDE: usize = 3;
 
-async fn rig() -> Rig {
-    let rig = Rig::with("", &file("max_in_flight = 6")).await;
+async fn rig() -> TestRig {
+    let rig = TestRig::with("", &file("max_in_flight = 6")).await;
     rig.declare().await;
     rig
 }
@@ -26,7 +26,7 @@ async fn rig() -> Rig {
 /// carry on.
 async fn die_at(point: Failpoint, nth: usize) {
     let rig = rig().await;
-    let mut load = Load::new(point.name(), 2, "20ms");
+    let mut load = CommandLoad::new(point.name(), 2, "20ms");
     load.publish(&rig.broker).await;
     assert_eq!(load.len(), 20);
     let killed = rig.setup.start_armed(&format!("{}=kill:{nth}", point.name()));
@@ -40,18 +40,22 @@ async fn die_at(point: Failpoint, nth: usize) {
 #[tokio::test]
 async fn a_daemon_that_dies_at_any_step_loses_nothing_and_nothing_is_acted_upon_twice() {
     let deaths = Failpoint::ALL.into_iter().flat_map(|point| [(point, 1), (point, 5)]);
-    let deaths: Vec<()> =
-        stream::iter(deaths).map(|(point, nth)| die_at(point, nth)).buffer_unordered(SIDE_BY_SIDE).collect().await;
+    let deaths: Vec<()> = stream::iter(deaths)
+        .map(|(point, nth)| die_at(point, nth))
+        .buffer_unordered(SIDE_BY_SIDE)
+        .collect()
+        .await;
     assert_eq!(deaths.len(), 2 * Failpoint::ALL.len());
 }
 
 #[tokio::test]
 async fn a_daemon_that_is_killed_while_the_provider_works_loses_nothing() {
     let rig = rig().await;
-    let mut load = Load::new("held", 2, "2s");
+    let mut load = CommandLoad::new("held", 2, "2s");
     load.publish(&rig.broker).await;
     let killed = rig.setup.start();
-    let working = async || Some(rig.sandbox.calls()).filter(|calls| calls.concurrent == IN_FLIGHT as u64);
+    let working =
+        async || Some(rig.sandbox.calls()).filter(|calls| calls.concurrent == IN_FLIGHT as u64);
     let calls = eventually(SOON, "the provider works", working).await;
     killed.kill9();
     let successor = rig.setup.start();

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
-use ferryd::cli::Cli;
-use ferryd::config::{Config, Environment};
-use ferryd_domain::command::{Command, Envelope};
+use ferryd::cli::CliArguments;
+use ferryd::config::{Config, EnvironmentVariables};
+use ferryd_domain::command::{Command, CommandEnvelope};
 use ferryd_domain::event::{Event, sequence};
-use ferryd_provider::registry::Registry;
+use ferryd_provider::registry::ProviderRegistry;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,7 +28,9 @@ fn documents() -> Vec<String> {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {
-                found.push(path.strip_prefix(root()).unwrap().display().to_string().replace("./", ""));
+                found.push(
+                    path.strip_prefix(root()).unwrap().display().to_string().replace("./", ""),
+                );
             }
         }
     }
@@ -37,21 +39,24 @@ fn documents() -> Vec<String> {
 }
 
 /// A fenced block: the text behind its fence, and its lines.
-struct Block {
+struct FencedBlock {
     document: String,
     info: String,
     text: String,
 }
 
-fn blocks() -> Vec<Block> {
+fn blocks() -> Vec<FencedBlock> {
     let mut found = Vec::new();
     for document in documents() {
         let text = read(&document);
         for (index, part) in text.split("\n```").enumerate() {
             if index % 2 == 1 {
                 let (info, text) = part.split_once('\n').unwrap_or((part, ""));
-                let block =
-                    Block { document: document.clone(), info: info.trim().to_owned(), text: format!("{text}\n") };
+                let block = FencedBlock {
+                    document: document.clone(),
+                    info: info.trim().to_owned(),
+                    text: format!("{text}\n"),
+                };
                 found.push(block);
             }
         }
@@ -72,13 +77,18 @@ fn anchor(heading: &str) -> String {
 
 fn anchors(path: &Path) -> Vec<String> {
     let text = prose(&fs::read_to_string(path).unwrap());
-    text.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').map(anchor)).collect()
+    text.lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').map(anchor))
+        .collect()
 }
 
 /// Lists the targets of a text's links within the repository.
 fn links(text: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).map(str::to_owned).collect()
+    targets
+        .filter(|target| !target.contains("://") && !target.starts_with("mailto:"))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -89,9 +99,10 @@ fn links_within_the_repository_lead_somewhere() {
         for link in links(&prose(&read(&document))) {
             let (file, fragment) = link.split_once('#').unwrap_or((&link, ""));
             let own = root().join(&document);
-            let target: PathBuf = if file.is_empty() { own } else { own.parent().unwrap().join(file) };
-            let there =
-                target.exists() && (fragment.is_empty() || anchors(&target).iter().any(|found| found == fragment));
+            let target: PathBuf =
+                if file.is_empty() { own } else { own.parent().unwrap().join(file) };
+            let there = target.exists()
+                && (fragment.is_empty() || anchors(&target).iter().any(|found| found == fragment));
             followed += 1;
             if !there {
                 dead.push(format!("{document}: {link}"));
@@ -102,7 +113,8 @@ fn links_within_the_repository_lead_somewhere() {
     assert_eq!(dead, Vec::<String>::new());
 }
 
-/// Splits a line as a shell would, as far as our examples need it: quotes, and an end at `|`, `>`, `;`, `&` or `#`.
+/// Splits a line as a shell would, as far as our examples need it: quotes, and an end at `|`, `>`,
+/// `;`, `&` or `#`.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
@@ -125,15 +137,17 @@ fn words(line: &str) -> Vec<String> {
 /// Lists the command lines of ferryd in the shell blocks, from the word `ferryd` on.
 fn command_lines() -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
-    let is_shell = |block: &Block| block.info == "sh" || block.info.starts_with("console");
+    let is_shell = |block: &FencedBlock| block.info == "sh" || block.info.starts_with("console");
     for block in blocks().into_iter().filter(is_shell) {
         for line in filled(&block.text.replace("\\\n", " "), "1").lines() {
             for part in line.trim_start_matches("$ ").split(" | ") {
                 let words = words(part);
                 if let Some(start) = words.iter().position(|word| word == "ferryd") {
-                    let leading = words[..start].iter().all(|word| word.contains('=') || word == "sudo");
+                    let leading =
+                        words[..start].iter().all(|word| word.contains('=') || word == "sudo");
                     if leading {
-                        found.push((format!("{}: {line}", block.document), words[start..].to_vec()));
+                        found
+                            .push((format!("{}: {line}", block.document), words[start..].to_vec()));
                     }
                 }
             }
@@ -142,7 +156,8 @@ fn command_lines() -> Vec<(String, Vec<String>)> {
     found
 }
 
-/// Lists the commands that sentences name, such as `ferryd dead-letters list`, as words without options.
+/// Lists the commands that sentences name, such as `ferryd dead-letters list`, as words without
+/// options.
 fn named_commands() -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     for document in documents() {
@@ -159,7 +174,7 @@ fn every_command_line_in_the_documentation_is_understood() {
     let lines = command_lines();
     assert!(lines.len() > 5, "{}", lines.len());
     let wrong = lines.into_iter().filter_map(|(place, words)| {
-        let error = Cli::command().try_get_matches_from(words).err()?;
+        let error = CliArguments::command().try_get_matches_from(words).err()?;
         let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
         (!help).then(|| format!("{place}: {:?}", error.kind()))
     });
@@ -169,7 +184,8 @@ fn every_command_line_in_the_documentation_is_understood() {
 #[test]
 fn every_command_named_in_the_documentation_exists() {
     let wrong = named_commands().into_iter().filter(|(_, words)| {
-        let kind = Cli::command().try_get_matches_from(words).err().map(|error| error.kind());
+        let kind =
+            CliArguments::command().try_get_matches_from(words).err().map(|error| error.kind());
         matches!(kind, Some(ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument))
     });
     assert_eq!(wrong.map(|(place, _)| place).collect::<Vec<_>>(), Vec::<String>::new());
@@ -185,7 +201,10 @@ fn every_make_target_in_the_documentation_exists() {
             let target = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
             let starts_line_or_code = matches!(text[..at].chars().last(), Some('`' | '\n'));
             let known = makefile.contains(&format!("\n{target}:"));
-            assert!(known || target.is_empty() || !starts_line_or_code, "{document}: make {target}");
+            assert!(
+                known || target.is_empty() || !starts_line_or_code,
+                "{document}: make {target}"
+            );
         }
     }
 }
@@ -212,43 +231,68 @@ fn with_secrets(text: &str) -> String {
 fn configurations_and_provider_files_in_the_documentation_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let defaults = Config::default().provider_defaults();
-    let mut providers: Vec<_> = blocks().into_iter().filter(|block| block.info == "toml provider").collect();
-    providers.push(Block {
+    let mut providers: Vec<_> =
+        blocks().into_iter().filter(|block| block.info == "toml provider").collect();
+    providers.push(FencedBlock {
         document: "deploy/providers/stripe.toml".to_owned(),
         info: String::new(),
         text: read("deploy/providers/stripe.toml"),
     });
     assert!(providers.len() > 1);
     // The sandbox makes the authority that the tutorial's file trusts.
-    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let authority =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
     fs::create_dir(dir.path().join("sandbox")).unwrap();
     fs::write(dir.path().join("sandbox/ca.pem"), authority).unwrap();
     for (number, block) in providers.iter().enumerate() {
         let folder = dir.path().join(number.to_string());
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("provider.toml"), with_secrets(&block.text)).unwrap();
-        let registry = Registry::load(&folder, &defaults, [].into());
-        let faults = registry.as_ref().err().map(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let registry = ProviderRegistry::load(&folder, &defaults, [].into());
+        let faults = registry
+            .as_ref()
+            .err()
+            .map(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert_eq!(faults, None, "{}", block.document);
-        assert_eq!(registry.ok().map(|registry| registry.iter().count()), Some(1), "{}", block.document);
+        assert_eq!(
+            registry.ok().map(|registry| registry.iter().count()),
+            Some(1),
+            "{}",
+            block.document
+        );
     }
-    let configurations: Vec<_> = blocks().into_iter().filter(|block| block.info == "toml config").collect();
+    let configurations: Vec<_> =
+        blocks().into_iter().filter(|block| block.info == "toml config").collect();
     assert!(!configurations.is_empty());
     for block in configurations {
         let text = with_secrets(&block.text);
-        let config = Config::from_parts(Some((Path::new("ferryd.toml"), &text)), &Environment::new());
-        assert_eq!(config.map(drop).map_err(|error| error.to_string()), Ok(()), "{}", block.document);
+        let config = Config::from_parts(
+            Some((Path::new("ferryd.toml"), &text)),
+            &EnvironmentVariables::new(),
+        );
+        assert_eq!(
+            config.map(drop).map_err(|error| error.to_string()),
+            Ok(()),
+            "{}",
+            block.document
+        );
     }
 }
 
 #[test]
 fn the_compose_file_says_where_it_goes_without_tls() {
     let text = read("deploy/compose.yaml");
-    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("FERRYD_")?.split_once(": "));
-    let value = |text: &str| text.trim_matches('"').replace("$${file:/run/secrets/amqp_password}", "secret");
-    let mut environment: Environment = lines.map(|(name, text)| (format!("FERRYD_{name}"), value(text))).collect();
+    let lines =
+        text.lines().filter_map(|line| line.trim().strip_prefix("FERRYD_")?.split_once(": "));
+    let value = |text: &str| {
+        text.trim_matches('"').replace("$${file:/run/secrets/amqp_password}", "secret")
+    };
+    let mut environment: EnvironmentVariables =
+        lines.map(|(name, text)| (format!("FERRYD_{name}"), value(text))).collect();
     let example = read("deploy/ferryd.example.toml");
-    let load = |environment: &Environment| Config::from_parts(Some((Path::new("ferryd.toml"), &example)), environment);
+    let load = |environment: &EnvironmentVariables| {
+        Config::from_parts(Some((Path::new("ferryd.toml"), &example)), environment)
+    };
     let config = load(&environment).unwrap();
     assert!(config.amqp.uri.is_exposed() && config.amqp.allow_plaintext);
     environment.remove("FERRYD_AMQP__ALLOW_PLAINTEXT").unwrap();
@@ -258,19 +302,29 @@ fn the_compose_file_says_where_it_goes_without_tls() {
 
 #[test]
 fn commands_and_events_in_the_documentation_are_of_their_form() {
-    let of = |info: &str| blocks().into_iter().filter(move |block| block.info == info).collect::<Vec<_>>();
+    let of = |info: &str| {
+        blocks().into_iter().filter(move |block| block.info == info).collect::<Vec<_>>()
+    };
     let (commands, events) = (of("json command"), of("json event"));
     assert!(!commands.is_empty() && !events.is_empty());
     for block in commands {
-        let command = Command::decode(block.text.as_bytes(), Envelope::default());
-        assert_eq!(command.map(drop).map_err(|invalid| invalid.failure), Ok(()), "{}", block.document);
+        let command = Command::decode(block.text.as_bytes(), CommandEnvelope::default());
+        assert_eq!(
+            command.map(drop).map_err(|invalid| invalid.failure),
+            Ok(()),
+            "{}",
+            block.document
+        );
     }
     for block in events {
         let event: Event = serde_json::from_str(&block.text).unwrap();
         let data = &event.data;
         let state = data.state.as_str();
         let id = format!("{}/{}/{}/{state}", data.command.id, data.generation, data.attempt);
-        assert_eq!((event.id.as_str(), event.subject.as_str()), (id.as_str(), data.command.id.as_str()));
+        assert_eq!(
+            (event.id.as_str(), event.subject.as_str()),
+            (id.as_str(), data.command.id.as_str())
+        );
         assert_eq!(event.r#type, format!("ferry.command.{state}"));
         assert_eq!(data.sequence, sequence(data.generation, data.attempt, data.state));
     }
@@ -286,8 +340,12 @@ fn first_provider_files_are_the_examples() {
 
 #[test]
 fn the_printed_exit_codes_are_those_of_the_help() {
-    let help = Cli::command().get_after_help().unwrap().to_string();
-    let codes = help.lines().skip_while(|line| *line != "Exit codes:").skip(1).take_while(|line| !line.is_empty());
+    let help = CliArguments::command().get_after_help().unwrap().to_string();
+    let codes = help
+        .lines()
+        .skip_while(|line| *line != "Exit codes:")
+        .skip(1)
+        .take_while(|line| !line.is_empty());
     let rows: Vec<_> = codes.filter_map(|line| line.trim().split_once("  ")).collect();
     assert!(rows.len() > 4, "{help}");
     let text = read("docs/reference/command-line.md");
@@ -298,8 +356,8 @@ fn the_printed_exit_codes_are_those_of_the_help() {
 }
 
 #[test]
-fn the_fields_of_an_exchange_record_are_all_explained() {
-    let name = "ferryd_transport__exchange_log__tests__an_exchange_is_one_record_with_everything_secret_masked.snap";
+fn the_fields_of_a_call_record_are_all_explained() {
+    let name = "ferryd_transport__call_log__tests__a_call_is_one_record_with_everything_secret_masked.snap";
     let snapshot = read(&format!("crates/transport/src/snapshots/{name}"));
     let records: Vec<serde_json::Map<String, serde_json::Value>> =
         serde_json::from_str(snapshot.splitn(3, "---").nth(2).unwrap()).unwrap();
@@ -326,8 +384,9 @@ fn properties(schema: &serde_json::Value) -> Vec<String> {
 #[test]
 fn every_field_of_an_event_is_explained() {
     let text = read("docs/reference/events.md");
-    for name in ["event", "conflict", "callback"] {
-        let schema: serde_json::Value = serde_json::from_str(&read(&format!("docs/schema/{name}.json"))).unwrap();
+    for name in ["event", "conflict", "webhook"] {
+        let schema: serde_json::Value =
+            serde_json::from_str(&read(&format!("docs/schema/{name}.json"))).unwrap();
         let fields = properties(&schema);
         assert!(fields.len() > 15, "{name}: {fields:?}");
         for field in fields {
@@ -346,7 +405,8 @@ fn every_decision_record_is_in_the_index_with_its_status() {
     for path in records {
         let file = path.file_name().unwrap().display().to_string();
         let text = fs::read_to_string(&path).unwrap();
-        let (number, title) = text.lines().next().unwrap().trim_start_matches("# ").split_once(". ").unwrap();
+        let (number, title) =
+            text.lines().next().unwrap().trim_start_matches("# ").split_once(". ").unwrap();
         let status = text.lines().find_map(|line| line.strip_prefix("**Status:** ")).unwrap();
         let row = format!("\n| {number} | [{title}]({file}) | {status} |\n");
         assert!(index.contains(&row), "docs/adr/README.md should hold:{row}");
@@ -369,7 +429,9 @@ fn printed_sources() -> String {
         }
     }
     let mut text = String::new();
-    for folder in ["src", "crates"].map(|folder| root().join(folder)).iter().filter(|folder| folder.exists()) {
+    for folder in
+        ["src", "crates"].map(|folder| root().join(folder)).iter().filter(|folder| folder.exists())
+    {
         collect(folder, &mut text);
     }
     let mut joined = String::new();
@@ -387,7 +449,8 @@ fn quoted_messages(text: &str) -> Vec<String> {
     let spans = prose.split('`').skip(1).step_by(2).map(str::to_owned);
     let is_message = |span: &String| {
         let is_text = span.chars().all(|c| c.is_alphanumeric() || " ,;:'’()*.-…".contains(c));
-        let is_command = COMMANDS.iter().any(|command| span.starts_with(command)) || span.contains(" --");
+        let is_command =
+            COMMANDS.iter().any(|command| span.starts_with(command)) || span.contains(" --");
         span.starts_with(|c: char| c.is_ascii_lowercase())
             && (3..=20).contains(&span.split(' ').count())
             && is_text

@@ -1,9 +1,9 @@
-//! Tests sensitive values of a payload that the provider's webhook calls echo: as long as the
+//! Tests sensitive values of a payload that the provider's webhooks echo: as long as the
 //! ledger keeps the payload, no event about such a call shows them.
 
 use serde_json::{Value, json};
 
-use crate::callbacks::{call, signed_rig, told};
+use crate::notices::{call, signed_rig, told};
 use crate::operator::recorded::asked;
 use crate::rig::{SOON, and, command, word};
 
@@ -49,19 +49,30 @@ async fn what_a_webhook_call_says_of_a_command_that_waits_is_masked_like_an_answ
     let note = format!("called {PHONE} twice");
     for (event, kind, more) in [
         ("evt-1", "charge.moved", json!({ "command": "moved", "at": PHONE, "note": note })),
-        ("evt-2", "charge.succeeded", json!({ "command": "paid", "about": references[1], "amount": note })),
+        (
+            "evt-2",
+            "charge.succeeded",
+            json!({ "command": "paid", "about": references[1], "amount": note }),
+        ),
         ("evt-3", "charge.failed", json!({ "command": "declined", "code": PHONE })),
     ] {
         assert_eq!(call(&daemon, &told(event, kind, more)).await, Some(200));
-        let id = format!("callback/acme/default/{event}");
+        let id = format!("webhook/acme/default/{event}");
         let received = rig.events.first(SOON, |event| event["id"] == id).await;
         assert_eq!(received["data"]["body"]["type"], kind, "{received:#}");
         assert!(!received.to_string().contains(PHONE), "{received:#}");
     }
     let paid = rig.terminal("paid").await;
-    assert_eq!((word(&paid, "data.state"), word(&paid, "data.result.paid")), ("completed", "called *** twice"));
+    assert_eq!(
+        (word(&paid, "data.state"), word(&paid, "data.result.paid")),
+        ("completed", "called *** twice")
+    );
     let declined = rig.terminal("declined").await;
-    assert_eq!((word(&declined, "data.state"), word(&declined, "data.error.code")), ("failed", "***"), "{declined:#}");
+    assert_eq!(
+        (word(&declined, "data.state"), word(&declined, "data.error.code")),
+        ("failed", "***"),
+        "{declined:#}"
+    );
     for id in ["moved", "paid", "declined"] {
         let known = asked(&rig, &["status", id]).await;
         assert!(!known.to_string().contains(PHONE), "{known:#}");

@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use ferryd_domain::ledger::record::{Fact, Record, Started};
+use ferryd_domain::ledger::record::{Record, RecordBody, StartedRecord};
 use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
-use crate::callbacks::{TOKEN_KEY, call, token_of, told, told_bare};
 use crate::harness::broker::persistent;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, command, exchanges, word};
+use crate::notices::{TOKEN_KEY, call, token_of, told, told_bare};
+use crate::rig::{SOON, SandboxFile, TestRig, call_records, command, word};
 
 const SECRET: &str = "whsec-acme-0123456789";
-const KEYS: &str = "FERRYD_WEBHOOKS__TOKEN_KEYS";
+const KEYS: &str = "FERRYD_WEBHOOKS__SIGNING_KEYS";
 
 /// A provider file whose calls echo an id, which any customer of the provider can write, and a
 /// token, which no payload can hold.
@@ -31,9 +31,13 @@ success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#;
 
-async fn rig() -> Rig {
-    let operations = format!("{FILE}\n{}", crate::callbacks::KEYS);
-    let rig = Rig::with("", &[("acme", File { operations: &operations, ..File::default() })]).await;
+async fn rig() -> TestRig {
+    let operations = format!("{FILE}\n{}", crate::notices::KEYS);
+    let rig = TestRig::with(
+        "",
+        &[("acme", SandboxFile { operations: &operations, ..SandboxFile::default() })],
+    )
+    .await;
     rig.signed_by(SECRET, "https://hooks.example.com")
 }
 
@@ -46,8 +50,8 @@ fn paid(id: &str, more: Value) -> Value {
 }
 
 /// Waits for the event about a call.
-async fn received(rig: &Rig, id: &str) -> Value {
-    let id = format!("callback/acme/default/{id}");
+async fn received(rig: &TestRig, id: &str) -> Value {
+    let id = format!("webhook/acme/default/{id}");
     rig.events.first(SOON, |event| event["id"] == id).await
 }
 
@@ -57,8 +61,11 @@ fn shown_token(event: &Value) -> (&str, &str) {
     (word(event, "data.result.token"), word(event, "data.result.end"))
 }
 
-fn has_ended(rig: &Rig, id: &str) -> bool {
-    rig.events.of(id).iter().any(|event| matches!(word(event, "data.state"), "completed" | "failed"))
+fn has_ended(rig: &TestRig, id: &str) -> bool {
+    rig.events
+        .of(id)
+        .iter()
+        .any(|event| matches!(word(event, "data.state"), "completed" | "failed"))
 }
 
 #[tokio::test]
@@ -72,32 +79,38 @@ async fn the_id_of_another_command_ends_it_with_the_token_that_only_ferryd_can_m
     rig.events.state("thief", "waiting", SOON).await;
     let (token, of_thief) = (token_of("default", "victim"), token_of("default", "thief"));
     assert_eq!(shown_token(&waiting), ("***", &token[20..]));
-    for (id, token) in
-        [("none", json!(null)), ("bad", json!("AVE0AAM")), ("others", json!(of_thief)), ("empty", json!(""))]
-    {
+    for (id, token) in [
+        ("none", json!(null)),
+        ("bad", json!("AVE0AAM")),
+        ("others", json!(of_thief)),
+        ("empty", json!("")),
+    ] {
         let forged = paid(id, json!({"command": "victim", "token": token, "about": "sb_thief"}));
         assert_eq!(call(&daemon, &forged).await, Some(200));
         let event = received(&rig, id).await;
         assert!(event.get("subject").is_none(), "{event:#}");
     }
-    let says = |line: &Value| line["message"] == "a webhook call does not prove its command";
+    let says = |line: &Value| line["message"] == "a webhook does not prove its command";
     daemon.wait_for_logs(2, SOON, |line| says(line) && line["command.id"] == "victim").await;
     rig.events.catch_up().await;
     assert!(!has_ended(&rig, "victim"));
 
-    assert_eq!(call(&daemon, &paid("good", json!({"command": "victim", "token": token}))).await, Some(200));
+    assert_eq!(
+        call(&daemon, &paid("good", json!({"command": "victim", "token": token}))).await,
+        Some(200)
+    );
     assert_eq!(word(&rig.terminal("victim").await, "data.state"), "completed");
     let event = received(&rig, "good").await;
     assert_eq!((word(&event, "subject"), word(&event, "data.body.token")), ("victim", "***"));
     assert!(!has_ended(&rig, "thief"));
-    let shown = exchanges(&daemon, "victim")[0].to_string();
+    let shown = call_records(&daemon, "victim")[0].to_string();
     assert!(shown.contains("***") && !shown.contains(&token), "{shown}");
     assert!(daemon.logs(|line| line.to_string().contains(&token)).is_empty());
     rig.end(&daemon).await;
 }
 
 #[tokio::test]
-async fn without_a_key_for_tokens_only_the_providers_own_reference_is_believed() {
+async fn without_a_key_for_tokens_only_the_providers_own_reference_is_verified() {
     let rig = rig().await;
     let daemon = rig.start().await;
     rig.publish(&pay("bare", json!({"accepted": true}))).await;
@@ -117,13 +130,20 @@ async fn without_a_key_for_tokens_only_the_providers_own_reference_is_believed()
 }
 
 /// Writes a record as a version without tokens wrote it.
-async fn begun_before(rig: &Rig, id: &str) {
-    let Record { at, command, fact: Fact::Started(started) } = crate::ledger::site::started(id) else { unreachable!() };
-    let fact = Fact::Started(Box::new(Started { token: None, ..*started }));
+async fn begun_before(rig: &TestRig, id: &str) {
+    let Record { at, command, fact: RecordBody::Started(started) } =
+        crate::ledger::ledger_instance::started(id)
+    else {
+        unreachable!()
+    };
+    let fact = RecordBody::Started(Box::new(StartedRecord { token: None, ..*started }));
     let line = Record { at, command, fact }.encode();
     assert!(!String::from_utf8_lossy(&line).contains("token"));
-    let first = [("ferry-first".into(), AMQPValue::LongLongInt(1))].into_iter().collect::<BTreeMap<_, _>>();
-    let properties = persistent().with_message_id(uuid::Uuid::new_v4().to_string().into()).with_headers(first.into());
+    let first =
+        [("ferry-first".into(), AMQPValue::LongLongInt(1))].into_iter().collect::<BTreeMap<_, _>>();
+    let properties = persistent()
+        .with_message_id(uuid::Uuid::new_v4().to_string().into())
+        .with_headers(first.into());
     rig.broker.publish("", "ferry.ledger", &line, properties).await;
 }
 
@@ -153,8 +173,12 @@ async fn what_was_sent_without_a_token_is_sent_again_as_it_was_once_there_is_a_k
     rig.broker.delete_queue("ferry.ledger").await;
     std::fs::remove_dir_all(rig.setup.path().join("state")).unwrap();
     let headers = retry.properties.headers().as_ref().unwrap();
-    let before = headers.inner().iter().filter(|(name, _)| !matches!(name.as_str(), "ferry-token" | "x-death"));
-    let before: BTreeMap<_, _> = before.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let before = headers
+        .inner()
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "ferry-token" | "x-death"));
+    let before: BTreeMap<_, _> =
+        before.map(|(name, value)| (name.clone(), value.clone())).collect();
     rig.broker.purge("ferry.retry.5s").await;
     rig.broker.purge("ferry.commands.acme").await;
     let properties = persistent().with_headers(before.into());
@@ -163,7 +187,11 @@ async fn what_was_sent_without_a_token_is_sent_again_as_it_was_once_there_is_a_k
     let daemon = rig.start().await;
     // The provider accepts no other request under the same key.
     let waiting = rig.events.state("again", "waiting", SOON).await;
-    assert_eq!(waiting["data"]["result"].get("token").unwrap_or(&Value::Null), &Value::Null, "{waiting:#}");
+    assert_eq!(
+        waiting["data"]["result"].get("token").unwrap_or(&Value::Null),
+        &Value::Null,
+        "{waiting:#}"
+    );
     assert_eq!((rig.calls("again").calls, rig.calls("again").acted), (2, 1));
     rig.publish(&pay("new", json!({"accepted": true}))).await;
     let waiting = rig.events.state("new", "waiting", SOON).await;
@@ -183,7 +211,10 @@ async fn a_request_that_is_made_again_has_its_token_also_after_a_change_of_keys(
     let daemon = rig.start().await;
     let waiting = rig.events.state("kept", "waiting", SOON).await;
     assert_eq!(shown_token(&waiting), ("***", &token_of("default", "kept")[20..]));
-    assert_eq!(call(&daemon, &told("evt-1", "charge.succeeded", json!({"command": "kept"}))).await, Some(200));
+    assert_eq!(
+        call(&daemon, &told("evt-1", "charge.succeeded", json!({"command": "kept"}))).await,
+        Some(200)
+    );
     assert_eq!(word(&rig.terminal("kept").await, "data.state"), "completed");
     rig.end(&daemon).await;
 }

@@ -6,9 +6,9 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
 use serde_json::json;
 
-use crate::harness::broker::{Broker, persistent};
-use crate::harness::daemon::Daemon;
-use crate::rig::{Rig, charge, dead, send, word};
+use crate::harness::broker::{TestBroker, persistent};
+use crate::harness::daemon::RunningDaemon;
+use crate::rig::{TestRig, charge, dead, send, word};
 
 fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text))
@@ -46,26 +46,34 @@ fn with_headers(headers: &[(&str, AMQPValue)]) -> BasicProperties {
 
 #[tokio::test]
 async fn nothing_beside_a_command_misroutes_expires_or_refuses_its_retry() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let uri = rig.vhost.user("shop").await;
-    let shop = Broker::connect(&uri).await;
+    let shop = TestBroker::connect(&uri).await;
     let user = uri.strip_prefix("amqp://").unwrap().split(':').next().unwrap();
     let cases = [
         ("expiring", persistent().with_expiration("60000".into())),
         ("of-a-user", persistent().with_user_id(user.into())),
         ("with-copies", with_headers(&[("CC", list(&["5s.acme"])), ("BCC", list(&["2s.acme"]))])),
-        ("dead-before", with_headers(&[("x-death", deaths()), ("x-first-death-reason", text("expired"))])),
+        (
+            "dead-before",
+            with_headers(&[("x-death", deaths()), ("x-first-death-reason", text("expired"))]),
+        ),
         ("counted", with_headers(&[("x-delivery-count", AMQPValue::LongLongInt(49))])),
         ("large", with_headers(&[("shop-header", text(&"x".repeat(100_000)))])),
     ];
     for (id, properties) in &cases {
         let body = charge(id, json!({"status": 429, "fail_times": 2})).to_string();
-        shop.publish("ferry.commands", "payment.acme.charge", body.as_bytes(), properties.clone()).await;
+        shop.publish("ferry.commands", "payment.acme.charge", body.as_bytes(), properties.clone())
+            .await;
     }
     for (id, _) in &cases {
         let event = rig.terminal(id).await;
-        assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(3)), "{event:#}");
+        assert_eq!(
+            (word(&event, "data.state"), &event["data"]["attempt"]),
+            ("completed", &json!(3)),
+            "{event:#}"
+        );
     }
     // Copies on other rungs would still be there.
     rig.finish(&daemon).await;
@@ -76,7 +84,7 @@ async fn nothing_beside_a_command_misroutes_expires_or_refuses_its_retry() {
 
 #[tokio::test]
 async fn a_publisher_cannot_say_how_far_its_command_has_come() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let number = |number| AMQPValue::LongLongInt(number);
     let forged = with_headers(&[
@@ -101,7 +109,7 @@ async fn a_publisher_cannot_say_how_far_its_command_has_come() {
 
 #[tokio::test]
 async fn a_command_that_expired_in_its_queue_is_told_of_and_kept() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     rig.finish(&daemon).await;
     let body = send("stale", json!({})).to_string();
@@ -123,40 +131,63 @@ async fn a_command_that_expired_in_its_queue_is_told_of_and_kept() {
 }
 
 /// Returns true where the daemon has had exactly one session with the broker.
-fn has_kept_its_session(daemon: &Daemon) {
+fn has_kept_its_session(daemon: &RunningDaemon) {
     assert_eq!(daemon.logs(|line| line["message"] == "connected").len(), 1);
 }
 
 #[tokio::test]
 async fn a_trace_context_larger_than_the_standard_has_it_is_left_out_and_stops_nothing() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    for (id, parent, bytes, kept) in
-        [("standard", parent, 512, true), ("large", parent, 513, false), ("huge", parent, 130_000, false)]
-    {
+    for (id, parent, bytes, kept) in [
+        ("standard", parent, 512, true),
+        ("large", parent, 513, false),
+        ("huge", parent, 130_000, false),
+    ] {
         let headers = [("traceparent", text(parent)), ("tracestate", text(&"x".repeat(bytes)))];
         let body = charge(id, json!({"status": 429, "fail_times": 1})).to_string();
-        rig.broker.publish("ferry.commands", "payment.acme.charge", body.as_bytes(), with_headers(&headers)).await;
+        rig.broker
+            .publish(
+                "ferry.commands",
+                "payment.acme.charge",
+                body.as_bytes(),
+                with_headers(&headers),
+            )
+            .await;
         let event = rig.terminal(id).await;
-        assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(2)), "{event:#}");
-        assert_eq!((word(&event, "traceparent"), event["tracestate"].is_string()), (parent, kept), "{id}");
+        assert_eq!(
+            (word(&event, "data.state"), &event["data"]["attempt"]),
+            ("completed", &json!(2)),
+            "{event:#}"
+        );
+        assert_eq!(
+            (word(&event, "traceparent"), event["tracestate"].is_string()),
+            (parent, kept),
+            "{id}"
+        );
     }
     has_kept_its_session(&daemon);
     rig.finish(&daemon).await;
 }
 
 #[tokio::test]
-async fn a_webhook_call_that_names_its_user_is_put_aside_without_him() {
-    let rig = Rig::new("").await;
+async fn a_webhook_call_that_names_its_user_is_dead_lettered_without_him() {
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let uri = rig.vhost.user("shop").await;
-    let shop = Broker::connect(&uri).await;
+    let shop = TestBroker::connect(&uri).await;
     let user = uri.strip_prefix("amqp://").unwrap().split(':').next().unwrap();
-    let properties = persistent().with_type("ferry.callback".into()).with_user_id(user.into());
-    shop.publish("ferry.redeliver", "back.removed.default", b"{}", properties.with_expiration("600000".into())).await;
-    rig.broker.await_depth("ferry.callbacks.dead", 1).await;
-    let aside = rig.broker.peek("ferry.callbacks.dead").await.remove(0).properties;
+    let properties = persistent().with_type("ferry.webhook".into()).with_user_id(user.into());
+    shop.publish(
+        "ferry.redeliver",
+        "back.removed.default",
+        b"{}",
+        properties.with_expiration("600000".into()),
+    )
+    .await;
+    rig.broker.await_depth("ferry.webhooks.dead", 1).await;
+    let aside = rig.broker.peek("ferry.webhooks.dead").await.remove(0).properties;
     assert_eq!((aside.user_id(), aside.expiration()), (&None, &None));
     has_kept_its_session(&daemon);
     rig.finish(&daemon).await;
@@ -174,21 +205,30 @@ fn with_header_frame_of(payload: usize, properties: &BasicProperties) -> BasicPr
 }
 
 #[tokio::test]
-async fn a_header_frame_that_the_broker_takes_and_lapin_does_not_harms_neither_its_command_nor_its_neighbours() {
-    let rig = Rig::new("").await;
+async fn a_header_frame_that_the_broker_takes_and_lapin_does_not_harms_neither_its_command_nor_its_neighbours()
+ {
+    let rig = TestRig::new("").await;
     rig.declare().await;
     let ids: Vec<_> = (0..12).map(|number| format!("n-{number}")).collect();
-    for (id, payload) in
-        ids.iter().zip([0, 131_064, 0, 131_065, 0, 131_072, 0].into_iter().chain([0].into_iter().cycle()))
+    for (id, payload) in ids
+        .iter()
+        .zip([0, 131_064, 0, 131_065, 0, 131_072, 0].into_iter().chain([0].into_iter().cycle()))
     {
-        let properties = if payload > 0 { with_header_frame_of(payload, &persistent()) } else { persistent() };
+        let properties =
+            if payload > 0 { with_header_frame_of(payload, &persistent()) } else { persistent() };
         let body = charge(id, json!({"status": 429, "fail_times": 1})).to_string();
-        rig.broker.publish("ferry.commands", "payment.acme.charge", body.as_bytes(), properties).await;
+        rig.broker
+            .publish("ferry.commands", "payment.acme.charge", body.as_bytes(), properties)
+            .await;
     }
     let daemon = rig.start().await;
     for id in &ids {
         let event = rig.terminal(id).await;
-        assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(2)), "{event:#}");
+        assert_eq!(
+            (word(&event, "data.state"), &event["data"]["attempt"]),
+            ("completed", &json!(2)),
+            "{event:#}"
+        );
         assert_eq!(rig.calls(id).calls, 2, "{id}");
     }
     has_kept_its_session(&daemon);
@@ -197,14 +237,18 @@ async fn a_header_frame_that_the_broker_takes_and_lapin_does_not_harms_neither_i
 
 #[tokio::test]
 async fn a_header_frame_to_which_the_broker_has_added_a_death_is_read_by_daemon_and_operator() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     rig.declare().await;
     let body = send("stale", json!({})).to_string();
     let properties = with_header_frame_of(131_072, &persistent().with_expiration("100".into()));
-    rig.broker.publish("ferry.commands", "payment.acme.send", body.as_bytes(), properties.clone()).await;
+    rig.broker
+        .publish("ferry.commands", "payment.acme.send", body.as_bytes(), properties.clone())
+        .await;
     rig.broker.await_depth("ferry.poison", 1).await;
     // As if ferryd had never handled the message.
-    rig.broker.publish("ferry.dead", "acme", b"{}", with_header_frame_of(131_072, &persistent())).await;
+    rig.broker
+        .publish("ferry.dead", "acme", b"{}", with_header_frame_of(131_072, &persistent()))
+        .await;
     let daemon = rig.start().await;
     let event = rig.terminal("stale").await;
     assert_eq!(word(&event, "data.error.code"), "expiration", "{event:#}");

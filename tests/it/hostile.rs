@@ -7,11 +7,13 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use self::terminal::{HIDDEN, HOSTILE, RunningCommand, SHOWN, TerminalCase, case, find_harm, list_commands};
-use crate::callbacks::{SECRET, call};
-use crate::harness::daemon::Daemon;
-use crate::rig::{Rig, SOON, and, word};
-use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
+use self::terminal::{
+    HIDDEN, HOSTILE, RunningCommand, SHOWN, TerminalCase, case, find_harm, list_commands,
+};
+use crate::harness::daemon::RunningDaemon;
+use crate::notices::{SECRET, call};
+use crate::rig::{SOON, TestRig, and, word};
+use crate::tls_server::{CertificateAuthority, ServerStream, TlsServer, read_request, write};
 
 /// The forms of output: for people, and for programs.
 const FORMS: [&str; 2] = ["people", "programs"];
@@ -20,8 +22,8 @@ const FORMS: [&str; 2] = ["people", "programs"];
 const CASES: [TerminalCase; 38] = [
     case("check", &[], 0, false),
     case("publish", PUBLISH, 0, true),
-    case("exchanges", &["done-{form}"], 0, true),
-    case("exchanges", &["replay-{form}"], 0, true),
+    case("calls", &["done-{form}"], 0, true),
+    case("calls", &["replay-{form}"], 0, true),
     case("status", &["done-{form}"], 0, true),
     case("status", &["replay-{form}"], 0, true),
     case("commands", &[], 0, true),
@@ -42,7 +44,12 @@ const CASES: [TerminalCase; 38] = [
         0,
         true,
     ),
-    case("dead-letters discard", &["discard-{form}", "--by", HOSTILE, "--reason", HOSTILE], 0, true),
+    case(
+        "dead-letters discard",
+        &["discard-{form}", "--by", HOSTILE, "--reason", HOSTILE],
+        0,
+        true,
+    ),
     case("jobs list", &[], 0, true),
     case("jobs show", &[NO_JOB], 1, false),
     case("jobs follow", &[NO_JOB], 1, false),
@@ -54,7 +61,7 @@ const CASES: [TerminalCase; 38] = [
     case("topology apply", &[], 0, false),
     case("provider list", &[], 0, false),
     case("provider show", &["acme"], 0, false),
-    case("provider try", &["acme", "pay", "--payload", "@payload.json"], 0, true),
+    case("provider render", &["acme", "pay", "--payload", "@payload.json"], 0, true),
     case("provider test", &["providers/acme.toml"], 1, true),
     case("webhook verify", &["acme", "call.http"], 1, true),
     case("webhook sign", &["acme", "call.http"], 1, false),
@@ -81,13 +88,14 @@ const PUBLISH: &[&str] = &[
 ];
 
 /// The configured tokens, one of which may erase: the token of the host may not.
-const TOKENS: &str = "[[api.tokens]]\nname = 'privacy'\nrole = 'erase'\ntoken = 'privacy-0123456789abcdef'\n";
+const TOKENS: &str =
+    "[[api.tokens]]\nname = 'privacy'\nrole = 'erase'\ntoken = 'privacy-0123456789abcdef'\n";
 
 /// The commands that the test runs separately: they run on, or need the address or the end of the
 /// daemon.
 const APART: [&str; 5] = ["run", "events", "sandbox", "webhook send", "ledger rebuild"];
 
-fn provider_file(server: &TlsServer, authority: &Authority) -> String {
+fn provider_file(server: &TlsServer, authority: &CertificateAuthority) -> String {
     let (port, ca, hostile) = (server.address.port(), authority.file().display(), json!(HOSTILE));
     // JSON leaves some characters unescaped that TOML does not allow.
     let hostile = hostile.to_string().replace('\u{7f}', "\\u007f");
@@ -133,7 +141,7 @@ signed = "{{{{ body }}}}"
 }
 
 /// Answers as the command's id says, with attacks in every text.
-async fn serve(mut stream: Stream) {
+async fn serve(mut stream: ServerStream) {
     while let Some(request) = read_request(&mut stream).await {
         let (status, state) = match request {
             asked if asked.starts_with("GET") => (409, "unclear"),
@@ -176,15 +184,16 @@ fn every_command_is_walked() {
 }
 
 /// Finds the first fault in a daemon's log, in the form for people or for programs.
-fn find_log_fault(daemon: &Daemon, form: &str) -> Option<String> {
+fn find_log_fault(daemon: &RunningDaemon, form: &str) -> Option<String> {
     let log = daemon.log_text();
     let shown = log.contains(if form == "people" { SHOWN } else { "\\u202e" });
-    let fault = find_harm(&log).or_else(|| (!shown).then(|| "tells nothing of the provider".to_owned()));
+    let fault =
+        find_harm(&log).or_else(|| (!shown).then(|| "tells nothing of the provider".to_owned()));
     fault.map(|fault| format!("ferryd run for {form}: {fault}\n{log:?}\n"))
 }
 
 /// Publishes commands that end in every state about which a command line may ask.
-async fn seed_commands(rig: &Rig) {
+async fn seed_commands(rig: &TestRig) {
     for form in FORMS {
         for word in ["done", "open", "replay", "resolve", "discard"] {
             rig.publish(&pay(&format!("{word}-{form}"))).await;
@@ -197,7 +206,7 @@ async fn seed_commands(rig: &Rig) {
 }
 
 /// Runs `ferryd events` while commands end, one is contradicted, and the provider calls back.
-async fn follow_events(rig: &Rig, daemon: &Daemon) -> Vec<String> {
+async fn follow_events(rig: &TestRig, daemon: &RunningDaemon) -> Vec<String> {
     let id = |form: &str| format!("done-last-{form}");
     let following = FORMS.map(|form| {
         let arguments = ["--until-terminal", &id(form)];
@@ -221,12 +230,15 @@ async fn follow_events(rig: &Rig, daemon: &Daemon) -> Vec<String> {
 }
 
 /// Runs the commands that need the daemon's address, or run on.
-async fn walk_apart(rig: &Rig, daemon: &Daemon) -> Vec<String> {
+async fn walk_apart(rig: &TestRig, daemon: &RunningDaemon) -> Vec<String> {
     let mut faults = follow_events(rig, daemon).await;
-    let line = daemon.wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens").await;
+    let line = daemon
+        .wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens")
+        .await;
     let to = format!("http://{}", word(&line, "address"));
     for form in FORMS {
-        let running = RunningCommand::start(rig, form, "webhook send", &["acme", "notice.json", "--to", &to]);
+        let running =
+            RunningCommand::start(rig, form, "webhook send", &["acme", "notice.json", "--to", &to]);
         faults.extend(running.collect_faults(form, &case("webhook send", &[], 0, true)).await);
         let running = RunningCommand::start(rig, form, "sandbox", &["--bind", "127.0.0.1:0"]);
         running.wait_for_text("https://localhost:").await;
@@ -238,16 +250,23 @@ async fn walk_apart(rig: &Rig, daemon: &Daemon) -> Vec<String> {
 
 #[tokio::test]
 async fn no_command_and_no_log_shows_what_a_terminal_obeys_or_what_is_not_seen() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let server = TlsServer::start(authority.issue("localhost"), serve).await;
-    let rig = Rig::with(TOKENS, &[]).await.file("acme", &provider_file(&server, &authority));
+    let rig = TestRig::with(TOKENS, &[]).await.file("acme", &provider_file(&server, &authority));
     let rig = rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0");
-    let rig = rig.env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com").env("FERRYD_LOG", "debug");
+    let rig = rig
+        .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
+        .env("FERRYD_LOG", "debug");
     let folder = rig.setup.path();
     fs::write(folder.join("payload.json"), json!({ "say": HIDDEN }).to_string()).unwrap();
-    fs::write(folder.join("notice.json"), json!({ "type": HOSTILE, "id": "n-2", "about": HOSTILE }).to_string())
-        .unwrap();
-    let call = format!("POST /webhooks/acme HTTP/1.1\r\nhost: a.example\r\nx-signature: {HIDDEN}\r\n\r\n{HOSTILE}");
+    fs::write(
+        folder.join("notice.json"),
+        json!({ "type": HOSTILE, "id": "n-2", "about": HOSTILE }).to_string(),
+    )
+    .unwrap();
+    let call = format!(
+        "POST /webhooks/acme HTTP/1.1\r\nhost: a.example\r\nx-signature: {HIDDEN}\r\n\r\n{HOSTILE}"
+    );
     fs::write(folder.join("call.http"), call).unwrap();
     rig.declare().await;
 
@@ -261,8 +280,11 @@ async fn no_command_and_no_log_shows_what_a_terminal_obeys_or_what_is_not_seen()
     seed_commands(&rig).await;
     for case in &CASES {
         for form in FORMS {
-            faults
-                .extend(RunningCommand::start(&rig, form, case.leaf, case.arguments).collect_faults(form, case).await);
+            faults.extend(
+                RunningCommand::start(&rig, form, case.leaf, case.arguments)
+                    .collect_faults(form, case)
+                    .await,
+            );
         }
     }
     faults.extend(walk_apart(&rig, &daemon).await);

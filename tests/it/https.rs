@@ -9,29 +9,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ferryd_domain::exchange::{Answer, Method, Reply, Request};
+use ferryd_domain::http_call::{CallResult, HttpMethod, HttpReply, HttpRequest};
 use ferryd_domain::outcome::Failure;
 use ferryd_provider::HttpSettings;
-use ferryd_transport::http::{Http, HttpSetupError};
+use ferryd_transport::http::{HttpClient, HttpSetupError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::tls_server::{Authority, Stream, TlsServer, read_request, reset, write};
+use crate::tls_server::{
+    CertificateAuthority, ServerStream, TlsServer, read_request, reset, write,
+};
 
 const CAP: usize = 64 * 1024;
 
 fn settings(ca_file: &Path) -> HttpSettings {
-    HttpSettings { ca_file: Some(ca_file.to_owned()), connect_timeout: Duration::from_secs(2), response_cap: CAP }
+    HttpSettings {
+        ca_file: Some(ca_file.to_owned()),
+        connect_timeout: Duration::from_secs(2),
+        max_response_size: CAP,
+    }
 }
 
-fn http(ca_file: &Path) -> Http {
-    Http::new(&settings(ca_file)).unwrap()
+fn http(ca_file: &Path) -> HttpClient {
+    HttpClient::new(&settings(ca_file)).unwrap()
 }
 
-fn post(url: &str) -> Request {
-    Request {
-        method: Method::Post,
+fn post(url: &str) -> HttpRequest {
+    HttpRequest {
+        method: HttpMethod::Post,
         url: url.parse().unwrap(),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         asked: Vec::new(),
@@ -40,42 +46,42 @@ fn post(url: &str) -> Request {
     }
 }
 
-fn at(address: SocketAddr) -> Request {
+fn at(address: SocketAddr) -> HttpRequest {
     post(&format!("https://localhost:{}/charges", address.port()))
 }
 
-fn within(timeout: Duration, address: SocketAddr) -> Request {
-    Request { timeout, ..at(address) }
+fn within(timeout: Duration, address: SocketAddr) -> HttpRequest {
+    HttpRequest { timeout, ..at(address) }
 }
 
 /// Starts a server and sends it one request.
-async fn exchange<F, Fut>(serve: F) -> Answer
+async fn round_trip<F, Fut>(serve: F) -> CallResult
 where
-    F: Fn(Stream) -> Fut + Clone + Send + 'static,
+    F: Fn(ServerStream) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let server = TlsServer::start(authority.issue("localhost"), serve).await;
     http(authority.file()).send(&at(server.address)).await
 }
 
-fn not_sent(answer: Answer) -> Failure {
+fn not_sent(answer: CallResult) -> Failure {
     match answer {
-        Answer::NotSent(failure) => failure,
+        CallResult::NotSent(failure) => failure,
         other => panic!("{other:?}"),
     }
 }
 
-fn incomplete(answer: Answer) -> Failure {
+fn incomplete(answer: CallResult) -> Failure {
     match answer {
-        Answer::Incomplete(failure) => failure,
+        CallResult::Incomplete(failure) => failure,
         other => panic!("{other:?}"),
     }
 }
 
-fn reply(answer: Answer) -> Reply {
+fn reply(answer: CallResult) -> HttpReply {
     match answer {
-        Answer::Reply(reply) => reply,
+        CallResult::Reply(reply) => reply,
         other => panic!("{other:?}"),
     }
 }
@@ -84,7 +90,7 @@ fn code(failure: &Failure) -> &str {
     failure.code.as_deref().unwrap()
 }
 
-async fn answer_ok(mut stream: Stream) {
+async fn answer_ok(mut stream: ServerStream) {
     while read_request(&mut stream).await.is_some() {
         write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-Id: 7\r\n\r\n{}").await;
     }
@@ -92,14 +98,17 @@ async fn answer_ok(mut stream: Stream) {
 
 #[tokio::test]
 async fn a_complete_answer_comes_back_as_it_was_sent() {
-    let reply = reply(exchange(answer_ok).await);
-    assert_eq!((reply.status, reply.body.as_ref(), reply.header("x-id")), (200, b"{}".as_ref(), Some("7")));
+    let reply = reply(round_trip(answer_ok).await);
+    assert_eq!(
+        (reply.status, reply.body.as_ref(), reply.header("x-id")),
+        (200, b"{}".as_ref(), Some("7"))
+    );
 }
 
 #[tokio::test]
 async fn a_request_carries_what_it_describes_and_nothing_that_would_change_the_answer() {
     let (sender, mut seen) = mpsc::unbounded_channel();
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let server = TlsServer::start(authority.issue("localhost"), move |mut stream| {
         let sender = sender.clone();
         // A server that closed after its first answer could close during the second request.
@@ -131,16 +140,21 @@ async fn a_request_carries_what_it_describes_and_nothing_that_would_change_the_a
     request.body = Vec::new().into();
     assert_eq!(reply(http.send(&request).await).status, 204);
     let text = seen.recv().await.unwrap();
-    assert!(text.contains("user-agent: shop/1\r\n") && text.contains("content-length: 0\r\n"), "{text}");
+    assert!(
+        text.contains("user-agent: shop/1\r\n") && text.contains("content-length: 0\r\n"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let elsewhere = TlsServer::start(authority.issue("localhost"), answer_ok).await;
     let location = format!("https://localhost:{}/", elsewhere.address.port());
     let server = TlsServer::start(authority.issue("localhost"), move |mut stream| {
-        let head = format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"
+        );
         async move {
             read_request(&mut stream).await;
             write(&mut stream, &head).await;
@@ -153,9 +167,9 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 
 #[tokio::test]
 async fn a_server_that_cannot_prove_who_it_is_gets_no_request() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let cases = [
-        ("unknown authority", Authority::new().issue("localhost"), "UnknownIssuer"),
+        ("unknown authority", CertificateAuthority::new().issue("localhost"), "UnknownIssuer"),
         ("wrong host name", authority.issue("other.example"), "not valid for name"),
         ("expired", authority.issue_expired("localhost"), "expired"),
     ];
@@ -180,11 +194,11 @@ async fn a_server_that_cannot_prove_who_it_is_gets_no_request() {
 
 #[tokio::test]
 async fn a_private_authority_is_not_trusted_unless_it_is_named() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let server = TlsServer::start(authority.issue("localhost"), answer_ok).await;
     // The system's authorities, where there are any: a machine without them can't even set up the
     // client.
-    match Http::new(&HttpSettings { ca_file: None, ..settings(authority.file()) }) {
+    match HttpClient::new(&HttpSettings { ca_file: None, ..settings(authority.file()) }) {
         Ok(http) => assert_eq!(code(&not_sent(http.send(&at(server.address)).await)), "tls"),
         Err(error) => assert!(matches!(error, HttpSetupError::Tls(_)), "{error}"),
     }
@@ -225,17 +239,20 @@ async fn tls_below_1_2_is_neither_offered_nor_taken() {
             // At most one alert follows: nothing of the request.
             (offered_versions(&hello), rest.len())
         });
-        let failure = not_sent(http(Authority::new().file()).send(&at(address)).await);
+        let failure = not_sent(http(CertificateAuthority::new().file()).send(&at(address)).await);
         assert_eq!(code(&failure), "tls", "{failure:?}");
         let (versions, rest) = server.await.unwrap();
-        assert!(versions.iter().all(|version| [0x0303, 0x0304].contains(version)), "{versions:04x?}");
+        assert!(
+            versions.iter().all(|version| [0x0303, 0x0304].contains(version)),
+            "{versions:04x?}"
+        );
         assert!(!versions.is_empty() && rest <= 7, "{versions:04x?}, {rest} more bytes");
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_never_ends_is_cut_off_by_the_total_timeout() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let server = TlsServer::start(authority.issue("localhost"), |mut stream| async move {
         read_request(&mut stream).await;
         write(&mut stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
@@ -254,7 +271,7 @@ async fn an_answer_that_never_ends_is_cut_off_by_the_total_timeout() {
 async fn an_answer_over_the_cap_is_not_read_to_its_end() {
     let announced = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", CAP + 1);
     let failure = incomplete(
-        exchange(move |mut stream| {
+        round_trip(move |mut stream| {
             let announced = announced.clone();
             async move {
                 read_request(&mut stream).await;
@@ -270,7 +287,7 @@ async fn an_answer_over_the_cap_is_not_read_to_its_end() {
     let written = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&written);
     let failure = incomplete(
-        exchange(move |mut stream| {
+        round_trip(move |mut stream| {
             let counter = Arc::clone(&counter);
             async move {
                 read_request(&mut stream).await;
@@ -289,12 +306,14 @@ async fn an_answer_over_the_cap_is_not_read_to_its_end() {
 
 #[tokio::test]
 async fn an_answer_exactly_at_the_cap_is_whole() {
-    for framing in ["content-length: 65536\r\n\r\n", "transfer-encoding: chunked\r\n\r\n10000\r\n"] {
+    for framing in ["content-length: 65536\r\n\r\n", "transfer-encoding: chunked\r\n\r\n10000\r\n"]
+    {
         let reply = reply(
-            exchange(move |mut stream| async move {
+            round_trip(move |mut stream| async move {
                 read_request(&mut stream).await;
                 let body = "x".repeat(CAP);
-                write(&mut stream, &format!("HTTP/1.1 200 OK\r\n{framing}{body}\r\n0\r\n\r\n")).await;
+                write(&mut stream, &format!("HTTP/1.1 200 OK\r\n{framing}{body}\r\n0\r\n\r\n"))
+                    .await;
             })
             .await,
         );
@@ -304,15 +323,23 @@ async fn an_answer_exactly_at_the_cap_is_whole() {
 
 #[test]
 fn a_ca_file_that_cannot_be_used_is_named_with_what_to_do() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let path = authority.file().to_owned();
     let missing = path.with_extension("missing");
-    let error = Http::new(&settings(&missing)).unwrap_err().to_string();
-    assert!(error.contains(missing.to_str().unwrap()) && error.contains("leave ca_file out"), "{error}");
+    let error = HttpClient::new(&settings(&missing)).unwrap_err().to_string();
+    assert!(
+        error.contains(missing.to_str().unwrap()) && error.contains("leave ca_file out"),
+        "{error}"
+    );
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    for content in ["", "no PEM", broken, "-----BEGIN CERTIFICATE-----\n***\n-----END CERTIFICATE-----\n"] {
+    for content in
+        ["", "no PEM", broken, "-----BEGIN CERTIFICATE-----\n***\n-----END CERTIFICATE-----\n"]
+    {
         std::fs::write(&path, content).unwrap();
-        let error = Http::new(&settings(&path)).unwrap_err().to_string();
-        assert!(error.contains(path.to_str().unwrap()) && error.contains("BEGIN CERTIFICATE"), "{content}: {error}");
+        let error = HttpClient::new(&settings(&path)).unwrap_err().to_string();
+        assert!(
+            error.contains(path.to_str().unwrap()) && error.contains("BEGIN CERTIFICATE"),
+            "{content}: {error}"
+        );
     }
 }

@@ -5,21 +5,21 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 
-use crate::harness::broker::{Message, persistent};
-use crate::rig::{Rig, SOON, and, charge, dead, word};
+use crate::harness::broker::{QueuedMessage, persistent};
+use crate::rig::{SOON, TestRig, and, charge, dead, word};
 
 const KEY: &str = "payment.acme.charge";
 
 /// A message, and the code under which it is refused.
-struct Case {
+struct InvalidCase {
     code: &'static str,
     key: &'static str,
     body: Vec<u8>,
     message_id: Option<&'static str>,
 }
 
-fn case(code: &'static str, key: &'static str, body: impl Into<Vec<u8>>) -> Case {
-    Case { code, key, body: body.into(), message_id: None }
+fn case(code: &'static str, key: &'static str, body: impl Into<Vec<u8>>) -> InvalidCase {
+    InvalidCase { code, key, body: body.into(), message_id: None }
 }
 
 /// Builds a valid command but for these fields, under an id of its own: the same id with other
@@ -28,7 +28,7 @@ fn but(fields: Value) -> String {
     and(charge(&uuid::Uuid::new_v4().to_string(), json!({})), fields).to_string()
 }
 
-fn cases() -> Vec<Case> {
+fn cases() -> Vec<InvalidCase> {
     let mut nameless = charge("", json!({}));
     nameless.as_object_mut().unwrap().remove("id");
     let nameless = nameless.to_string();
@@ -48,7 +48,7 @@ fn cases() -> Vec<Case> {
         case("invalid_field", KEY, but(json!({"operation": "Charge"}))),
         case("invalid_field", KEY, but(json!({"prority": 1}))),
         case("missing_id", KEY, nameless.clone()),
-        Case { message_id: Some("no spaces"), ..case("missing_id", KEY, nameless + " ") },
+        InvalidCase { message_id: Some("no spaces"), ..case("missing_id", KEY, nameless + " ") },
         case("key_mismatch", KEY, but(json!({"operation": "send"}))),
         case("key_mismatch", KEY, but(json!({"provider": "any"}))),
         case("key_mismatch", "payment.acme.charge.eu", but(json!({}))),
@@ -67,7 +67,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-fn properties(case: &Case, reference: &str) -> BasicProperties {
+fn properties(case: &InvalidCase, reference: &str) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert("shop-header".into(), AMQPValue::LongLongInt(7));
     let properties = persistent()
@@ -81,7 +81,7 @@ fn properties(case: &Case, reference: &str) -> BasicProperties {
     }
 }
 
-fn assert_kept(letter: &Message, case: &Case, reference: &str) {
+fn assert_kept(letter: &QueuedMessage, case: &InvalidCase, reference: &str) {
     assert!(letter.body == case.body, "{reference}: the body was changed");
     let (kept, sent) = (&letter.properties, properties(case, reference));
     assert_eq!(kept.content_type(), sent.content_type());
@@ -89,35 +89,60 @@ fn assert_kept(letter: &Message, case: &Case, reference: &str) {
     assert_eq!(kept.delivery_mode(), &Some(2));
     assert_eq!(kept.headers().as_ref().unwrap().inner()["shop-header"], AMQPValue::LongLongInt(7));
     let record = dead(letter);
-    assert_eq!((word(&record, "kind"), word(&record, "code")), ("invalid", case.code), "{record:#}");
-    assert_eq!((word(&record, "routing_key"), &record["unknown"]), (case.key, &json!(false)), "{record:#}");
+    assert_eq!(
+        (word(&record, "kind"), word(&record, "code")),
+        ("invalid", case.code),
+        "{record:#}"
+    );
+    assert_eq!(
+        (word(&record, "routing_key"), &record["unknown"]),
+        (case.key, &json!(false)),
+        "{record:#}"
+    );
 }
 
 #[tokio::test]
 async fn whatever_is_wrong_with_a_message_is_told_once_kept_whole_and_not_sent() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
-    let cases: Vec<(String, Case)> =
+    let cases: Vec<(String, InvalidCase)> =
         cases().into_iter().enumerate().map(|(row, case)| (format!("row-{row}"), case)).collect();
     for (reference, case) in &cases {
-        rig.broker.publish("ferry.commands", case.key, &case.body, properties(case, reference)).await;
+        rig.broker
+            .publish("ferry.commands", case.key, &case.body, properties(case, reference))
+            .await;
     }
     for (reference, case) in &cases {
-        let event = rig.events.first(SOON, |event| word(event, "data.command.reference") == reference).await;
+        let event = rig
+            .events
+            .first(SOON, |event| word(event, "data.command.reference") == reference)
+            .await;
         assert_eq!(
             (word(&event, "data.error.kind"), word(&event, "data.error.code")),
             ("invalid", case.code),
             "{event:#}"
         );
-        assert_eq!((&event["data"]["final"], &event["data"]["error"]["dead_lettered"]), (&json!(false), &json!(true)));
+        assert_eq!(
+            (&event["data"]["final"], &event["data"]["error"]["dead_lettered"]),
+            (&json!(false), &json!(true))
+        );
         let message = word(&event, "data.error.message");
-        assert!(!message.is_empty() && !message.contains("``") && !message.contains("struct"), "{message}");
+        assert!(
+            !message.is_empty() && !message.contains("``") && !message.contains("struct"),
+            "{message}"
+        );
     }
-    let homeless = cases.iter().filter(|(_, case)| matches!(case.code, "unknown_provider" | "no_route")).count();
-    let mut letters = rig.dead_letters("acme", u32::try_from(cases.len() - homeless).unwrap()).await;
+    let homeless = cases
+        .iter()
+        .filter(|(_, case)| matches!(case.code, "unknown_provider" | "no_route"))
+        .count();
+    let mut letters =
+        rig.dead_letters("acme", u32::try_from(cases.len() - homeless).unwrap()).await;
     letters.extend(rig.dead_letters("other", u32::try_from(homeless).unwrap()).await);
     for (reference, case) in &cases {
-        let is_its = |letter: &&Message| letter.properties.correlation_id().as_ref().unwrap().as_str() == reference;
+        let is_its = |letter: &&QueuedMessage| {
+            letter.properties.correlation_id().as_ref().unwrap().as_str() == reference
+        };
         let its: Vec<_> = letters.iter().filter(is_its).collect();
         assert_eq!(its.len(), 1, "{reference}");
         assert_kept(its[0], case, reference);
@@ -130,15 +155,21 @@ async fn whatever_is_wrong_with_a_message_is_told_once_kept_whole_and_not_sent()
 
 #[tokio::test]
 async fn what_php_and_null_write_is_taken_and_an_id_may_be_the_message_id() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let body = json!({
         "id": null, "type": "payment", "provider": "acme", "operation": "send", "reference": null,
         "payload": [], "metadata": [], "x_shop": {"anything": 1},
     });
-    let properties = persistent().with_message_id("by-property".into()).with_correlation_id("order-7".into());
-    rig.broker.publish("ferry.commands", "payment.acme.send", body.to_string().as_bytes(), properties).await;
+    let properties =
+        persistent().with_message_id("by-property".into()).with_correlation_id("order-7".into());
+    rig.broker
+        .publish("ferry.commands", "payment.acme.send", body.to_string().as_bytes(), properties)
+        .await;
     let event = rig.terminal("by-property").await;
-    assert_eq!((word(&event, "data.state"), word(&event, "data.command.reference")), ("completed", "order-7"));
+    assert_eq!(
+        (word(&event, "data.state"), word(&event, "data.command.reference")),
+        ("completed", "order-7")
+    );
     rig.finish(&daemon).await;
 }

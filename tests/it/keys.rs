@@ -5,10 +5,10 @@ use lapin::types::{AMQPValue, FieldTable, LongString};
 use serde_json::{Value, json};
 
 use crate::harness::broker::persistent;
-use crate::harness::daemon::Daemon;
+use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
 use crate::poisoned::replay_unseen;
-use crate::rig::{Rig, SOON, and, charge, word};
+use crate::rig::{SOON, TestRig, and, charge, word};
 
 /// Builds the headers of a replay by an operator's ferryd that left it to the daemon to name the
 /// key.
@@ -31,44 +31,44 @@ fn replay_without_key() -> FieldTable {
 }
 
 /// Returns the key in the headers of a command that waits on a rung.
-async fn key_beside(rig: &Rig, rung: &str, id: &str) -> String {
+async fn key_beside(rig: &TestRig, rung: &str, id: &str) -> String {
     let queue = format!("ferry.retry.{rung}");
     eventually(SOON, "it waits", async || {
         let waiting = rig.broker.peek(&queue).await;
-        let message = waiting
-            .iter()
-            .find(|message| serde_json::from_slice::<Value>(&message.body).is_ok_and(|command| command["id"] == id))?;
+        let message = waiting.iter().find(|message| {
+            serde_json::from_slice::<Value>(&message.body).is_ok_and(|command| command["id"] == id)
+        })?;
         let headers = message.properties.headers().as_ref();
-        Some(ferryd_broker::message::text(headers, "ferry-key").unwrap_or_default().to_owned())
+        Some(ferryd_broker::message::get_text(headers, "ferry-key").unwrap_or_default().to_owned())
     })
     .await
 }
 
 /// Dead-letters a command that comes too late, so that it can be replayed with more time.
-async fn bury(rig: &Rig, id: &str) {
+async fn bury(rig: &TestRig, id: &str) {
     let late = and(charge(id, json!({})), json!({"expires_at": "2026-01-01T00:00:00Z"}));
     assert_eq!(word(&rig.carry(&late).await, "data.error.kind"), "expired");
 }
 
-async fn replay(rig: &Rig, id: &str) {
+async fn replay(rig: &TestRig, id: &str) {
     let mut replay = rig.setup.command(&["dead-letters", "replay", id, "--extend", "1h"]);
     assert!(tokio::task::spawn_blocking(move || replay.status()).await.unwrap().unwrap().success());
 }
 
 /// Lists the keys under which the provider acted.
-fn acted(rig: &Rig) -> Vec<String> {
+fn acted(rig: &TestRig) -> Vec<String> {
     let keys = rig.sandbox.calls().keys;
     keys.into_iter().filter(|(_, calls)| calls.acted == 1).map(|(key, _)| key).collect()
 }
 
-async fn stop(daemon: &Daemon) {
+async fn stop(daemon: &RunningDaemon) {
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
 }
 
 #[tokio::test]
 async fn a_replay_shares_its_key_with_no_command_whatever_that_is_called() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     assert_eq!(word(&rig.carry(&charge("a.g1", json!({}))).await, "data.state"), "completed");
     bury(&rig, "a").await;
@@ -80,11 +80,13 @@ async fn a_replay_shares_its_key_with_no_command_whatever_that_is_called() {
 
 #[tokio::test]
 async fn a_replay_that_is_under_way_without_a_key_keeps_the_one_that_it_had() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     rig.declare().await;
     let command = charge("old", json!({"fail_times": 1, "status": 429}));
     let properties = persistent().with_headers(replay_without_key());
-    rig.broker.publish("ferry.redeliver", "replay.acme", command.to_string().as_bytes(), properties).await;
+    rig.broker
+        .publish("ferry.redeliver", "replay.acme", command.to_string().as_bytes(), properties)
+        .await;
     let daemon = rig.start().await;
     assert_eq!(word(&rig.terminal("old").await, "data.state"), "completed");
     assert_eq!(acted(&rig), ["old.g1"]);
@@ -93,7 +95,7 @@ async fn a_replay_that_is_under_way_without_a_key_keeps_the_one_that_it_had() {
 
 #[tokio::test]
 async fn every_message_of_a_command_names_its_key_also_before_the_first_call() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let later = and(charge("early", json!({})), json!({"not_before": "2200-01-01T00:00:00Z"}));
     rig.publish(&later).await;
@@ -103,6 +105,6 @@ async fn every_message_of_a_command_names_its_key_also_before_the_first_call() {
     rig.dead_letters("acme", 1).await;
     let replay = replay_unseen(&rig, &["again", "--extend", "1h"]).await;
     let headers = replay.properties.headers().as_ref();
-    assert_eq!(ferryd_broker::message::text(headers, "ferry-key"), Some("again~1"));
+    assert_eq!(ferryd_broker::message::get_text(headers, "ferry-key"), Some("again~1"));
     stop(&daemon).await;
 }

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use ferryd_sandbox::CallsSnapshot;
 use serde_json::{Value, json};
 
-use crate::harness::broker::Broker;
-use crate::rig::{File, Rig, command, word};
+use crate::harness::broker::TestBroker;
+use crate::rig::{SandboxFile, TestRig, command, word};
 
 /// The behaviour of a command's call where no process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sort {
+enum LoadSort {
     /// Completes at once, at an operation with an idempotency key.
     Pay,
     /// Completes at its second call, under the same key.
@@ -26,17 +26,17 @@ enum Sort {
 }
 
 /// One round of a load.
-const ROUND: [Sort; 10] = [
-    Sort::Pay,
-    Sort::Tell,
-    Sort::PayAgain,
-    Sort::Tell,
-    Sort::Pay,
-    Sort::TellAgain,
-    Sort::Declined,
-    Sort::Pay,
-    Sort::Tell,
-    Sort::Pay,
+const ROUND: [LoadSort; 10] = [
+    LoadSort::Pay,
+    LoadSort::Tell,
+    LoadSort::PayAgain,
+    LoadSort::Tell,
+    LoadSort::Pay,
+    LoadSort::TellAgain,
+    LoadSort::Declined,
+    LoadSort::Pay,
+    LoadSort::Tell,
+    LoadSort::Pay,
 ];
 
 /// Two operations, one with an idempotency key and one without, with time enough on a busy machine.
@@ -56,26 +56,28 @@ body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 "#;
 
 /// Returns the provider file that a load needs, with further keys of the provider.
-pub(crate) fn file(keys: &str) -> [(&str, File<'_>); 1] {
-    [("acme", File { keys, operations: OPERATIONS, ..File::default() })]
+pub(crate) fn file(keys: &str) -> [(&str, SandboxFile<'_>); 1] {
+    [("acme", SandboxFile { keys, operations: OPERATIONS, ..SandboxFile::default() })]
 }
 
 /// Commands for `acme`.
-pub(crate) struct Load {
-    items: Vec<(Sort, Value)>,
+pub(crate) struct CommandLoad {
+    items: Vec<(LoadSort, Value)>,
 }
 
-impl Load {
+impl CommandLoad {
     /// Makes so many rounds of ten commands, whose calls take `latency` each.
     pub(crate) fn new(name: &str, rounds: usize, latency: &str) -> Self {
         let sorts = ROUND.iter().cycle().take(rounds * ROUND.len());
-        let item = |(number, sort): (usize, &Sort)| (*sort, sort.command(&format!("{name}-{number}"), latency));
+        let item = |(number, sort): (usize, &LoadSort)| {
+            (*sort, sort.command(&format!("{name}-{number}"), latency))
+        };
         Self { items: sorts.enumerate().map(item).collect() }
     }
 
     /// Publishes everything at once. A command that the broker did not confirm, because it died, is
     /// no longer part of the load: it may be carried or not.
-    pub(crate) async fn publish(&mut self, broker: &Broker) {
+    pub(crate) async fn publish(&mut self, broker: &TestBroker) {
         let commands: Vec<_> = self.items.iter().map(|(_, command)| command.clone()).collect();
         let confirmed: BTreeSet<_> = broker.publish_commands(&commands).await.into_iter().collect();
         self.items.retain(|(_, command)| confirmed.contains(word(command, "id")));
@@ -89,13 +91,16 @@ impl Load {
     /// Lists the commands of the operation without a key for which the provider has been called.
     #[cfg(feature = "failpoints")]
     pub(crate) fn called_without_key(&self, calls: &CallsSnapshot) -> Vec<String> {
-        let keyless = self.items.iter().filter(|(sort, _)| matches!(sort, Sort::Tell | Sort::TellAgain));
+        let keyless = self
+            .items
+            .iter()
+            .filter(|(sort, _)| matches!(sort, LoadSort::Tell | LoadSort::TellAgain));
         let ids = keyless.map(|(_, command)| word(command, "id").to_owned());
         ids.filter(|id| calls.ids.contains_key(id)).collect()
     }
 
     /// Waits until every command has ended.
-    pub(crate) async fn await_ends(&self, rig: &Rig) {
+    pub(crate) async fn await_ends(&self, rig: &TestRig) {
         for (_, command) in &self.items {
             rig.terminal(word(command, "id")).await;
         }
@@ -104,14 +109,16 @@ impl Load {
 
     /// Waits until every command has ended, and compares its end and its calls with the guarantees.
     /// Returns the ids of the commands that ended as `unresolved`.
-    pub(crate) async fn verify(&self, rig: &Rig) -> Vec<String> {
+    pub(crate) async fn verify(&self, rig: &TestRig) -> Vec<String> {
         self.await_ends(rig).await;
         let counted = rig.sandbox.calls();
         // Within a generation the provider sees one key, which is the command's id.
-        let foreign: Vec<_> = counted.keys.keys().filter(|key| !counted.ids.contains_key(*key)).collect();
+        let foreign: Vec<_> =
+            counted.keys.keys().filter(|key| !counted.ids.contains_key(*key)).collect();
         assert!(foreign.is_empty(), "keys that are no command's id: {foreign:?}");
         let ids = self.items.iter().map(|(sort, command)| (sort, word(command, "id")));
-        let unresolved = ids.filter(|(sort, id)| sort.verify(&rig.events.of(id), &counted, id) == Unresolved);
+        let unresolved =
+            ids.filter(|(sort, id)| sort.verify(&rig.events.of(id), &counted, id) == Unresolved);
         unresolved.map(|(_, id)| id.to_owned()).collect()
     }
 }
@@ -128,24 +135,26 @@ pub(crate) fn tell(id: &str, sandbox: Value) -> Value {
 
 /// The end of one command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum LoadVerdict {
     AsPlanned,
     Unresolved,
 }
-use Verdict::{AsPlanned, Unresolved};
+use LoadVerdict::{AsPlanned, Unresolved};
 
-impl Sort {
+impl LoadSort {
     fn command(self, id: &str, latency: &str) -> Value {
         match self {
             Self::Pay => pay(id, json!({"latency": latency})),
             Self::PayAgain => pay(id, json!({"latency": latency, "fail_times": 1})),
             Self::Declined => pay(id, json!({"latency": latency, "decline": "card_declined"})),
             Self::Tell => tell(id, json!({"latency": latency})),
-            Self::TellAgain => tell(id, json!({"latency": latency, "fail_times": 1, "status": 429})),
+            Self::TellAgain => {
+                tell(id, json!({"latency": latency, "fail_times": 1, "status": 429}))
+            }
         }
     }
 
-    fn verify(self, events: &[Value], counted: &CallsSnapshot, id: &str) -> Verdict {
+    fn verify(self, events: &[Value], counted: &CallsSnapshot, id: &str) -> LoadVerdict {
         let calls = counted.ids.get(id).copied().unwrap_or_default();
         // A late event, which a crash can cause, has a lower sequence.
         let sequence = |event: &&Value| event["data"]["sequence"].as_u64();

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, command, word};
+use crate::rig::{SOON, SandboxFile, TestRig, command, word};
 
-/// Operations without a key, and one with: looked up with and without proof of absence, and by a rule.
+/// Operations without a key, and one with: looked up with and without proof of absence, and by a
+/// rule.
 const OPERATIONS: &str = r#"
 [operations.pay]
 request = { method = "POST", path = "/acme/pay" }
@@ -20,7 +21,7 @@ request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.
 after = "2s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"
-absent = "body.data | length == 0"
+not_found = "body.data | length == 0"
 [operations.pay.response]
 reference = "{{ body.id }}"
 result = { id = "{{ body.id }}", status = "{{ body.status }}" }
@@ -78,13 +79,14 @@ request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.
 after = "7s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"
-absent = "body.data | length == 0"
+not_found = "body.data | length == 0"
 [operations.last.response]
 success = "body.status == 'succeeded'"
 "#;
 
-async fn rig() -> Rig {
-    Rig::with("", &[("acme", File { operations: OPERATIONS, ..File::default() })]).await
+async fn rig() -> TestRig {
+    TestRig::with("", &[("acme", SandboxFile { operations: OPERATIONS, ..SandboxFile::default() })])
+        .await
 }
 
 fn acme(operation: &str, id: &str, sandbox: Value) -> Value {
@@ -107,10 +109,18 @@ async fn what_a_call_came_to_is_found_out() {
         // operation, id, behaviour, state, code, acts, calls
         ("pay", "acted", lost(json!({})), "completed", "", 1, 1),
         ("pay", "acted-late", lost(json!({"hidden": "1s"})), "completed", "", 1, 1),
-        ("pay", "accepted", lost(json!({"accepted": true, "finish_after": "4s"})), "completed", "", 1, 1),
+        (
+            "pay",
+            "accepted",
+            lost(json!({"accepted": true, "finish_after": "4s"})),
+            "completed",
+            "",
+            1,
+            1,
+        ),
         ("pay", "failed", lost(json!({"finish": "failed"})), "failed", "failed", 1, 1),
         ("pay", "not-acted", nothing_done.clone(), "completed", "", 1, 2),
-        ("pay", "never", never_done.clone(), "failed", "absent", 0, 3),
+        ("pay", "never", never_done.clone(), "failed", "not_found", 0, 3),
         ("pay", "by-rule", json!({"status": 409, "fail_times": 1}), "completed", "", 1, 2),
         ("shy", "no-proof", nothing_done, "failed", "http_200", 0, 1),
         ("shy", "shy-acted", lost(json!({})), "completed", "", 1, 1),
@@ -122,7 +132,11 @@ async fn what_a_call_came_to_is_found_out() {
     for (_, id, _, state, code, acts, calls) in table {
         let end = rig.terminal(id).await;
         let seen = rig.calls(id);
-        assert_eq!((word(&end, "data.state"), word(&end, "data.error.code")), (state, code), "{id}: {end:#}");
+        assert_eq!(
+            (word(&end, "data.state"), word(&end, "data.error.code")),
+            (state, code),
+            "{id}: {end:#}"
+        );
         assert_eq!((seen.acted, seen.calls), (acts, calls), "{id}");
     }
     assert_eq!(word(&rig.terminal("never").await, "data.error.kind"), "unavailable");
@@ -137,7 +151,10 @@ async fn a_call_that_its_daemon_did_not_outlive_is_looked_up_by_another() {
     let killed = rig.start().await;
     rig.publish(&acme("pay", "acted", json!({"latency": "1s"}))).await;
     rig.publish(&acme("pay", "hung", json!({"hang": "before_answer", "fail_times": 1}))).await;
-    eventually(SOON, "both are called", async || (rig.sandbox.calls().concurrent == 2).then_some(())).await;
+    eventually(SOON, "both are called", async || {
+        (rig.sandbox.calls().concurrent == 2).then_some(())
+    })
+    .await;
     killed.kill9();
     let successor = rig.start().await;
     for (id, calls) in [("acted", 1), ("hung", 2)] {
@@ -153,16 +170,19 @@ async fn a_call_that_its_daemon_did_not_outlive_is_looked_up_by_another() {
 /// call, a lookup would find nothing in between, and take that for a proof.
 #[tokio::test]
 async fn a_call_that_still_runs_is_not_acquitted_by_a_lookup_that_is_due_for_the_one_before() {
-    let file = File { operations: LAST, ..File::default() };
-    let rig = Rig::with("", &[("acme", file)]).await;
+    let file = SandboxFile { operations: LAST, ..SandboxFile::default() };
+    let rig = TestRig::with("", &[("acme", file)]).await;
     let killed = rig.start().await;
     let slow = json!({"latency": "6s", "status": 500, "fail_times": 1, "hidden": "2s"});
     rig.publish(&acme("last", "once", slow)).await;
-    eventually(SOON, "it is called again", async || (rig.calls("once").calls == 2).then_some(())).await;
+    eventually(SOON, "it is called again", async || (rig.calls("once").calls == 2).then_some(()))
+        .await;
     let called = Instant::now();
     killed.kill9();
-    eventually(SOON, "the provider works on it", async || (called.elapsed() > Duration::from_secs(2)).then_some(()))
-        .await;
+    eventually(SOON, "the provider works on it", async || {
+        (called.elapsed() > Duration::from_secs(2)).then_some(())
+    })
+    .await;
     let successor = rig.start().await;
     let end = rig.terminal("once").await;
     assert_eq!(word(&end, "data.state"), "completed", "{end:#}");
@@ -188,7 +208,11 @@ async fn a_person_has_an_unresolved_command_looked_up_and_its_dead_letter_closes
     assert_eq!(rig.calls("late").calls, 1);
     assert_eq!(look_up(&rig, &["no"]).await.0, 1, "it is no dead letter");
     let (_, cleared) = ferryd(&rig, &["dead-letters", "replay", "late", "--json"]).await;
-    assert_eq!((&cleared["done"], &cleared["progress"]["closed"]), (&json!(0), &json!(1)), "{cleared}");
+    assert_eq!(
+        (&cleared["done"], &cleared["progress"]["closed"]),
+        (&json!(0), &json!(1)),
+        "{cleared}"
+    );
     rig.finish(&daemon).await;
     assert_eq!(rig.calls("late").calls, 1);
 }
@@ -204,7 +228,11 @@ async fn a_job_has_every_unresolved_command_looked_up_that_can_be() {
     }
     rig.dead_letters("acme", 3).await;
     let (code, planned) = look_up(&rig, &["--kind", "unresolved", "--dry-run"]).await;
-    assert_eq!((code, &planned["done"], &planned["progress"]["refused"]), (1, &json!(2), &json!(1)), "{planned:#}");
+    assert_eq!(
+        (code, &planned["done"], &planned["progress"]["refused"]),
+        (1, &json!(2), &json!(1)),
+        "{planned:#}"
+    );
     let (_, asked) = look_up(&rig, &["one", "silent"]).await;
     assert_eq!((&asked["done"], word(&asked, "spec.action")), (&json!(1), "lookup"), "{asked:#}");
     let why = word(&asked["progress"]["refusals"][0], "reason");
@@ -212,8 +240,13 @@ async fn a_job_has_every_unresolved_command_looked_up_that_can_be() {
     // The provider does not show at first what it did.
     eventually(SOON, "the answers end both", async || {
         let (_, job) = look_up(&rig, &["--provider", "acme"]).await;
-        assert_eq!((word(&job, "end.reason"), &job["recorded"]), ("finished", &json!(0)), "{job:#}");
-        let is_completed = |id| rig.events.of(id).iter().any(|event| event["data"]["state"] == "completed");
+        assert_eq!(
+            (word(&job, "end.reason"), &job["recorded"]),
+            ("finished", &json!(0)),
+            "{job:#}"
+        );
+        let is_completed =
+            |id| rig.events.of(id).iter().any(|event| event["data"]["state"] == "completed");
         (is_completed("one") && is_completed("two")).then_some(())
     })
     .await;
@@ -221,7 +254,8 @@ async fn a_job_has_every_unresolved_command_looked_up_that_can_be() {
         assert_eq!(rig.calls(id).calls, 1, "{id} is asked about, and not sent again");
     }
     let (code, listed) = ferryd(&rig, &["dead-letters", "list", "--json"]).await;
-    let listed: Vec<_> = listed.as_array().unwrap().iter().map(|dead| word(dead, "command.id")).collect();
+    let listed: Vec<_> =
+        listed.as_array().unwrap().iter().map(|dead| word(dead, "command.id")).collect();
     assert_eq!((code, listed), (0, vec!["silent"]), "the others are closed");
     rig.end(&daemon).await;
 }
@@ -241,7 +275,10 @@ async fn a_person_has_a_waiting_command_looked_up_before_its_time() {
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), asked()), (Some(5), 1));
-    assert!(told.contains("`slow` has not ended: the provider was asked, and still works on it"), "{told}");
+    assert!(
+        told.contains("`slow` has not ended: the provider was asked, and still works on it"),
+        "{told}"
+    );
     let (code, answer) = look_up(&rig, &["slow", "--wait", "0s"]).await;
     assert_eq!((code, answer), (0, json!({"id": "slow", "asked": true})));
     eventually(SOON, "it is asked again", async || (asked() == 2).then_some(())).await;
@@ -263,12 +300,12 @@ async fn a_person_has_a_waiting_command_looked_up_before_its_time() {
     rig.end(&daemon).await;
 }
 
-async fn look_up(rig: &Rig, arguments: &[&str]) -> (i32, Value) {
+async fn look_up(rig: &TestRig, arguments: &[&str]) -> (i32, Value) {
     ferryd(rig, &[&["lookup", "--json"], arguments].concat()).await
 }
 
 /// Runs a command of ferryd, and parses the JSON that it prints.
-async fn ferryd(rig: &Rig, arguments: &[&str]) -> (i32, Value) {
+async fn ferryd(rig: &TestRig, arguments: &[&str]) -> (i32, Value) {
     let mut command = rig.setup.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     (output.status.code().unwrap(), serde_json::from_slice(&output.stdout).unwrap_or_default())

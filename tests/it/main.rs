@@ -1,6 +1,12 @@
-//! The integration tests, in one binary that links once: real RabbitMQ, real TLS, real sockets, all on 127.0.0.1.
+//! The integration tests, in one binary that links once: real RabbitMQ, real TLS, real sockets, all
+//! on 127.0.0.1.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests fail like tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of tests fail like tests"
+)]
 
 mod accounts;
 mod amounts;
@@ -9,12 +15,11 @@ mod api;
 mod api_client;
 mod api_tokens;
 mod architecture;
-mod asked_early;
 mod broker_settings;
 mod bulkhead;
 mod bursts;
-mod callback_url;
-mod callbacks;
+mod call_log;
+mod call_log_fields;
 mod cancel;
 mod carry;
 #[cfg(feature = "failpoints")]
@@ -29,10 +34,9 @@ mod copies;
 mod crash;
 mod destinations;
 mod documents;
+mod early_queries;
 mod echoed_values;
 mod echoes;
-mod exchange_log;
-mod exchanges;
 mod handshake;
 mod harness;
 mod headers;
@@ -46,6 +50,7 @@ mod load;
 mod lookup;
 mod masking;
 mod nodes;
+mod notices;
 mod oauth;
 mod operator;
 mod operator_api;
@@ -55,8 +60,8 @@ mod poisoned;
 mod publishers;
 mod race;
 mod refusals;
-mod refused;
-mod removed;
+mod refused_messages;
+mod removed_providers;
 mod rig;
 mod sandbox;
 mod schedule;
@@ -69,6 +74,7 @@ mod unread_log;
 mod unsigned_calls;
 mod waiting;
 mod webhook_send;
+mod webhook_url;
 #[cfg(feature = "failpoints")]
 mod webhooks;
 mod window;

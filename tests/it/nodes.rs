@@ -4,33 +4,33 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::daemon::{Daemon, Setup};
+use crate::harness::daemon::{DaemonFolder, RunningDaemon};
 use crate::harness::tcp_proxy::TcpProxy;
-use crate::rig::{Rig, SOON, charge, word};
+use crate::rig::{SOON, TestRig, charge, word};
 
 /// Makes a rig whose daemon reaches its virtual host by two addresses: those of two proxies.
-async fn rig() -> (Rig, [TcpProxy; 2]) {
-    let rig = Rig::new("").await;
+async fn rig() -> (TestRig, [TcpProxy; 2]) {
+    let rig = TestRig::new("").await;
     let ways = [TcpProxy::to(rig.vhost.address()), TcpProxy::to(rig.vhost.address())];
     let uris = ways.each_ref().map(|way| rig.vhost.uri_at(way.address())).join(",");
     (rig.env("FERRYD_AMQP__URI", "").env("FERRYD_AMQP__URIS", &uris), ways)
 }
 
 /// Lists the address of each session so far.
-fn connected(daemon: &Daemon) -> Vec<String> {
+fn connected(daemon: &RunningDaemon) -> Vec<String> {
     let lines = daemon.logs(|line| line["message"] == "connected");
     lines.iter().map(|line| word(line, "broker").to_owned()).collect()
 }
 
 /// Lists the databases of the ledger's index.
-fn indexes(rig: &Rig) -> Vec<String> {
+fn indexes(rig: &TestRig) -> Vec<String> {
     let files = std::fs::read_dir(rig.setup.path().join("state")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.ends_with(".sqlite3")).collect()
 }
 
 /// Runs ferryd to its end. Returns its exit code and all its output.
-async fn run(setup: &Setup, arguments: &[&str]) -> (Option<i32>, String) {
+async fn run(setup: &DaemonFolder, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = setup.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
@@ -47,7 +47,8 @@ async fn a_daemon_goes_on_with_the_next_address_at_once_and_keeps_its_index() {
         let broken = ways.iter().find(|way| used.contains(&way.address().to_string())).unwrap();
         let sessions = connected(&daemon).len();
         broken.refuse().await;
-        let connected_again = daemon.wait_for_logs(sessions + 1, SOON, |line| line["message"] == "connected").await;
+        let connected_again =
+            daemon.wait_for_logs(sessions + 1, SOON, |line| line["message"] == "connected").await;
         assert_ne!(word(connected_again.last().unwrap(), "broker"), used);
         let event = rig.carry(&charge(&format!("turn-{turn}"), json!({}))).await;
         assert_eq!(word(&event, "data.state"), "completed");
@@ -55,7 +56,10 @@ async fn a_daemon_goes_on_with_the_next_address_at_once_and_keeps_its_index() {
     }
     let read = indexes(&rig);
     assert_eq!(read.len(), 1, "{read:?}");
-    assert_eq!(daemon.logs(|line| line["message"] == "reading the ledger from its beginning").len(), 0);
+    assert_eq!(
+        daemon.logs(|line| line["message"] == "reading the ledger from its beginning").len(),
+        0
+    );
     rig.end(&daemon).await;
     // The first address alone names the index, which stays the same without the others.
     let first = rig.vhost.uri_at(ways[0].address());
@@ -74,7 +78,8 @@ async fn every_address_is_tried_before_there_is_a_pause_and_each_failure_names_i
     let daemon = rig.setup.start();
     let failed = |line: &Value| line["message"] == "failed to connect to the broker; trying again";
     let failures = daemon.wait_for_logs(4, SOON, failed).await;
-    let pauses: Vec<_> = failures[..4].iter().map(|line| line["pause_ms"].as_u64().unwrap() > 0).collect();
+    let pauses: Vec<_> =
+        failures[..4].iter().map(|line| line["pause_ms"].as_u64().unwrap() > 0).collect();
     assert_eq!(pauses, [false, true, false, true], "{failures:?}");
     let [first, second] = [0, 1].map(|place: usize| word(&failures[place], "error").to_owned());
     let at = |way: &TcpProxy| format!("connect to amqp://{}/", way.address());
@@ -93,7 +98,8 @@ async fn the_command_line_goes_on_with_the_next_address_and_names_all_where_none
     assert_eq!(code, Some(0), "{printed}");
     let (_, printed) = run(&rig.setup, &["check", "--connect", "--json"]).await;
     let report: Value = serde_json::from_str(&printed).unwrap();
-    let ways_reached: Vec<_> = (0..2).map(|place| report["reached"][place]["error"].is_null()).collect();
+    let ways_reached: Vec<_> =
+        (0..2).map(|place| report["reached"][place]["error"].is_null()).collect();
     assert_eq!(ways_reached, [false, true], "{printed}");
     ways[1].refuse().await;
     let began = Instant::now();

@@ -5,25 +5,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ferryd::pipeline::lane::{Lane, Lanes};
-use ferryd::pipeline::send::Sent;
-use ferryd_domain::command::{Command, Envelope};
-use ferryd_domain::exchange::{Answer, Reply, Request};
+use ferryd::pipeline::lane::{Lane, ProviderLanes};
+use ferryd::pipeline::send::SentCalls;
+use ferryd_domain::command::{Command, CommandEnvelope};
+use ferryd_domain::http_call::{CallResult, HttpReply, HttpRequest};
 use ferryd_domain::name::Name;
 use ferryd_domain::retry::RetryPolicy;
-use ferryd_provider::registry::Defaults;
-use ferryd_provider::{Call, Provider};
+use ferryd_provider::registry::ProviderDefaults;
+use ferryd_provider::{CallContext, Provider};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::rig::{Rig, command, exchanges, word};
-use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
+use crate::rig::{TestRig, call_records, command, word};
+use crate::tls_server::{CertificateAuthority, ServerStream, TlsServer, read_request, write};
 
 const SECRET: &str = "client-secret-9317";
 
 /// The behaviour of the endpoint and the provider. The tokens are `access-token-1`, `-2` and so on.
 #[derive(Default)]
-struct Script {
+struct EndpointScript {
     /// The answer of the token endpoint in place of a token: status, headers, body.
     refusal: Mutex<Option<(u16, &'static str, &'static str)>>,
     /// Further fields of the answer with a token.
@@ -37,24 +37,31 @@ struct Script {
     called: AtomicUsize,
 }
 
-struct Scene {
-    script: Arc<Script>,
-    lanes: Arc<Lanes>,
+struct OauthScene {
+    script: Arc<EndpointScript>,
+    lanes: Arc<ProviderLanes>,
     server: TlsServer,
-    authority: Authority,
+    authority: CertificateAuthority,
 }
 
-impl Scene {
-    async fn new(script: Script) -> Self {
-        let (script, authority) = (Arc::new(script), Authority::new());
+impl OauthScene {
+    async fn new(script: EndpointScript) -> Self {
+        let (script, authority) = (Arc::new(script), CertificateAuthority::new());
         let told = Arc::clone(&script);
         let serve = move |stream| serve(stream, Arc::clone(&told));
         let server = TlsServer::start(authority.issue("localhost"), serve).await;
         let file = file(server.address.port(), &authority);
         let retry = RetryPolicy::default();
-        let defaults = Defaults { retry, max_in_flight: 64, max_bytes_in_flight: 1 << 20, links: None };
-        let provider = Provider::parse(&file, "bank.toml", &defaults).map_err(|faults| faults[0].to_string()).unwrap();
-        let lanes = Arc::new(Lanes::new(&Arc::new(provider)).unwrap());
+        let defaults = ProviderDefaults {
+            retry,
+            max_in_flight: 64,
+            max_bytes_in_flight: 1 << 20,
+            links: None,
+        };
+        let provider = Provider::parse(&file, "bank.toml", &defaults)
+            .map_err(|faults| faults[0].to_string())
+            .unwrap();
+        let lanes = Arc::new(ProviderLanes::new(&Arc::new(provider)).unwrap());
         Self { script, lanes, server, authority }
     }
 
@@ -62,20 +69,21 @@ impl Scene {
         self.lanes.of(&Name::default_account()).unwrap()
     }
 
-    fn request(&self) -> Request {
-        let body = json!({"id": "c1", "type": "payment", "operation": "pay", "payload": {}}).to_string();
-        let command = Command::decode(body.as_bytes(), Envelope::default()).unwrap();
-        let call = Call {
+    fn request(&self) -> HttpRequest {
+        let body =
+            json!({"id": "c1", "type": "payment", "operation": "pay", "payload": {}}).to_string();
+        let command = Command::decode(body.as_bytes(), CommandEnvelope::default()).unwrap();
+        let call = CallContext {
             command: &command,
             key: None,
             generation: 0,
             attempt: 1,
             provider_reference: None,
-            callback_url: None,
+            webhook_url: None,
             command_token: None,
             in_doubt: false,
         };
-        self.lane().account.adapter.request(&call).unwrap()
+        self.lane().account.adapter.build_request(&call).unwrap()
     }
 
     /// Returns the statuses of the HTTP calls of a call, and the code of the failure that kept it
@@ -91,15 +99,15 @@ impl Scene {
     }
 }
 
-fn statuses(sent: &Sent<'_>) -> Vec<u16> {
-    let status = |answer: &Answer| match answer {
-        Answer::Reply(Reply { status, .. }) => *status,
-        Answer::NotSent(_) | Answer::Incomplete(_) => 0,
+fn statuses(sent: &SentCalls<'_>) -> Vec<u16> {
+    let status = |answer: &CallResult| match answer {
+        CallResult::Reply(HttpReply { status, .. }) => *status,
+        CallResult::NotSent(_) | CallResult::Incomplete(_) => 0,
     };
-    sent.exchanges().map(|exchanged| status(&exchanged.answer)).collect()
+    sent.calls().map(|made| status(&made.answer)).collect()
 }
 
-fn file(port: u16, authority: &Authority) -> String {
+fn file(port: u16, authority: &CertificateAuthority) -> String {
     format!(
         r#"
 name = "bank"
@@ -122,19 +130,25 @@ response = {{ error = {{ message = "{{{{ body.message }}}}" }} }}
     )
 }
 
-async fn serve(mut stream: Stream, script: Arc<Script>) {
+async fn serve(mut stream: ServerStream, script: Arc<EndpointScript>) {
     while let Some(request) = read_request(&mut stream).await {
-        let answer =
-            if request.starts_with("POST /token ") { script.grant(&request).await } else { script.pay(&request) };
+        let answer = if request.starts_with("POST /token ") {
+            script.grant(&request).await
+        } else {
+            script.pay(&request)
+        };
         if !write(&mut stream, &answer).await {
             return;
         }
     }
 }
 
-impl Script {
+impl EndpointScript {
     async fn grant(&self, request: &str) -> String {
-        assert!(request.ends_with(&format!("&client_id=client-1&client_secret={SECRET}")), "{request}");
+        assert!(
+            request.ends_with(&format!("&client_id=client-1&client_secret={SECRET}")),
+            "{request}"
+        );
         self.asked.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(self.slow).await;
         if let Some((status, headers, body)) = *self.refusal.lock().unwrap() {
@@ -142,12 +156,17 @@ impl Script {
         }
         let number = self.granted.fetch_add(1, Ordering::SeqCst) + 1;
         let fields = self.fields;
-        answer(200, "", &format!(r#"{{"access_token":"access-token-{number}","token_type":"Bearer"{fields}}}"#))
+        answer(
+            200,
+            "",
+            &format!(r#"{{"access_token":"access-token-{number}","token_type":"Bearer"{fields}}}"#),
+        )
     }
 
     fn pay(&self, request: &str) -> String {
         self.called.fetch_add(1, Ordering::SeqCst);
-        let token = request.lines().find_map(|line| line.strip_prefix("authorization: Bearer ")).unwrap();
+        let token =
+            request.lines().find_map(|line| line.strip_prefix("authorization: Bearer ")).unwrap();
         let number: usize = token.strip_prefix("access-token-").unwrap().parse().unwrap();
         if number < self.takes.load(Ordering::SeqCst) {
             // Providers quote the values that they refuse.
@@ -159,12 +178,18 @@ impl Script {
 
 fn answer(status: u16, headers: &str, body: &str) -> String {
     let length = body.len();
-    format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n{body}")
+    format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n{body}"
+    )
 }
 
 #[tokio::test]
 async fn many_calls_at_once_get_one_token() {
-    let scene = Scene::new(Script { slow: Duration::from_millis(200), ..Script::default() }).await;
+    let scene = OauthScene::new(EndpointScript {
+        slow: Duration::from_millis(200),
+        ..EndpointScript::default()
+    })
+    .await;
     let results = join_all((0..50).map(|_| scene.call())).await;
     let asking = results.iter().filter(|(statuses, _)| statuses == &[200, 200]).count();
     let waiting = results.iter().filter(|(statuses, _)| statuses == &[200]).count();
@@ -174,7 +199,11 @@ async fn many_calls_at_once_get_one_token() {
 
 #[tokio::test]
 async fn a_token_that_has_ended_is_renewed() {
-    let scene = Scene::new(Script { fields: r#","expires_in":0"#, ..Script::default() }).await;
+    let scene = OauthScene::new(EndpointScript {
+        fields: r#","expires_in":0"#,
+        ..EndpointScript::default()
+    })
+    .await;
     assert_eq!(scene.call().await, (vec![200, 200], None));
     assert_eq!(scene.call().await, (vec![200, 200], None));
     assert_eq!(scene.counts(), [2, 2]);
@@ -182,11 +211,14 @@ async fn a_token_that_has_ended_is_renewed() {
 
 #[tokio::test]
 async fn a_refused_token_is_renewed_once_for_all_and_the_call_made_once_more() {
-    let scene = Scene::new(Script::default()).await;
+    let scene = OauthScene::new(EndpointScript::default()).await;
     assert_eq!(scene.call().await, (vec![200, 200], None));
     scene.script.takes.store(2, Ordering::SeqCst);
     let results = join_all((0..20).map(|_| scene.call())).await;
-    assert!(results.iter().all(|(statuses, none)| statuses.last() == Some(&200) && none.is_none()), "{results:?}");
+    assert!(
+        results.iter().all(|(statuses, none)| statuses.last() == Some(&200) && none.is_none()),
+        "{results:?}"
+    );
     assert_eq!(scene.counts()[0], 2);
 
     // A new token that is refused as well is not renewed again.
@@ -197,19 +229,20 @@ async fn a_refused_token_is_renewed_once_for_all_and_the_call_made_once_more() {
 
 #[tokio::test]
 async fn a_new_token_that_is_refused_is_an_answer_like_any_other() {
-    let scene = Scene::new(Script { takes: 9.into(), ..Script::default() }).await;
+    let scene =
+        OauthScene::new(EndpointScript { takes: 9.into(), ..EndpointScript::default() }).await;
     let request = scene.request();
     let sent = scene.lane().send(&request, |_| true).await;
     assert_eq!((statuses(&sent), scene.counts()), (vec![200, 401], [1, 1]));
     // Providers quote the values that they refuse.
-    let Answer::Reply(reply) = sent.into_answer() else { panic!("no answer") };
+    let CallResult::Reply(reply) = sent.into_answer() else { panic!("no answer") };
     let body = scene.lane().mask().body(None, &reply.body).to_string();
     assert_eq!(body, r#"{"message":"*** is not taken"}"#);
 }
 
 #[tokio::test]
 async fn a_401_that_the_file_reads_as_something_else_is_not_sent_again() {
-    let scene = Scene::new(Script::default()).await;
+    let scene = OauthScene::new(EndpointScript::default()).await;
     assert_eq!(scene.call().await, (vec![200, 200], None));
     scene.script.takes.store(2, Ordering::SeqCst);
     let request = scene.request();
@@ -221,8 +254,14 @@ async fn a_401_that_the_file_reads_as_something_else_is_not_sent_again() {
 async fn without_a_token_nothing_is_sent() {
     let wrong = Some((401, "", r#"{"error":"invalid_client"}"#));
     let busy = Some((503, "retry-after: 30\r\n", "{}"));
-    for (refusal, code, pause) in [(wrong, "token_refused", false), (busy, "token_unavailable", true)] {
-        let scene = Scene::new(Script { refusal: refusal.into(), ..Script::default() }).await;
+    for (refusal, code, pause) in
+        [(wrong, "token_refused", false), (busy, "token_unavailable", true)]
+    {
+        let scene = OauthScene::new(EndpointScript {
+            refusal: refusal.into(),
+            ..EndpointScript::default()
+        })
+        .await;
         let request = scene.request();
         let none = scene.lane().send(&request, |_| true).await.last.unwrap_err();
         assert_eq!((none.failure.code.as_deref(), none.retry_after.is_some()), (Some(code), pause));
@@ -236,7 +275,11 @@ async fn without_a_token_nothing_is_sent() {
 
 #[tokio::test]
 async fn a_token_endpoint_that_hangs_takes_no_more_than_the_time_of_the_call() {
-    let scene = Scene::new(Script { slow: Duration::from_mins(1), ..Script::default() }).await;
+    let scene = OauthScene::new(EndpointScript {
+        slow: Duration::from_mins(1),
+        ..EndpointScript::default()
+    })
+    .await;
     let begun = Instant::now();
     let results = join_all((0..10).map(|_| scene.call())).await;
     assert!(begun.elapsed() < Duration::from_millis(3900), "{:?}", begun.elapsed());
@@ -248,9 +291,13 @@ async fn a_token_endpoint_that_hangs_takes_no_more_than_the_time_of_the_call() {
 
 #[tokio::test]
 async fn a_command_waits_for_the_token_endpoint_and_nobody_sees_secret_or_token() {
-    let scene = Scene::new(Script { refusal: Some((503, "", "{}")).into(), ..Script::default() }).await;
+    let scene = OauthScene::new(EndpointScript {
+        refusal: Some((503, "", "{}")).into(),
+        ..EndpointScript::default()
+    })
+    .await;
     let text = file(scene.server.address.port(), &scene.authority);
-    let rig = Rig::with("", &[]).await.file("bank", &text).env("FERRYD_LOG", "debug");
+    let rig = TestRig::with("", &[]).await.file("bank", &text).env("FERRYD_LOG", "debug");
     let daemon = rig.start().await;
     let pay = |id: &str| command("bank", "pay", id, json!({}));
     rig.publish(&pay("patient")).await;
@@ -263,17 +310,27 @@ async fn a_command_waits_for_the_token_endpoint_and_nobody_sees_secret_or_token(
     let event = rig.carry(&pay("refused")).await;
     assert_eq!(word(&event, "data.error.kind"), "rejected", "{event:#}");
     assert_eq!(word(&event, "data.error.message"), "*** is not taken");
-    let told = exchanges(&daemon, "refused");
-    let told: Vec<_> = told.iter().map(|record| (word(record, "url"), &record["response.status"])).collect();
-    let [token, pay] = ["token", "pay"].map(|path| format!("https://localhost:{}/{path}", scene.server.address.port()));
-    let expected = [(pay.as_str(), json!(401)), (token.as_str(), json!(200)), (pay.as_str(), json!(401))];
+    let told = call_records(&daemon, "refused");
+    let told: Vec<_> = told
+        .iter()
+        .map(|record| {
+            (record["url.full"].as_str().unwrap_or_default(), &record["http.response.status_code"])
+        })
+        .collect();
+    let [token, pay] = ["token", "pay"]
+        .map(|path| format!("https://localhost:{}/{path}", scene.server.address.port()));
+    let expected =
+        [(pay.as_str(), json!(401)), (token.as_str(), json!(200)), (pay.as_str(), json!(401))];
     assert_eq!(told, expected.each_ref().map(|(url, status)| (*url, status)));
-    let mut listing = rig.setup.command(&["exchanges", "refused", "--json"]);
+    let mut listing = rig.setup.command(&["calls", "refused", "--json"]);
     let output = tokio::task::spawn_blocking(move || listing.output()).await.unwrap().unwrap();
     let streamed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(streamed.lines().count(), 3, "{streamed}");
     rig.finish(&daemon).await;
     for secret in [SECRET, "access-token-"] {
-        assert!(!daemon.log_text().contains(secret) && !streamed.contains(secret), "{secret} is told");
+        assert!(
+            !daemon.log_text().contains(secret) && !streamed.contains(secret),
+            "{secret} is told"
+        );
     }
 }

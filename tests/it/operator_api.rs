@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::api_client::Client;
+use crate::api_client::TestClient;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, command, word};
+use crate::rig::{SOON, SandboxFile, TestRig, command, word};
 
 /// Operations whose call shows no outcome until the provider is queried, which has to be told to
 /// show it.
@@ -33,9 +33,13 @@ body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 
 #[tokio::test]
 async fn a_dead_letter_is_shown_with_its_message_and_looked_up_by_the_api() {
-    let rig = Rig::with("", &[("acme", File { operations: OPERATIONS, ..File::default() })]).await;
+    let rig = TestRig::with(
+        "",
+        &[("acme", SandboxFile { operations: OPERATIONS, ..SandboxFile::default() })],
+    )
+    .await;
     let daemon = rig.start().await;
-    let client = Client::of(&daemon).await;
+    let client = TestClient::of(&daemon).await;
     client.wait_ready().await;
     let hidden = json!({"act_then_fail": true, "hidden": "20s"});
     for (operation, id) in [("ask", "found"), ("silent", "unknown")] {
@@ -56,7 +60,11 @@ async fn a_dead_letter_is_shown_with_its_message_and_looked_up_by_the_api() {
     })
     .await;
     let letter = &whole["dead_letters"][0];
-    assert_eq!((word(letter, "message.body.id"), word(letter, "record.kind")), ("found", "unresolved"), "{whole:#}");
+    assert_eq!(
+        (word(letter, "message.body.id"), word(letter, "record.kind")),
+        ("found", "unresolved"),
+        "{whole:#}"
+    );
     assert_eq!(letter["message"]["properties"]["delivery_mode"], 2, "{whole:#}");
 
     let refused = client.ask("POST", "/v1/commands/unknown/lookup", "").await;
@@ -66,7 +74,11 @@ async fn a_dead_letter_is_shown_with_its_message_and_looked_up_by_the_api() {
         "{}",
         refused.body
     );
-    assert!(word(&refused.body, "detail").contains("its operation has no `lookup`"), "{}", refused.body);
+    assert!(
+        word(&refused.body, "detail").contains("its operation has no `lookup`"),
+        "{}",
+        refused.body
+    );
     // At first the provider does not show its action.
     let story = eventually(SOON, "the answer ends the command", async || {
         let asked = client.ask("POST", "/v1/commands/found/lookup", "").await;

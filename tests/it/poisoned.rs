@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 
 use lapin::Channel;
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicRejectOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicRejectOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
 use serde_json::{Value, json};
 
-use crate::callbacks::{call, signed_rig, told};
-use crate::harness::broker::{Broker, Message, persistent};
-use crate::harness::daemon::Daemon;
+use crate::harness::broker::{QueuedMessage, TestBroker, persistent};
+use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, charge, command, dead, send, word};
+use crate::notices::{call, signed_rig, told};
+use crate::rig::{SOON, SandboxFile, TestRig, charge, command, dead, send, word};
 
 const QUEUE: &str = "ferry.commands.acme";
 
@@ -56,15 +58,19 @@ fn acme(operation: &str, id: &str, sandbox: Value) -> Value {
 
 /// Makes a rig in which these commands were called once, and wait in their queue for more; its
 /// daemon has ended.
-async fn waiting_rig(commands: &[Value]) -> Rig {
-    let rig = Rig::with("", &[("acme", File { operations: OPERATIONS, ..File::default() })]).await;
+async fn waiting_rig(commands: &[Value]) -> TestRig {
+    let rig = TestRig::with(
+        "",
+        &[("acme", SandboxFile { operations: OPERATIONS, ..SandboxFile::default() })],
+    )
+    .await;
     let daemon = rig.start().await;
     leave_waiting(&rig, &daemon, commands).await;
     rig
 }
 
 /// Has these commands called once, and ends the daemon.
-async fn leave_waiting(rig: &Rig, daemon: &Daemon, commands: &[Value]) {
+async fn leave_waiting(rig: &TestRig, daemon: &RunningDaemon, commands: &[Value]) {
     for command in commands {
         rig.publish(command).await;
     }
@@ -77,7 +83,7 @@ async fn leave_waiting(rig: &Rig, daemon: &Daemon, commands: &[Value]) {
 }
 
 /// Replays a dead letter, and returns the message of the replay, which nobody else has seen.
-pub(crate) async fn replay_unseen(rig: &Rig, arguments: &[&str]) -> Message {
+pub(crate) async fn replay_unseen(rig: &TestRig, arguments: &[&str]) -> QueuedMessage {
     let (channel, redeliver) = (rig.broker.channel().await, "ferry.redeliver");
     let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default);
     channel.queue_declare("aside".into(), durable, none()).await.unwrap();
@@ -92,7 +98,7 @@ pub(crate) async fn replay_unseen(rig: &Rig, arguments: &[&str]) -> Message {
 }
 
 /// Runs `ferryd`. Returns its output.
-async fn ferryd(rig: &Rig, arguments: &[&str]) -> String {
+async fn ferryd(rig: &TestRig, arguments: &[&str]) -> String {
     let mut command = rig.setup.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -100,21 +106,30 @@ async fn ferryd(rig: &Rig, arguments: &[&str]) -> String {
 }
 
 /// Takes the messages of a queue, each held by the channel.
-async fn hold(channel: &Channel, broker: &Broker, queue: &str, count: u32) -> Vec<BasicGetMessage> {
+async fn hold(
+    channel: &Channel,
+    broker: &TestBroker,
+    queue: &str,
+    count: u32,
+) -> Vec<BasicGetMessage> {
     broker.await_depth(queue, count).await;
     let mut held = Vec::new();
     for _ in 0..count {
-        held.push(channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap().unwrap());
+        held.push(
+            channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap().unwrap(),
+        );
     }
     held
 }
 
 /// Requeues the messages of a queue until the broker takes them out of it.
-pub(crate) async fn poison(broker: &Broker, queue: &str, count: u32, to: &str) {
+pub(crate) async fn poison(broker: &TestBroker, queue: &str, count: u32, to: &str) {
     let channel = broker.channel().await;
     broker.await_depth(queue, count).await;
     eventually(SOON, "they are poison", async || {
-        while let Some(got) = channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap() {
+        while let Some(got) =
+            channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap()
+        {
             got.delivery.acker.reject(BasicRejectOptions { requeue: true }).await.unwrap();
         }
         (broker.depth(to).await == Some(count)).then_some(())
@@ -123,7 +138,11 @@ pub(crate) async fn poison(broker: &Broker, queue: &str, count: u32, to: &str) {
 }
 
 /// Takes the messages of these commands out of the provider's queue.
-async fn take_out(broker: &Broker, count: u32, ids: &[&str]) -> BTreeMap<String, Message> {
+async fn take_out(
+    broker: &TestBroker,
+    count: u32,
+    ids: &[&str],
+) -> BTreeMap<String, QueuedMessage> {
     let channel = broker.channel().await;
     let mut taken = BTreeMap::new();
     for got in hold(&channel, broker, QUEUE, count).await {
@@ -135,18 +154,34 @@ async fn take_out(broker: &Broker, count: u32, ids: &[&str]) -> BTreeMap<String,
             continue;
         }
         delivery.acker.ack(BasicAckOptions::default()).await.unwrap();
-        let (exchange, routing_key) = (delivery.exchange.to_string(), delivery.routing_key.to_string());
-        taken.insert(id, Message { exchange, routing_key, properties: delivery.properties, body: delivery.data });
+        let (exchange, routing_key) =
+            (delivery.exchange.to_string(), delivery.routing_key.to_string());
+        taken.insert(
+            id,
+            QueuedMessage {
+                exchange,
+                routing_key,
+                properties: delivery.properties,
+                body: delivery.data,
+            },
+        );
     }
     taken
 }
 
 /// Publishes a message to a return queue of ferryd's own, with headers that do not say how far it
 /// has come.
-async fn garble(broker: &Broker, message: &Message, key: &str) {
+async fn garble(broker: &TestBroker, message: &QueuedMessage, key: &str) {
     let mut headers = message.properties.headers().clone().unwrap();
     headers.insert("ferry-attempt".into(), text("two"));
-    broker.publish("ferry.redeliver", key, &message.body, message.properties.clone().with_headers(headers)).await;
+    broker
+        .publish(
+            "ferry.redeliver",
+            key,
+            &message.body,
+            message.properties.clone().with_headers(headers),
+        )
+        .await;
 }
 
 fn text(text: &str) -> AMQPValue {
@@ -155,7 +190,11 @@ fn text(text: &str) -> AMQPValue {
 
 #[tokio::test]
 async fn what_was_sent_on_and_can_not_be_carried_ends_its_command_as_unresolved() {
-    let rig = Rig::with("", &[("acme", File { operations: OPERATIONS, ..File::default() })]).await;
+    let rig = TestRig::with(
+        "",
+        &[("acme", SandboxFile { operations: OPERATIONS, ..SandboxFile::default() })],
+    )
+    .await;
     let daemon = rig.start().await;
     rig.carry(&charge("replay", json!({"status": 400}))).await;
     rig.dead_letters("acme", 1).await;
@@ -199,14 +238,28 @@ async fn what_was_sent_on_and_can_not_be_carried_ends_its_command_as_unresolved(
         let event = eventually(SOON, event_id, end).await;
         let error = &event["data"]["error"];
         assert_eq!((word(error, "kind"), word(error, "code")), ("unresolved", code), "{event:#}");
-        assert_eq!((&error["dead_lettered"], &event["data"]["final"]), (&json!(true), &json!(false)), "{event:#}");
-        let status: Value = serde_json::from_str(&ferryd(&rig, &["status", id, "--json"]).await).unwrap();
-        assert_eq!((word(&status, "state"), word(&status, "kind")), ("failed", "unresolved"), "{status:#}");
+        assert_eq!(
+            (&error["dead_lettered"], &event["data"]["final"]),
+            (&json!(true), &json!(false)),
+            "{event:#}"
+        );
+        let status: Value =
+            serde_json::from_str(&ferryd(&rig, &["status", id, "--json"]).await).unwrap();
+        assert_eq!(
+            (word(&status, "state"), word(&status, "kind")),
+            ("failed", "unresolved"),
+            "{status:#}"
+        );
     }
     let letters = rig.dead_letters("acme", 8).await;
     for (id, event_id, _, key) in table {
-        let letter = letters.iter().map(dead).find(|letter| word(letter, "command.id") == id).unwrap();
-        assert_eq!((word(&letter, "kind"), &letter["unknown"]), ("unresolved", &json!(true)), "{letter:#}");
+        let letter =
+            letters.iter().map(dead).find(|letter| word(letter, "command.id") == id).unwrap();
+        assert_eq!(
+            (word(&letter, "kind"), &letter["unknown"]),
+            ("unresolved", &json!(true)),
+            "{letter:#}"
+        );
         let place = format!("{id}/{}/{}/failed", letter["generation"], letter["attempt"]);
         assert_eq!((word(&letter, "key"), place.as_str()), (key, event_id), "{letter:#}");
     }
@@ -226,7 +279,9 @@ async fn what_was_sent_on_and_can_not_be_carried_ends_its_command_as_unresolved(
 /// Builds the deaths that a broker records of a message that has waited on a rung.
 fn deaths() -> FieldTable {
     let mut death = FieldTable::default();
-    for (name, value) in [("queue", "ferry.retry.5s"), ("reason", "expired"), ("exchange", "ferry.retry")] {
+    for (name, value) in
+        [("queue", "ferry.retry.5s"), ("reason", "expired"), ("exchange", "ferry.retry")]
+    {
         death.insert(name.into(), text(value));
     }
     death.insert("count".into(), AMQPValue::LongLongInt(1));
@@ -242,7 +297,8 @@ fn deaths() -> FieldTable {
 
 #[tokio::test]
 async fn a_publisher_cannot_say_how_far_its_command_has_come_by_letting_it_die() {
-    let rig = waiting_rig(&[acme("again", "victim", json!({"status": 429, "fail_times": 1}))]).await;
+    let rig =
+        waiting_rig(&[acme("again", "victim", json!({"status": 429, "fail_times": 1}))]).await;
     let victim = take_out(&rig.broker, 1, &["victim"]).await.remove("victim").unwrap();
     let mut headers = deaths();
     for (name, value) in victim.properties.headers().as_ref().unwrap().inner() {
@@ -255,14 +311,27 @@ async fn a_publisher_cannot_say_how_far_its_command_has_come_by_letting_it_die()
     let table = [(send("forged", json!({})), headers), (send("victim", json!({})), as_the_victim)];
     for (command, headers) in &table {
         let properties = persistent().with_expiration("100".into()).with_headers(headers.clone());
-        rig.broker.publish("ferry.commands", "payment.acme.send", command.to_string().as_bytes(), properties).await;
+        rig.broker
+            .publish(
+                "ferry.commands",
+                "payment.acme.send",
+                command.to_string().as_bytes(),
+                properties,
+            )
+            .await;
     }
     rig.broker.await_depth("ferry.poison", 2).await;
     let daemon = rig.start().await;
     let event = rig.terminal("forged").await;
-    assert_eq!((word(&event, "id"), word(&event, "data.error.kind")), ("forged/0/1/failed", "unresolved"));
+    assert_eq!(
+        (word(&event, "id"), word(&event, "data.error.kind")),
+        ("forged/0/1/failed", "unresolved")
+    );
     let conflict = rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict").await;
-    assert_eq!((word(&conflict, "subject"), word(&conflict, "data.conflict")), ("victim", "content"));
+    assert_eq!(
+        (word(&conflict, "subject"), word(&conflict, "data.conflict")),
+        ("victim", "content")
+    );
     rig.broker.publish("ferry.redeliver", "5s.acme", &victim.body, victim.properties).await;
     let event = rig.terminal("victim").await;
     assert_eq!(word(&event, "id"), "victim/0/2/completed", "{event:#}");
@@ -273,23 +342,27 @@ async fn a_publisher_cannot_say_how_far_its_command_has_come_by_letting_it_die()
 async fn a_notice_that_waits_and_is_delivered_too_often_is_kept_and_ends_nothing() {
     let rig = signed_rig("").await;
     let daemon = rig.start().await;
-    let early = told("early-1", "charge.succeeded", json!({"command": "early", "about": "sb_1", "amount": 1099}));
+    let early = told(
+        "early-1",
+        "charge.succeeded",
+        json!({"command": "early", "about": "sb_1", "amount": 1099}),
+    );
     assert_eq!(call(&daemon, &early).await, Some(200));
     daemon.wait_for_log(SOON, |line| line["message"] == "the endpoint for webhooks listens").await;
     // On a rung by now, or back from one.
     rig.broker.await_depth("ferry.retry.2s", 1).await;
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
-    poison(&rig.broker, "ferry.callbacks.acme", 1, "ferry.callbacks.dead").await;
+    poison(&rig.broker, "ferry.webhooks.acme", 1, "ferry.webhooks.dead").await;
     let daemon = rig.start().await;
     rig.publish(&charge("early", json!({"accepted": true}))).await;
     rig.events.state("early", "waiting", SOON).await;
-    let kept = rig.broker.peek("ferry.callbacks.dead").await.remove(0);
+    let kept = rig.broker.peek("ferry.webhooks.dead").await.remove(0);
     assert_eq!(kept.json(), early);
     assert_eq!(rig.broker.depth("ferry.poison").await, Some(0));
-    // Requeued by a person, the webhook call counts.
-    rig.broker.publish("ferry.callbacks", "acme.default", &kept.body, kept.properties).await;
+    // Requeued by a person, the webhook counts.
+    rig.broker.publish("ferry.webhooks", "acme.default", &kept.body, kept.properties).await;
     assert_eq!(word(&rig.terminal("early").await, "data.state"), "completed");
-    rig.broker.purge("ferry.callbacks.dead").await;
+    rig.broker.purge("ferry.webhooks.dead").await;
     rig.end(&daemon).await;
 }

@@ -6,13 +6,13 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString};
 use serde_json::{Value, json};
 
-use crate::api_client::Client;
-use crate::harness::broker::{Broker, persistent};
-use crate::harness::node::Node;
+use crate::api_client::TestClient;
+use crate::harness::broker::{TestBroker, persistent};
+use crate::harness::node::BrokerNode;
 use crate::harness::wait::eventually;
 use crate::operator::recorded::{asked, ferryd};
 use crate::poisoned::poison;
-use crate::rig::{File, Rig, SOON, and, command, dead, word};
+use crate::rig::{SOON, SandboxFile, TestRig, and, command, dead, word};
 
 const COMMANDS: &str = "ferry.commands";
 
@@ -34,9 +34,9 @@ fn copied(header: &str, key: &str) -> BasicProperties {
 }
 
 /// Makes a rig with two providers of one type, and the route of that type.
-async fn routed(provider: &str) -> Rig {
-    let files = [("acme", File::default()), ("bravo", File::default())];
-    Rig::with(&format!("[routes]\npayment = \"{provider}\""), &files).await
+async fn routed(provider: &str) -> TestRig {
+    let files = [("acme", SandboxFile::default()), ("bravo", SandboxFile::default())];
+    TestRig::with(&format!("[routes]\npayment = \"{provider}\""), &files).await
 }
 
 fn any(id: &str) -> Value {
@@ -50,14 +50,14 @@ fn published_id(letter: &Value) -> &str {
 
 /// Waits for the dead letter of a refused message. Returns the id by which operators know the
 /// message.
-async fn refused_id(rig: &Rig, id: &str, count: u32) -> String {
+async fn refused_id(rig: &TestRig, id: &str, count: u32) -> String {
     let letters = rig.dead_letters("acme", count).await;
     let letters: Vec<Value> = letters.iter().map(dead).collect();
     word(letters.iter().find(|letter| published_id(letter) == id).unwrap(), "command.id").to_owned()
 }
 
 /// Returns the number of calls to a provider.
-fn called(rig: &Rig, provider: &str) -> u64 {
+fn called(rig: &TestRig, provider: &str) -> u64 {
     rig.sandbox.calls().paths.get(&format!("/{provider}/charges")).copied().unwrap_or_default()
 }
 
@@ -67,9 +67,10 @@ async fn a_publisher_does_not_reach_a_provider_that_its_topic_permission_refuses
     let rig = routed("bravo").await;
     let daemon = rig.start().await;
     let uri = rig.vhost.publisher("shop", "^payment\\\\.(any|nobody)\\\\.").await;
-    let shop = Broker::connect(&uri).await;
+    let shop = TestBroker::connect(&uri).await;
     let direct = command("acme", "charge", "direct", json!({}));
-    let refused = shop.try_publish(COMMANDS, ACME, direct.to_string().as_bytes(), persistent()).await;
+    let refused =
+        shop.try_publish(COMMANDS, ACME, direct.to_string().as_bytes(), persistent()).await;
     assert!(refused.is_err(), "the broker refuses what the routing key itself does not allow");
 
     let table = [
@@ -86,8 +87,20 @@ async fn a_publisher_does_not_reach_a_provider_that_its_topic_permission_refuses
             copied("CC", ACME),
             "key_mismatch",
         ),
-        ("other-key", "payment.nobody.charge", any("other-key"), copied("CC", ACME), "key_mismatch"),
-        ("other-operation", "payment.nobody.send", any("other-operation"), copied("CC", ACME), "key_mismatch"),
+        (
+            "other-key",
+            "payment.nobody.charge",
+            any("other-key"),
+            copied("CC", ACME),
+            "key_mismatch",
+        ),
+        (
+            "other-operation",
+            "payment.nobody.send",
+            any("other-operation"),
+            copied("CC", ACME),
+            "key_mismatch",
+        ),
         (
             "no-operation",
             "payment.any.refund",
@@ -97,17 +110,23 @@ async fn a_publisher_does_not_reach_a_provider_that_its_topic_permission_refuses
         ),
     ];
     // Before RabbitMQ 4.0.3 the broker lets these through.
-    let lets_through = Node::shared().await.version().await < [4, 0, 3];
+    let lets_through = BrokerNode::shared().await.version().await < [4, 0, 3];
     for (id, key, command, properties, _) in &table {
-        let shop = Broker::connect(&uri).await;
-        let published = shop.try_publish(COMMANDS, key, command.to_string().as_bytes(), properties.clone()).await;
+        let shop = TestBroker::connect(&uri).await;
+        let published = shop
+            .try_publish(COMMANDS, key, command.to_string().as_bytes(), properties.clone())
+            .await;
         assert_eq!(published.is_ok(), lets_through, "{id}: {published:?}");
     }
     if lets_through {
         let letters: Vec<Value> = rig.dead_letters("acme", 8).await.iter().map(dead).collect();
         for (id, _, _, _, code) in &table {
             let letter = letters.iter().find(|letter| published_id(letter) == *id).unwrap();
-            assert_eq!((word(letter, "kind"), word(letter, "code")), ("invalid", *code), "{letter:#}");
+            assert_eq!(
+                (word(letter, "kind"), word(letter, "code")),
+                ("invalid", *code),
+                "{letter:#}"
+            );
             assert_eq!(letter["unknown"], false, "{letter:#}");
         }
         let told = letters.iter().find(|letter| word(letter, "code") == "not_routed_here").unwrap();
@@ -120,7 +139,8 @@ async fn a_publisher_does_not_reach_a_provider_that_its_topic_permission_refuses
 }
 
 #[tokio::test]
-async fn a_command_whose_route_was_changed_while_it_waited_is_kept_and_replayed_where_the_route_leads() {
+async fn a_command_whose_route_was_changed_while_it_waited_is_kept_and_replayed_where_the_route_leads()
+ {
     let mut rig = routed("acme").await;
     rig.declare().await;
     rig.publish(&any("waited")).await;
@@ -128,11 +148,18 @@ async fn a_command_whose_route_was_changed_while_it_waited_is_kept_and_replayed_
     rig.setup = rig.setup.file("ferryd.toml", "[routes]\npayment = \"bravo\"");
     let daemon = rig.start().await;
     let event = rig.terminal("waited").await;
-    assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("invalid", "not_routed_here"));
+    assert_eq!(
+        (word(&event, "data.error.kind"), word(&event, "data.error.code")),
+        ("invalid", "not_routed_here")
+    );
     let refused = refused_id(&rig, "waited", 1).await;
     assert_eq!(asked(&rig, &["dead-letters", "replay", &refused]).await["done"], 1);
     let end = rig.events.first(SOON, |event| word(event, "data.state") == "completed").await;
-    assert_eq!((word(&end, "subject"), word(&end, "data.command.provider")), ("waited", "bravo"), "{end:#}");
+    assert_eq!(
+        (word(&end, "subject"), word(&end, "data.command.provider")),
+        ("waited", "bravo"),
+        "{end:#}"
+    );
     assert_eq!((called(&rig, "acme"), called(&rig, "bravo")), (0, 1));
     rig.broker.await_depth("ferry.dead.acme", 0).await;
     rig.finish(&daemon).await;
@@ -140,12 +167,20 @@ async fn a_command_whose_route_was_changed_while_it_waited_is_kept_and_replayed_
 
 /// Makes a rig whose provider `acme` has an account that every user may use, and `till`, of which
 /// the users `shop` and `warehouse` are the publishers; `warehouse` under ids of its own.
-async fn listed() -> Rig {
-    let rig = Rig::with("", &[("acme", File { keys: "accounts_dir = \"accounts\"", ..File::default() })]).await;
+async fn listed() -> TestRig {
+    let rig = TestRig::with(
+        "",
+        &[("acme", SandboxFile { keys: "accounts_dir = \"accounts\"", ..SandboxFile::default() })],
+    )
+    .await;
     let [shop, warehouse] = ["shop", "warehouse"].map(|name| rig.vhost.user_name(name));
-    let till = format!("publishers = [\"{shop}\", {{ user = \"{warehouse}\", ids = [\"wh-\"] }}]\n");
+    let till =
+        format!("publishers = [\"{shop}\", {{ user = \"{warehouse}\", ids = [\"wh-\"] }}]\n");
     let mut rig = rig;
-    rig.setup = rig.setup.file("providers/accounts/default.toml", "").file("providers/accounts/till.toml", &till);
+    rig.setup = rig
+        .setup
+        .file("providers/accounts/default.toml", "")
+        .file("providers/accounts/till.toml", &till);
     rig
 }
 
@@ -155,15 +190,15 @@ fn till(id: &str, sandbox: Value) -> Value {
 }
 
 /// A user who publishes payments at `acme`.
-struct Publisher {
-    broker: Broker,
+struct TestPublisher {
+    broker: TestBroker,
     user: String,
 }
 
-impl Publisher {
-    async fn new(rig: &Rig, name: &str) -> Self {
+impl TestPublisher {
+    async fn new(rig: &TestRig, name: &str) -> Self {
         let uri = rig.vhost.publisher(name, "^payment\\\\.acme\\\\.").await;
-        Self { broker: Broker::connect(&uri).await, user: rig.vhost.user_name(name) }
+        Self { broker: TestBroker::connect(&uri).await, user: rig.vhost.user_name(name) }
     }
 
     async fn publish(&self, command: &Value, properties: BasicProperties) {
@@ -182,13 +217,14 @@ async fn an_account_with_publishers_takes_commands_of_no_other_user() {
     let rig = listed().await;
     let daemon = rig.start().await;
     let [shop, warehouse, stranger] = [
-        Publisher::new(&rig, "shop").await,
-        Publisher::new(&rig, "warehouse").await,
-        Publisher::new(&rig, "stranger").await,
+        TestPublisher::new(&rig, "shop").await,
+        TestPublisher::new(&rig, "warehouse").await,
+        TestPublisher::new(&rig, "stranger").await,
     ];
     let plain = |id: &str| command("acme", "charge", id, json!({}));
     let forged = with_header("ferry-publisher", text(&shop.user));
-    let named = |publisher: &Publisher| persistent().with_user_id(publisher.user.as_str().into());
+    let named =
+        |publisher: &TestPublisher| persistent().with_user_id(publisher.user.as_str().into());
     let forged_and_named = named(&stranger).with_headers(forged.headers().clone().unwrap());
     for (publisher, command, properties, code) in [
         (&shop, till("listed", json!({})), named(&shop), ""),
@@ -208,11 +244,16 @@ async fn an_account_with_publishers_takes_commands_of_no_other_user() {
         let id = word(&command, "id");
         let event = rig.terminal(id).await;
         assert_eq!(word(&event, "data.error.code"), code, "{event:#}");
-        assert_eq!(word(&event, "data.error.kind"), if code.is_empty() { "" } else { "invalid" }, "{event:#}");
+        assert_eq!(
+            word(&event, "data.error.kind"),
+            if code.is_empty() { "" } else { "invalid" },
+            "{event:#}"
+        );
         assert_eq!(rig.calls(id).calls, u64::from(code.is_empty()), "{id}");
     }
     // The broker accepts no other user's name.
-    let as_shop = stranger.broker.try_publish(COMMANDS, "payment.acme.charge", b"{}", named(&shop)).await;
+    let as_shop =
+        stranger.broker.try_publish(COMMANDS, "payment.acme.charge", b"{}", named(&shop)).await;
     assert!(as_shop.is_err(), "{as_shop:?}");
     assert_eq!(word(&asked(&rig, &["status", "listed"]).await, "publisher"), shop.user);
     let refused = refused_id(&rig, "unlisted", 7).await;
@@ -228,29 +269,37 @@ async fn an_account_with_publishers_takes_commands_of_no_other_user() {
 async fn a_refused_copy_of_anothers_command_changes_nothing_about_it() {
     let rig = listed().await;
     let daemon = rig.start().await;
-    let [shop, stranger] = [Publisher::new(&rig, "shop").await, Publisher::new(&rig, "stranger").await];
+    let [shop, stranger] =
+        [TestPublisher::new(&rig, "shop").await, TestPublisher::new(&rig, "stranger").await];
     // One command waits for its time, the other has ended.
     let waits = and(
         till("waits", json!({})),
         json!({ "not_before": (Timestamp::now() + SignedDuration::from_secs(8)).to_string() }),
     );
     shop.publish_named(&waits).await;
-    eventually(SOON, "it waits", async || (ferryd(&rig, &["status", "waits"]).await.code == Some(0)).then_some(()))
-        .await;
+    eventually(SOON, "it waits", async || {
+        (ferryd(&rig, &["status", "waits"]).await.code == Some(0)).then_some(())
+    })
+    .await;
     shop.publish_named(&till("ended", json!({}))).await;
     assert_eq!(word(&rig.terminal("ended").await, "data.state"), "completed");
     for command in [waits, till("ended", json!({}))] {
         stranger.publish_named(&command).await;
     }
     for letter in rig.dead_letters("acme", 2).await.iter().map(dead) {
-        assert_eq!((word(&letter, "kind"), word(&letter, "code")), ("invalid", "publisher_not_allowed"), "{letter:#}");
+        assert_eq!(
+            (word(&letter, "kind"), word(&letter, "code")),
+            ("invalid", "publisher_not_allowed"),
+            "{letter:#}"
+        );
         assert_eq!(
             (&letter["unknown"], word(&letter, "publisher")),
             (&json!(false), stranger.user.as_str()),
             "{letter:#}"
         );
     }
-    let completed = |event: &Value| event["subject"] == "waits" && word(event, "data.state") == "completed";
+    let completed =
+        |event: &Value| event["subject"] == "waits" && word(event, "data.state") == "completed";
     rig.events.first(SOON, completed).await;
     assert_eq!((rig.calls("waits").calls, rig.calls("ended").calls), (1, 1));
     rig.finish(&daemon).await;
@@ -265,10 +314,15 @@ async fn what_ferryd_publishes_itself_was_authorised_before() {
     std::fs::write(&path, body).unwrap();
     let published = ferryd(&rig, &["publish", "--file", path.to_str().unwrap(), "--wait"]).await;
     assert_eq!(published.code, Some(0), "{published:?}");
-    let client = Client::of(&daemon).await;
+    let client = TestClient::of(&daemon).await;
     client.wait_ready().await;
     let answer = client.with("prefer", "wait=30").post(&till("by-the-api", json!({}))).await;
-    assert_eq!((answer.status, word(&answer.body, "data.state")), (200, "completed"), "{}", answer.body);
+    assert_eq!(
+        (answer.status, word(&answer.body, "data.state")),
+        (200, "completed"),
+        "{}",
+        answer.body
+    );
     rig.finish(&daemon).await;
 }
 
@@ -277,17 +331,20 @@ async fn the_api_takes_a_bound_id_only_by_a_token_of_its_publisher_and_by_one_wi
     let mut rig = listed().await;
     let warehouse = rig.vhost.user_name("warehouse");
     let token = |name: &str, rest: &str| {
-        format!("[[api.tokens]]\nname = '{name}'\nrole = 'operate'\ntoken = '{name}-0123456789abcdef'\n{rest}\n")
+        format!(
+            "[[api.tokens]]\nname = '{name}'\nrole = 'operate'\ntoken = '{name}-0123456789abcdef'\n{rest}\n"
+        )
     };
     let scope = "read = { providers = ['acme'] }\noperate = { providers = ['acme'] }";
-    let config = token("shop", scope) + &token("stock", &format!("publisher = '{warehouse}'\n{scope}"));
+    let config =
+        token("shop", scope) + &token("stock", &format!("publisher = '{warehouse}'\n{scope}"));
     rig.setup = rig.setup.file("ferryd.toml", &config);
     let daemon = rig.start().await;
-    let host = Client::of(&daemon).await.with("prefer", "wait=30");
+    let host = TestClient::of(&daemon).await.with("prefer", "wait=30");
     host.wait_ready().await;
-    let nobody = Client::without_token(&daemon).await.with("prefer", "wait=30");
-    let [shop, stock] =
-        ["shop", "stock"].map(|name| nobody.with("authorization", &format!("Bearer {name}-0123456789abcdef")));
+    let nobody = TestClient::without_token(&daemon).await.with("prefer", "wait=30");
+    let [shop, stock] = ["shop", "stock"]
+        .map(|name| nobody.with("authorization", &format!("Bearer {name}-0123456789abcdef")));
     let plain = |id: &str| command("acme", "charge", id, json!({}));
     for (client, command, status) in [
         (&shop, plain("wh-1"), 403),
@@ -305,7 +362,7 @@ async fn the_api_takes_a_bound_id_only_by_a_token_of_its_publisher_and_by_one_wi
         assert_eq!(rig.calls(id).calls, u64::from(status == 200), "{id}");
     }
     // A command that the API refused has taken no id.
-    let warehouse = Publisher::new(&rig, "warehouse").await;
+    let warehouse = TestPublisher::new(&rig, "warehouse").await;
     warehouse.publish_named(&till("wh-1", json!({}))).await;
     assert_eq!(word(&rig.terminal("wh-1").await, "data.state"), "completed");
     rig.finish(&daemon).await;
@@ -315,17 +372,24 @@ async fn the_api_takes_a_bound_id_only_by_a_token_of_its_publisher_and_by_one_wi
 async fn a_listed_publishers_command_goes_on_after_a_restart_although_its_messages_name_no_user() {
     let rig = listed().await.changed("acme", "[\"1s\", \"1s\", \"1s\"]", "[\"5s\"]");
     let daemon = rig.start().await;
-    let shop = Publisher::new(&rig, "shop").await;
+    let shop = TestPublisher::new(&rig, "shop").await;
     shop.publish_named(&till("goes-on", json!({ "status": 429, "fail_times": 1 }))).await;
     rig.broker.await_depth("ferry.retry.5s", 1).await;
     let waiting = rig.broker.peek("ferry.retry.5s").await.remove(0).properties;
     assert_eq!(waiting.user_id(), &None);
-    assert_eq!(ferryd_broker::message::text(waiting.headers().as_ref(), "ferry-publisher"), Some(shop.user.as_str()));
+    assert_eq!(
+        ferryd_broker::message::get_text(waiting.headers().as_ref(), "ferry-publisher"),
+        Some(shop.user.as_str())
+    );
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
     let daemon = rig.start().await;
     let event = rig.terminal("goes-on").await;
-    assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(2)), "{event:#}");
+    assert_eq!(
+        (word(&event, "data.state"), &event["data"]["attempt"]),
+        ("completed", &json!(2)),
+        "{event:#}"
+    );
     rig.finish(&daemon).await;
 }
 
@@ -333,7 +397,8 @@ async fn a_listed_publishers_command_goes_on_after_a_restart_although_its_messag
 async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_may() {
     let mut rig = listed().await;
     let daemon = rig.start().await;
-    let [shop, stranger] = [Publisher::new(&rig, "shop").await, Publisher::new(&rig, "stranger").await];
+    let [shop, stranger] =
+        [TestPublisher::new(&rig, "shop").await, TestPublisher::new(&rig, "stranger").await];
     stranger.publish_named(&till("refused", json!({}))).await;
     assert_eq!(word(&rig.terminal("refused").await, "data.error.code"), "publisher_not_allowed");
     let first = refused_id(&rig, "refused", 1).await;
@@ -341,7 +406,10 @@ async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_
     // The message is another dead letter then.
     let again = async || {
         let letters = rig.broker.peek("ferry.dead.acme").await;
-        letters.iter().map(|letter| word(&dead(letter), "command.id").to_owned()).find(|id| *id != first)
+        letters
+            .iter()
+            .map(|letter| word(&dead(letter), "command.id").to_owned())
+            .find(|id| *id != first)
     };
     let second = eventually(SOON, "it is refused again", again).await;
     assert_eq!(called(&rig, "acme"), 0);
@@ -352,7 +420,8 @@ async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_
     rig.setup = rig.setup.file("providers/accounts/till.toml", &both);
     let daemon = rig.start().await;
     assert_eq!(asked(&rig, &["dead-letters", "replay", &second]).await["done"], 1);
-    let completed = |event: &Value| event["subject"] == "refused" && word(event, "data.state") == "completed";
+    let completed =
+        |event: &Value| event["subject"] == "refused" && word(event, "data.state") == "completed";
     rig.events.first(SOON, completed).await;
     assert_eq!(rig.calls("refused").calls, 1);
     rig.finish(&daemon).await;
@@ -362,7 +431,8 @@ async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_
 async fn a_command_that_was_never_checked_is_checked_by_whichever_way_it_comes() {
     let rig = listed().await;
     rig.declare().await;
-    let [shop, stranger] = [Publisher::new(&rig, "shop").await, Publisher::new(&rig, "stranger").await];
+    let [shop, stranger] =
+        [TestPublisher::new(&rig, "shop").await, TestPublisher::new(&rig, "stranger").await];
     // Delivered too often, and then replayed.
     shop.publish_named(&till("poison-listed", json!({}))).await;
     stranger.publish_named(&till("poison-unlisted", json!({}))).await;
@@ -374,14 +444,24 @@ async fn a_command_that_was_never_checked_is_checked_by_whichever_way_it_comes()
     rig.broker.await_depth("ferry.unroutable", 2).await;
     let daemon = rig.start().await;
     assert_eq!(word(&rig.terminal("stray-listed").await, "data.state"), "completed");
-    assert_eq!(word(&rig.terminal("stray-unlisted").await, "data.error.code"), "publisher_not_allowed");
+    assert_eq!(
+        word(&rig.terminal("stray-unlisted").await, "data.error.code"),
+        "publisher_not_allowed"
+    );
     // The message would have been refused whenever it was taken up.
-    assert_eq!(word(&rig.terminal("poison-unlisted").await, "data.error.code"), "publisher_not_allowed");
+    assert_eq!(
+        word(&rig.terminal("poison-unlisted").await, "data.error.code"),
+        "publisher_not_allowed"
+    );
     assert_eq!(word(&rig.terminal("poison-listed").await, "data.error.kind"), "poison");
-    let replayed =
-        async || (ferryd(&rig, &["dead-letters", "replay", "poison-listed"]).await.code == Some(0)).then_some(());
+    let replayed = async || {
+        (ferryd(&rig, &["dead-letters", "replay", "poison-listed"]).await.code == Some(0))
+            .then_some(())
+    };
     eventually(SOON, "its dead letter is replayed", replayed).await;
-    let completed = |event: &Value| event["subject"] == "poison-listed" && word(event, "data.state") == "completed";
+    let completed = |event: &Value| {
+        event["subject"] == "poison-listed" && word(event, "data.state") == "completed"
+    };
     rig.events.first(SOON, completed).await;
     assert_eq!((rig.calls("poison-unlisted").calls, rig.calls("stray-unlisted").calls), (0, 0));
     rig.finish(&daemon).await;

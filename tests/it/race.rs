@@ -10,12 +10,12 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::api_client::Client;
-use crate::callbacks::{call, signed_rig, told};
-use crate::harness::daemon::Daemon;
-use crate::rig::{Rig, SOON, command, word};
+use crate::api_client::TestClient;
+use crate::harness::daemon::RunningDaemon;
+use crate::notices::{call, signed_rig, told};
+use crate::rig::{SOON, TestRig, command, word};
 
-/// An accepted operation, with a deadline close to the polls and webhook calls.
+/// An accepted operation, with a deadline close to the polls and webhooks.
 const OPERATION: &str = r#"
 [operations.NAME]
 request = { method = "POST", path = "/acme/NAME" }
@@ -26,13 +26,13 @@ body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.NAME.poll]
 request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
 interval = "1s"
-longest = "1s"
+max_interval = "1s"
 [operations.NAME.lookup]
 request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
 after = "2s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"
-absent = "body.data | length == 0"
+not_found = "body.data | length == 0"
 [operations.NAME.response]
 reference = "{{ body.id }}"
 success = "body.status == 'succeeded'"
@@ -53,20 +53,20 @@ fn operations() -> String {
 }
 
 /// The events in the life of one command, and their times.
-struct Fate {
+struct CommandFate {
     id: String,
     operation: &'static str,
     /// The milliseconds for which the provider works before it accepts.
     latency: u64,
     /// The milliseconds from the acceptance until the action is done.
     finish: u64,
-    /// The milliseconds after which the provider makes a webhook call, if it makes one.
-    callback: Option<u64>,
+    /// The milliseconds after which the provider makes a webhook, if it makes one.
+    webhook: Option<u64>,
     /// The milliseconds after which the command is cancelled, if it is.
     cancel: Option<u64>,
 }
 
-impl Fate {
+impl CommandFate {
     /// Draws delays that are close enough for the events to race.
     fn draw(number: usize, chance: &mut StdRng) -> Self {
         let operation = if chance.random_bool(0.5) { "pay" } else { "tell" };
@@ -75,18 +75,18 @@ impl Fate {
             operation,
             latency: chance.random_range(0..600),
             finish: chance.random_range(500..5_000),
-            callback: chance.random_bool(0.7).then(|| chance.random_range(0..4_500)),
+            webhook: chance.random_bool(0.7).then(|| chance.random_range(0..4_500)),
             cancel: chance.random_bool(0.3).then(|| chance.random_range(0..1_000)),
         }
     }
 
-    async fn run(&self, rig: &Rig, daemons: &[Daemon]) {
+    async fn run(&self, rig: &TestRig, daemons: &[RunningDaemon]) {
         let behaviour = json!({
             "latency": format!("{}ms", self.latency), "accepted": true, "finish_after": format!("{}ms", self.finish)
         });
         rig.publish(&command("acme", self.operation, &self.id, behaviour)).await;
         let calling_back = async {
-            let Some(after) = self.callback else { return };
+            let Some(after) = self.webhook else { return };
             sleep(Duration::from_millis(after)).await;
             // A provider calls back only about what it has done.
             while rig.calls(&self.id).acted == 0 {
@@ -95,7 +95,8 @@ impl Fate {
                     return;
                 }
             }
-            let body = told(&format!("evt-{}", self.id), "charge.succeeded", json!({"command": self.id}));
+            let body =
+                told(&format!("evt-{}", self.id), "charge.succeeded", json!({"command": self.id}));
             // The provider repeats the call until it is accepted, and then calls once more.
             let mut taken = 0;
             for daemon in daemons.iter().cycle().take(300) {
@@ -113,7 +114,7 @@ impl Fate {
             let path = format!("/v1/commands/{}?by=race", self.id);
             // Whoever cancels asks again until somebody answers.
             for daemon in daemons.iter().cycle().take(300) {
-                let asked = Client::of(daemon).await.try_ask("DELETE", &path, "").await;
+                let asked = TestClient::of(daemon).await.try_ask("DELETE", &path, "").await;
                 if asked.is_some_and(|answer| answer.status < 500) {
                     return;
                 }
@@ -126,22 +127,33 @@ impl Fate {
 }
 
 /// Counts the commands by failure kind or state, and checks that each final event is unique.
-async fn settled(rig: &Rig, fates: &[Fate]) -> BTreeMap<String, usize> {
+async fn settled(rig: &TestRig, fates: &[CommandFate]) -> BTreeMap<String, usize> {
     let mut ends = BTreeMap::new();
-    for Fate { id, callback, .. } in fates {
-        // Without a webhook call a person may have to decide in the end: `unresolved`.
-        let ends_so = |event: &Value| event["data"]["final"] == true || callback.is_none() && is_unresolved(event);
-        let end = rig.events.first(SOON * 2, |event| event["subject"] == **id && ends_so(event)).await;
-        let kind = [word(&end, "data.error.kind"), word(&end, "data.state")].into_iter().find(|word| !word.is_empty());
+    for CommandFate { id, webhook, .. } in fates {
+        // Without a webhook a person may have to decide in the end: `unresolved`.
+        let ends_so = |event: &Value| {
+            event["data"]["final"] == true || webhook.is_none() && is_unresolved(event)
+        };
+        let end =
+            rig.events.first(SOON * 2, |event| event["subject"] == **id && ends_so(event)).await;
+        let kind = [word(&end, "data.error.kind"), word(&end, "data.state")]
+            .into_iter()
+            .find(|word| !word.is_empty());
         *ends.entry(kind.unwrap().to_owned()).or_insert(0) += 1;
     }
     rig.events.catch_up().await;
-    for Fate { id, .. } in fates {
+    for CommandFate { id, .. } in fates {
         let events = rig.events.of(id);
-        let last_words: BTreeSet<_> =
-            events.iter().filter(|event| event["data"]["final"] == true).map(|event| word(event, "id")).collect();
+        let last_words: BTreeSet<_> = events
+            .iter()
+            .filter(|event| event["data"]["final"] == true)
+            .map(|event| word(event, "id"))
+            .collect();
         assert!(last_words.len() <= 1, "{id}: {events:#?}");
-        assert!(!events.iter().any(|event| event["type"] == "ferry.command.conflict"), "{id}: {events:#?}");
+        assert!(
+            !events.iter().any(|event| event["type"] == "ferry.command.conflict"),
+            "{id}: {events:#?}"
+        );
         let acted = rig.calls(id).acted;
         let possible = match last_words.first() {
             Some(end) if end.ends_with("/completed") => acted == 1,
@@ -164,7 +176,7 @@ async fn race(seed: u64, killing: bool) {
     for _ in 0..3 {
         daemons.push(rig.start().await);
     }
-    let fates: Vec<_> = (0..120).map(|number| Fate::draw(number, &mut chance)).collect();
+    let fates: Vec<_> = (0..120).map(|number| CommandFate::draw(number, &mut chance)).collect();
     let running = join_all(fates.iter().map(|fate| fate.run(&rig, &daemons)));
     let killer = async {
         for daemon in daemons.iter().take(2).filter(|_| killing) {
@@ -184,11 +196,11 @@ async fn race(seed: u64, killing: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_answer_poll_callback_deadline_and_cancel_one_decides() {
+async fn of_answer_poll_webhook_deadline_and_cancel_one_decides() {
     race(7, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_answer_poll_callback_deadline_and_cancel_one_decides_though_instances_are_killed() {
+async fn of_answer_poll_webhook_deadline_and_cancel_one_decides_though_instances_are_killed() {
     race(11, true).await;
 }

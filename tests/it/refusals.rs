@@ -5,12 +5,12 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::api_client::Client;
+use crate::api_client::TestClient;
 use crate::harness::broker::persistent;
-use crate::harness::daemon::Daemon;
+use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
 use crate::operator::recorded::{asked, ferryd};
-use crate::rig::{File, Rig, SOON, and, charge, command, dead, word};
+use crate::rig::{SOON, SandboxFile, TestRig, and, charge, command, dead, word};
 
 const PERSON: [&str; 4] = ["--by", "ann", "--reason", "a mistake"];
 
@@ -21,7 +21,7 @@ request = { method = "POST", path = "/acme/noted" }
 body = { id = "{{ command.id }}", note = "note {{ payload.note }}" }
 "#;
 
-async fn publish(rig: &Rig, key: &str, body: &str) {
+async fn publish(rig: &TestRig, key: &str, body: &str) {
     rig.broker.publish("ferry.commands", key, body.as_bytes(), persistent()).await;
 }
 
@@ -31,14 +31,14 @@ fn of_mars(id: &str) -> Value {
 }
 
 /// Waits for the event of a message that was refused under an id.
-async fn refusal(rig: &Rig, id: &str) -> Value {
+async fn refusal(rig: &TestRig, id: &str) -> Value {
     let refused = format!("{id}/refused/");
     rig.events.first(SOON, |event| word(event, "id").starts_with(&refused)).await
 }
 
 /// Waits until the ledger records that the effects of a refused message are published, after which
 /// they are not published again.
-async fn settled(rig: &Rig, refused: &str) {
+async fn settled(rig: &TestRig, refused: &str) {
     let is_settled = async || {
         let told = ferryd(rig, &["status", refused]).await;
         (told.code == Some(0) && !told.out.contains("not known to be published")).then_some(())
@@ -50,13 +50,13 @@ fn ids(list: &Value) -> Vec<String> {
     list.as_array().unwrap().iter().map(|dead| word(dead, "command.id").to_owned()).collect()
 }
 
-async fn end(daemon: &Daemon) {
+async fn end(daemon: &RunningDaemon) {
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
 }
 
 /// Adds an account to the provider, beside its existing one.
-fn add_account(rig: &Rig) {
+fn add_account(rig: &TestRig) {
     let providers = rig.setup.path().join("providers");
     let accounts = providers.join("accounts/acme");
     fs::create_dir_all(&accounts).unwrap();
@@ -66,22 +66,40 @@ fn add_account(rig: &Rig) {
     let text = fs::read_to_string(&path).unwrap();
     let key = "connect_timeout = ";
     assert!(text.contains(key));
-    fs::write(&path, text.replace(key, &format!("accounts_dir = \"accounts/acme\"\n{key}"))).unwrap();
+    fs::write(&path, text.replace(key, &format!("accounts_dir = \"accounts/acme\"\n{key}")))
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_refused_message_does_not_keep_its_id_from_the_command_that_is_published_next() {
-    let rig = Rig::with("", &[("acme", File { operations: NOTED, ..File::default() })]).await;
+    let rig =
+        TestRig::with("", &[("acme", SandboxFile { operations: NOTED, ..SandboxFile::default() })])
+            .await;
     let daemon = rig.start().await;
     let but = |id: &str, fields| and(charge(id, json!({})), fields).to_string();
     let wrong = [
         ("invalid_field", "payment.acme.charge", but("field", json!({"prority": 1})), "field"),
         ("unknown_account", "payment.acme.charge", of_mars("account").to_string(), "account"),
-        ("unknown_operation", "payment.acme.refund", but("operation", json!({"operation": "refund"})), "operation"),
+        (
+            "unknown_operation",
+            "payment.acme.refund",
+            but("operation", json!({"operation": "refund"})),
+            "operation",
+        ),
         ("key_mismatch", "payment.acme.send", but("key", json!({})), "key"),
         ("type_mismatch", "shipping.acme.charge", but("type", json!({"type": "shipping"})), "type"),
-        ("invalid_payload", "payment.acme.charge", but("payload", json!({"payload": {}})), "payload"),
-        ("unknown_provider", "payment.nobody.charge", but("nobody", json!({"provider": "nobody"})), "nobody"),
+        (
+            "invalid_payload",
+            "payment.acme.charge",
+            but("payload", json!({"payload": {}})),
+            "payload",
+        ),
+        (
+            "unknown_provider",
+            "payment.nobody.charge",
+            but("nobody", json!({"provider": "nobody"})),
+            "nobody",
+        ),
         ("no_route", "payment.any.charge", but("route", json!({"provider": "any"})), "route"),
         (
             "invalid_request",
@@ -93,36 +111,58 @@ async fn a_refused_message_does_not_keep_its_id_from_the_command_that_is_publish
     for (code, key, body, id) in &wrong {
         publish(&rig, key, body).await;
         let event = refusal(&rig, id).await;
-        assert_eq!((word(&event, "data.error.code"), word(&event, "data.error.kind")), (*code, "invalid"));
-        assert_eq!((word(&event, "type"), word(&event, "subject")), ("ferry.command.failed", *id), "{event:#}");
-        assert_eq!((word(&event, "data.command.id"), &event["data"]["sequence"]), (*id, &json!(0)), "{event:#}");
+        assert_eq!(
+            (word(&event, "data.error.code"), word(&event, "data.error.kind")),
+            (*code, "invalid")
+        );
+        assert_eq!(
+            (word(&event, "type"), word(&event, "subject")),
+            ("ferry.command.failed", *id),
+            "{event:#}"
+        );
+        assert_eq!(
+            (word(&event, "data.command.id"), &event["data"]["sequence"]),
+            (*id, &json!(0)),
+            "{event:#}"
+        );
     }
     for (.., id) in &wrong {
         rig.publish(&charge(id, json!({}))).await;
         let event = rig.events.state(id, "completed", SOON).await;
         assert!(event["data"]["sequence"].as_u64() > Some(0), "{event:#}");
-        assert_eq!((word(&event, "id"), rig.calls(id).acted), (format!("{id}/0/1/completed").as_str(), 1));
+        assert_eq!(
+            (word(&event, "id"), rig.calls(id).acted),
+            (format!("{id}/0/1/completed").as_str(), 1)
+        );
     }
     rig.events.catch_up().await;
-    assert_eq!(rig.events.all().len(), 2 * wrong.len(), "one refusal and one end each, and no conflict");
+    assert_eq!(
+        rig.events.all().len(),
+        2 * wrong.len(),
+        "one refusal and one end each, and no conflict"
+    );
     rig.finish(&daemon).await;
 }
 
 #[tokio::test]
 async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_ends_nothing() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     rig.carry(&charge("known", json!({}))).await;
     rig.publish(&of_mars("known")).await;
     let conflict = rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict").await;
-    assert_eq!((word(&conflict, "subject"), word(&conflict, "data.conflict")), ("known", "content"));
+    assert_eq!(
+        (word(&conflict, "subject"), word(&conflict, "data.conflict")),
+        ("known", "content")
+    );
     let letters = rig.dead_letters("acme", 1).await;
     let refused = word(&dead(&letters[0]), "command.id").to_owned();
     assert!(refused.starts_with("known/refused/"), "{refused}");
     settled(&rig, &refused).await;
     rig.publish(&of_mars("known")).await;
     let again = async || {
-        (rig.events.of("known").iter().filter(|event| event["id"] == conflict["id"]).count() == 2).then_some(())
+        (rig.events.of("known").iter().filter(|event| event["id"] == conflict["id"]).count() == 2)
+            .then_some(())
     };
     eventually(SOON, "it is told again", again).await;
     rig.finish(&daemon).await;
@@ -133,14 +173,20 @@ async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_e
     assert_eq!(ids(&asked(&rig, &["dead-letters", "list"]).await), [refused.as_str()]);
     assert_eq!(ids(&asked(&rig, &["dead-letters", "list", "--queues"]).await), [refused.as_str()]);
     let status = asked(&rig, &["status", "known"]).await;
-    let listed: Vec<_> = status["refused"].as_array().unwrap().iter().map(|note| word(note, "id")).collect();
+    let listed: Vec<_> =
+        status["refused"].as_array().unwrap().iter().map(|note| word(note, "id")).collect();
     assert_eq!((word(&status, "state"), listed), ("completed", vec![&*refused]), "{status:#}");
     assert_eq!(word(&status["conflicts"][0], "conflict"), "content", "{status:#}");
     let told = ferryd(&rig, &["status", "known"]).await;
     assert!(told.out.contains(&refused), "{told:?}");
-    let resolved = ferryd(&rig, &[&["dead-letters", "resolve", &refused, "--completed"], &PERSON[..]].concat()).await;
+    let resolved = ferryd(
+        &rig,
+        &[&["dead-letters", "resolve", &refused, "--completed"], &PERSON[..]].concat(),
+    )
+    .await;
     assert_eq!(resolved.code, Some(1), "{resolved:?}");
-    let discarded = asked(&rig, &[&["dead-letters", "discard", &refused], &PERSON[..]].concat()).await;
+    let discarded =
+        asked(&rig, &[&["dead-letters", "discard", &refused], &PERSON[..]].concat()).await;
     assert_eq!(discarded["done"], 1, "{discarded}");
     rig.broker.await_depth("ferry.dead.acme", 0).await;
     rig.finish(&daemon).await;
@@ -152,8 +198,9 @@ async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_e
 }
 
 #[tokio::test]
-async fn different_messages_that_are_refused_under_one_id_are_told_apart_and_copies_of_one_are_not() {
-    let rig = Rig::new("").await;
+async fn different_messages_that_are_refused_under_one_id_are_told_apart_and_copies_of_one_are_not()
+{
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let publish_all = async || {
         rig.publish(&of_mars("twice")).await;
@@ -171,7 +218,8 @@ async fn different_messages_that_are_refused_under_one_id_are_told_apart_and_cop
         settled(&rig, id).await;
     }
     publish_all().await;
-    eventually(SOON, "all are told again", async || (rig.events.all().len() >= 6).then_some(())).await;
+    eventually(SOON, "all are told again", async || (rig.events.all().len() >= 6).then_some(()))
+        .await;
     rig.finish(&daemon).await;
     rig.events.catch_up().await;
     let events: std::collections::BTreeSet<_> =
@@ -182,7 +230,7 @@ async fn different_messages_that_are_refused_under_one_id_are_told_apart_and_cop
 
 #[tokio::test]
 async fn a_request_to_cancel_is_kept_for_the_command_and_not_spent_on_a_message_that_is_refused() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let cancelled = ferryd(&rig, &["cancel", "order"]).await;
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
@@ -197,7 +245,7 @@ async fn a_request_to_cancel_is_kept_for_the_command_and_not_spent_on_a_message_
 
 #[tokio::test]
 async fn a_message_that_died_of_age_and_would_have_been_refused_claims_nothing() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     rig.declare().await;
     let properties = persistent().with_expiration("10".into());
     let body = of_mars("old").to_string();
@@ -205,7 +253,10 @@ async fn a_message_that_died_of_age_and_would_have_been_refused_claims_nothing()
     rig.broker.await_depth("ferry.poison", 1).await;
     let daemon = rig.start().await;
     let event = refusal(&rig, "old").await;
-    assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), ("invalid", "unknown_account"));
+    assert_eq!(
+        (word(&event, "data.error.kind"), word(&event, "data.error.code")),
+        ("invalid", "unknown_account")
+    );
     rig.publish(&charge("old", json!({}))).await;
     rig.events.state("old", "completed", SOON).await;
     rig.finish(&daemon).await;
@@ -213,27 +264,36 @@ async fn a_message_that_died_of_age_and_would_have_been_refused_claims_nothing()
 
 #[tokio::test]
 async fn an_id_under_which_only_messages_were_refused_says_so() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     rig.publish(&of_mars("mistaken")).await;
     let refused = word(&refusal(&rig, "mistaken").await, "id").to_owned();
     let told = ferryd(&rig, &["status", "mistaken"]).await;
     assert!(told.code == Some(1) && told.err.contains(&refused), "{told:?}");
     let status = asked(&rig, &["status", &refused]).await;
-    assert_eq!((word(&status, "id"), word(&status, "kind"), &status["dead"]), (&*refused, "invalid", &json!(true)));
-    assert_eq!(asked(&rig, &["dead-letters", "show", &refused]).await[0]["record"]["code"], "unknown_account");
-    // Nothing waits for the message, and its publisher is told that it is given up for good.
+    assert_eq!(
+        (word(&status, "id"), word(&status, "kind"), &status["dead"]),
+        (&*refused, "invalid", &json!(true))
+    );
+    assert_eq!(
+        asked(&rig, &["dead-letters", "show", &refused]).await[0]["record"]["code"],
+        "unknown_account"
+    );
+    // Nothing waits for the message, and its publisher is notified that it is given up for good.
     let done = asked(&rig, &[&["dead-letters", "discard", &refused], &PERSON[..]].concat()).await;
     assert_eq!(done["done"], 1, "{done}");
     let event = rig.events.first(SOON, |event| word(event, "data.error.kind") == "discarded").await;
-    assert_eq!((word(&event, "id"), word(&event, "subject")), (&*format!("{refused}/discarded"), "mistaken"));
+    assert_eq!(
+        (word(&event, "id"), word(&event, "subject")),
+        (&*format!("{refused}/discarded"), "mistaken")
+    );
     assert_eq!((&event["data"]["sequence"], &event["data"]["final"]), (&json!(0), &json!(true)));
     rig.finish(&daemon).await;
 }
 
 #[tokio::test]
 async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     for id in ["late", "other"] {
         rig.publish(&of_mars(id)).await;
@@ -246,7 +306,10 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
 
     // The message is as invalid as before, and is dead-lettered as a message of its own.
     assert_eq!(asked(&rig, &["dead-letters", "replay", &first]).await["done"], 1);
-    let again = rig.events.first(SOON, |event| event["subject"] == "late" && word(event, "id") != first).await;
+    let again = rig
+        .events
+        .first(SOON, |event| event["subject"] == "late" && word(event, "id") != first)
+        .await;
     let second = word(&again, "id").to_owned();
     assert!(second.starts_with("late/refused/"), "{again:#}");
     rig.dead_letters("acme", 2).await;
@@ -259,10 +322,17 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
     let daemon = rig.start().await;
     assert_eq!(asked(&rig, &["dead-letters", "replay", &second]).await["done"], 1);
     let event = rig.events.state("late", "completed", SOON).await;
-    assert_eq!((word(&event, "id"), word(&event, "data.command.account")), ("late/0/1/completed", "mars"));
+    assert_eq!(
+        (word(&event, "id"), word(&event, "data.command.account")),
+        ("late/0/1/completed", "mars")
+    );
     assert_eq!(rig.calls("late").calls, 1);
     let status = asked(&rig, &["status", "late"]).await;
-    assert_eq!((word(&status, "state"), &status["generation"]), ("completed", &json!(0)), "{status:#}");
+    assert_eq!(
+        (word(&status, "state"), &status["generation"]),
+        ("completed", &json!(0)),
+        "{status:#}"
+    );
 
     // Another command has the id: nothing is sent, and the message stays.
     let refused = ferryd(&rig, &["dead-letters", "replay", &other]).await;
@@ -275,10 +345,13 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn a_refusal_that_is_interrupted_is_told_as_one_and_kept_as_one() {
-    for (place, known) in
-        [("concluded", false), ("partly_published", false), ("concluded", true), ("partly_published", true)]
-    {
-        let rig = Rig::new("").await;
+    for (place, known) in [
+        ("concluded", false),
+        ("partly_published", false),
+        ("concluded", true),
+        ("partly_published", true),
+    ] {
+        let rig = TestRig::new("").await;
         let daemon = rig.start().await;
         if known {
             rig.carry(&charge("order", json!({}))).await;
@@ -301,26 +374,43 @@ async fn a_refusal_that_is_interrupted_is_told_as_one_and_kept_as_one() {
         assert_eq!(told.len(), 1, "{place}: {events:#?}");
         let daemon = rig.start().await;
         let listed = ids(&asked(&rig, &["dead-letters", "list"]).await);
-        assert!(listed.len() == 1 && listed[0].starts_with("order/refused/"), "{place}: {listed:?}");
+        assert!(
+            listed.len() == 1 && listed[0].starts_with("order/refused/"),
+            "{place}: {listed:?}"
+        );
         let letters = rig.broker.depth("ferry.dead.acme").await;
-        assert_eq!(letters, Some(if place == "concluded" { 1 } else { 2 }), "{place}, known: {known}");
+        assert_eq!(
+            letters,
+            Some(if place == "concluded" { 1 } else { 2 }),
+            "{place}, known: {known}"
+        );
         end(&daemon).await;
     }
 }
 
 #[tokio::test]
 async fn whoever_asks_for_an_id_that_was_only_refused_is_shown_what_was_refused() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     rig.publish(&of_mars("order-1")).await;
     let event = refusal(&rig, "order-1").await;
     let refused = word(&event, "id");
     settled(&rig, refused).await;
-    for arguments in [&["dead-letters", "show", "order-1"][..], &["dead-letters", "show", "order-1", "--message"]] {
+    for arguments in [
+        &["dead-letters", "show", "order-1"][..],
+        &["dead-letters", "show", "order-1", "--message"],
+    ] {
         let shown = asked(&rig, arguments).await;
         let record = &shown[0]["record"];
-        assert_eq!((shown.as_array().unwrap().len(), word(record, "command.id")), (1, refused), "{shown:#}");
-        assert_eq!((word(record, "code"), &record["message"]), ("unknown_account", &event["data"]["error"]["message"]));
+        assert_eq!(
+            (shown.as_array().unwrap().len(), word(record, "command.id")),
+            (1, refused),
+            "{shown:#}"
+        );
+        assert_eq!(
+            (word(record, "code"), &record["message"]),
+            ("unknown_account", &event["data"]["error"]["message"])
+        );
         let text = ferryd(&rig, arguments).await;
         assert_eq!(text.code, Some(0), "{text:?}");
         for part in [refused, "unknown_account", "mars", word(record, "dead_lettered_at")] {
@@ -329,16 +419,24 @@ async fn whoever_asks_for_an_id_that_was_only_refused_is_shown_what_was_refused(
     }
     let text = ferryd(&rig, &["dead-letters", "show", "order-1"]).await.out;
     assert!(text.contains("refused under the id `order-1`, which it does not claim"), "{text}");
-    let client = Client::of(&daemon).await;
+    let client = TestClient::of(&daemon).await;
     client.wait_ready().await;
     let answer = client.get("/v1/commands/order-1").await;
-    assert_eq!((answer.status, answer.body["refused"].as_array().unwrap().len()), (404, 1), "{}", answer.body);
+    assert_eq!(
+        (answer.status, answer.body["refused"].as_array().unwrap().len()),
+        (404, 1),
+        "{}",
+        answer.body
+    );
     let note = &answer.body["refused"][0];
     assert_eq!((word(note, "id"), word(note, "code")), (refused, "unknown_account"), "{note:#}");
     assert_eq!(ferryd(&rig, &["dead-letters", "show", "order-10"]).await.code, Some(1));
     // A command that is carried out under the id changes neither.
     rig.publish(&charge("order-1", json!({}))).await;
     rig.events.state("order-1", "completed", SOON).await;
-    assert_eq!(ids(&json!([asked(&rig, &["dead-letters", "show", "order-1"]).await[0]["record"]])), [refused]);
+    assert_eq!(
+        ids(&json!([asked(&rig, &["dead-letters", "show", "order-1"]).await[0]["record"]])),
+        [refused]
+    );
     rig.finish(&daemon).await;
 }

@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use ferryd_domain::retry::Rung;
-use ferryd_sandbox::{Calls, Sandbox, SandboxOptions};
+use ferryd_sandbox::{CallCounts, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
-use crate::harness::broker::{Broker, Message};
-use crate::harness::daemon::{Daemon, Setup};
-use crate::harness::events::Events;
-use crate::harness::node::Node;
-use crate::harness::vhost::Vhost;
+use crate::harness::broker::{QueuedMessage, TestBroker};
+use crate::harness::daemon::{DaemonFolder, RunningDaemon};
+use crate::harness::events::EventRecorder;
+use crate::harness::node::BrokerNode;
+use crate::harness::vhost::TestVhost;
 use crate::harness::wait::eventually;
 
 /// A time that exceeds any step of these tests on a busy machine.
@@ -23,18 +23,18 @@ pub(crate) const SOON: Duration = Duration::from_mins(1);
 pub(crate) const SECRET: &str = "sk-sandbox-51Hq8";
 
 /// The way from a core application to the sandbox and back, but for the daemon.
-pub(crate) struct Rig {
-    pub(crate) broker: Broker,
-    pub(crate) events: Events,
+pub(crate) struct TestRig {
+    pub(crate) broker: TestBroker,
+    pub(crate) events: EventRecorder,
     pub(crate) sandbox: Sandbox,
-    pub(crate) setup: Setup,
-    pub(crate) vhost: Vhost,
+    pub(crate) setup: DaemonFolder,
+    pub(crate) vhost: TestVhost,
     providers: Vec<String>,
 }
 
 /// The parts of a sandbox's provider file beyond the operations that all of them have.
 #[derive(Default)]
-pub(crate) struct File<'a> {
+pub(crate) struct SandboxFile<'a> {
     /// The keys of the provider, one a line.
     pub(crate) keys: &'a str,
     /// The tables of further operations.
@@ -43,28 +43,32 @@ pub(crate) struct File<'a> {
     pub(crate) unhurried: bool,
 }
 
-impl Rig {
+impl TestRig {
     /// Makes a rig with the provider `acme` of type `payment`, and `config` as the daemon's
     /// configuration.
     pub(crate) async fn new(config: &str) -> Self {
-        Self::with(config, &[("acme", File::default())]).await
+        Self::with(config, &[("acme", SandboxFile::default())]).await
     }
 
     /// Makes a rig with providers of type `payment` by these names, all of them the same sandbox.
-    pub(crate) async fn with(config: &str, providers: &[(&str, File<'_>)]) -> Self {
-        Self::on(Node::shared().await, config, providers).await
+    pub(crate) async fn with(config: &str, providers: &[(&str, SandboxFile<'_>)]) -> Self {
+        Self::on(BrokerNode::shared().await, config, providers).await
     }
 
     /// Makes such a rig on a node of the test's own.
-    pub(crate) async fn on(node: &Node, config: &str, providers: &[(&str, File<'_>)]) -> Self {
+    pub(crate) async fn on(
+        node: &BrokerNode,
+        config: &str,
+        providers: &[(&str, SandboxFile<'_>)],
+    ) -> Self {
         let vhost = node.vhost().await;
         let options = SandboxOptions { bind: "127.0.0.1:0".parse().unwrap(), dir: None };
         let sandbox = Sandbox::start(options).await.unwrap();
-        let mut setup = Setup::new(&vhost.uri(), config).file("ca.pem", sandbox.ca_pem());
+        let mut setup = DaemonFolder::new(&vhost.uri(), config).file("ca.pem", sandbox.ca_pem());
         for (name, file) in providers {
             setup = setup.provider(name, &provider_file(name, sandbox.addr().port(), file));
         }
-        let broker = Broker::connect(&vhost.uri()).await;
+        let broker = TestBroker::connect(&vhost.uri()).await;
         let events = broker.events().await;
         let providers = providers.iter().map(|(name, _)| (*name).to_owned()).collect();
         Self { broker, events, sandbox, setup, vhost, providers }
@@ -83,7 +87,7 @@ impl Rig {
         self
     }
 
-    /// Adds an endpoint for webhook calls, and the secret with which `acme` signs them.
+    /// Adds an endpoint for webhooks, and the secret with which `acme` signs them.
     pub(crate) fn signed_by(self, secret: &str, public_url: &str) -> Self {
         self.changed("acme", "secrets = { ", &format!("secrets = {{ webhook = \"{secret}\", "))
             .env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
@@ -92,14 +96,16 @@ impl Rig {
 
     /// Replaces a text in a provider file.
     pub(crate) fn changed(mut self, name: &str, from: &str, to: &str) -> Self {
-        let text = std::fs::read_to_string(self.setup.path().join(format!("providers/{name}.toml"))).unwrap();
+        let text =
+            std::fs::read_to_string(self.setup.path().join(format!("providers/{name}.toml")))
+                .unwrap();
         assert!(text.contains(from), "{from}");
         self.setup = self.setup.provider(name, &text.replace(from, to));
         self
     }
 
     /// Starts a daemon.
-    pub(crate) async fn start(&self) -> Daemon {
+    pub(crate) async fn start(&self) -> RunningDaemon {
         self.setup.start_ready().await
     }
 
@@ -127,7 +133,7 @@ impl Rig {
     }
 
     /// Returns the calls that were made for a command.
-    pub(crate) fn calls(&self, id: &str) -> Calls {
+    pub(crate) fn calls(&self, id: &str) -> CallCounts {
         self.sandbox.calls().ids.get(id).copied().unwrap_or_default()
     }
 
@@ -137,14 +143,15 @@ impl Rig {
     }
 
     /// Waits for as many dead letters of a provider.
-    pub(crate) async fn dead_letters(&self, provider: &str, count: u32) -> Vec<Message> {
+    pub(crate) async fn dead_letters(&self, provider: &str, count: u32) -> Vec<QueuedMessage> {
         let queue = format!("ferry.dead.{provider}");
         self.broker.await_depth(&queue, count).await;
         self.broker.peek(&queue).await
     }
 
-    /// Waits until the daemon has dropped so many copies of a command, which waited on the ladder and had nothing to do.
-    pub(crate) async fn dropped(&self, daemon: &Daemon, id: &str, copies: usize) {
+    /// Waits until the daemon has dropped so many copies of a command, which waited on the ladder
+    /// and had nothing to do.
+    pub(crate) async fn dropped(&self, daemon: &RunningDaemon, id: &str, copies: usize) {
         let drop = |line: &Value| {
             let message = line["message"].as_str().unwrap_or_default();
             message.starts_with("dropped a copy") && line["command.id"] == id
@@ -153,10 +160,10 @@ impl Rig {
     }
 
     /// Ends the daemon in good order; messages that wait on the ladder stay there.
-    pub(crate) async fn end(&self, daemon: &Daemon) {
+    pub(crate) async fn end(&self, daemon: &RunningDaemon) {
         daemon.sigterm();
         assert!(daemon.wait(SOON).await.success());
-        for queue in ["poison", "unroutable", "callbacks.dead"] {
+        for queue in ["poison", "unroutable", "webhooks.dead"] {
             assert_eq!(self.broker.depth(&format!("ferry.{queue}")).await, Some(0), "{queue}");
         }
     }
@@ -172,7 +179,7 @@ impl Rig {
     }
 
     /// Ends the daemon in good order, and checks that no message is left but dead letters.
-    pub(crate) async fn finish(&self, daemon: &Daemon) {
+    pub(crate) async fn finish(&self, daemon: &RunningDaemon) {
         daemon.sigterm();
         assert!(daemon.wait(SOON).await.success());
         let shared = ["poison", "unroutable"].map(str::to_owned).into_iter();
@@ -211,17 +218,21 @@ pub(crate) fn and(mut command: Value, fields: Value) -> Value {
 
 /// Returns the text at a path of an event, such as `data.error.kind`; empty where there is none.
 pub(crate) fn word<'a>(event: &'a Value, path: &str) -> &'a str {
-    path.split('.').try_fold(event, |value, step| value.get(step)).and_then(Value::as_str).unwrap_or_default()
+    path.split('.')
+        .try_fold(event, |value, step| value.get(step))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// Returns ferryd's record of a dead letter.
-pub(crate) fn dead(message: &Message) -> Value {
+pub(crate) fn dead(message: &QueuedMessage) -> Value {
     let headers = message.properties.headers().as_ref();
-    serde_json::from_str(ferryd_broker::message::text(headers, "ferry-dead").unwrap()).unwrap()
+    serde_json::from_str(ferryd_broker::message::get_text(headers, "ferry-dead-letter").unwrap())
+        .unwrap()
 }
 
-fn provider_file(name: &str, port: u16, file: &File<'_>) -> String {
-    let File { keys, operations, unhurried } = file;
+fn provider_file(name: &str, port: u16, file: &SandboxFile<'_>) -> String {
+    let SandboxFile { keys, operations, unhurried } = file;
     let (connect, whole) = if *unhurried { ("25s", "10m") } else { ("1s", "2s") };
     format!(
         r#"
@@ -280,12 +291,13 @@ code = "{{{{ body.error.code }}}}"
 /// must be there.
 pub(crate) fn redact(mut value: Value, pointers: &[&str]) -> Value {
     for pointer in pointers {
-        *value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is missing")) = json!("[…]");
+        *value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is missing")) =
+            json!("[…]");
     }
     value
 }
 
 /// Returns the calls of a command, from the daemon's log.
-pub(crate) fn exchanges(daemon: &Daemon, id: &str) -> Vec<Value> {
-    daemon.logs(|line| line["target"] == "ferryd::exchange" && line["command.id"] == id)
+pub(crate) fn call_records(daemon: &RunningDaemon, id: &str) -> Vec<Value> {
+    daemon.logs(|line| line["target"] == "ferryd::call" && line["command.id"] == id)
 }

@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ferryd_domain::exchange::{Answer, Method, Reply, Request};
+use ferryd_domain::http_call::{CallResult, HttpMethod, HttpReply, HttpRequest};
 use ferryd_provider::HttpSettings;
-use ferryd_sandbox::{Calls, CallsSnapshot, Sandbox, SandboxError, SandboxOptions};
-use ferryd_transport::http::Http;
+use ferryd_sandbox::{CallCounts, CallsSnapshot, Sandbox, SandboxError, SandboxOptions};
+use ferryd_transport::http::HttpClient;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,13 +18,13 @@ fn loopback() -> SocketAddr {
 }
 
 /// A sandbox with a client that trusts it.
-struct Setup {
+struct SandboxClient {
     sandbox: Sandbox,
-    http: Http,
+    http: HttpClient,
     dir: TempDir,
 }
 
-impl Setup {
+impl SandboxClient {
     async fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let options = SandboxOptions { bind: loopback(), dir: Some(dir.path().to_owned()) };
@@ -32,14 +32,16 @@ impl Setup {
         Self { sandbox, http: trusting(dir.path()), dir }
     }
 
-    fn request(&self, key: &str, body: &Value) -> Request {
+    fn request(&self, key: &str, body: &Value) -> HttpRequest {
         let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         if !key.is_empty() {
             headers.push(("idempotency-key".to_owned(), key.to_owned()));
         }
-        Request {
-            method: Method::Post,
-            url: format!("https://localhost:{}/v1/charges", self.sandbox.addr().port()).parse().unwrap(),
+        HttpRequest {
+            method: HttpMethod::Post,
+            url: format!("https://localhost:{}/v1/charges", self.sandbox.addr().port())
+                .parse()
+                .unwrap(),
             headers,
             asked: Vec::new(),
             body: body.to_string().into(),
@@ -47,13 +49,13 @@ impl Setup {
         }
     }
 
-    async fn answer(&self, key: &str, body: Value) -> Answer {
+    async fn answer(&self, key: &str, body: Value) -> CallResult {
         self.http.send(&self.request(key, &body)).await
     }
 
-    async fn reply(&self, key: &str, body: Value) -> Reply {
+    async fn reply(&self, key: &str, body: Value) -> HttpReply {
         match self.answer(key, body).await {
-            Answer::Reply(reply) => reply,
+            CallResult::Reply(reply) => reply,
             other => panic!("{other:?}"),
         }
     }
@@ -63,22 +65,22 @@ impl Setup {
         let mut request = self.request("", &json!({}));
         request.url.set_path(path);
         request.url.set_query(Some(query).filter(|query| !query.is_empty()));
-        let request = Request { method: Method::Get, body: Vec::new().into(), ..request };
-        let Answer::Reply(reply) = self.http.send(&request).await else { panic!("no answer") };
+        let request = HttpRequest { method: HttpMethod::Get, body: Vec::new().into(), ..request };
+        let CallResult::Reply(reply) = self.http.send(&request).await else { panic!("no answer") };
         (reply.status, body_of(&reply))
     }
 
     /// Lists the statuses of a caller's transactions.
-    async fn deeds(&self, id: &str) -> Vec<String> {
+    async fn transactions(&self, id: &str) -> Vec<String> {
         let (status, body) = self.asked("/sandbox/deeds", &format!("id={id}")).await;
         assert_eq!(status, 200);
         let status = |deed: &Value| deed["status"].as_str().unwrap().to_owned();
         body["data"].as_array().unwrap().iter().map(status).collect()
     }
 
-    async fn deeds_become(&self, id: &str, expected: &[&str]) {
+    async fn transactions_become(&self, id: &str, expected: &[&str]) {
         let start = Instant::now();
-        while self.deeds(id).await != expected {
+        while self.transactions(id).await != expected {
             assert!(start.elapsed() < Duration::from_mins(1), "{id} does not become {expected:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -91,8 +93,8 @@ impl Setup {
     /// Returns the code with which a call without an answer ended.
     async fn lost(&self, key: &str, sandbox: Value, timeout: Duration) -> String {
         let request = self.request(key, &json!({ "sandbox": sandbox }));
-        match self.http.send(&Request { timeout, ..request }).await {
-            Answer::Incomplete(failure) => failure.code.unwrap(),
+        match self.http.send(&HttpRequest { timeout, ..request }).await {
+            CallResult::Incomplete(failure) => failure.code.unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -100,83 +102,96 @@ impl Setup {
     async fn wait_until(&self, what: &str, condition: impl Fn(&CallsSnapshot) -> bool) {
         let start = Instant::now();
         while !condition(&self.sandbox.calls()) {
-            assert!(start.elapsed() < Duration::from_mins(1), "{what}: {:?}", self.sandbox.calls().concurrent);
+            assert!(
+                start.elapsed() < Duration::from_mins(1),
+                "{what}: {:?}",
+                self.sandbox.calls().concurrent
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
-fn trusting(dir: &Path) -> Http {
+fn trusting(dir: &Path) -> HttpClient {
     let settings = HttpSettings {
         ca_file: Some(dir.join("ca.pem")),
         connect_timeout: Duration::from_mins(1),
-        response_cap: 1 << 20,
+        max_response_size: 1 << 20,
     };
-    Http::new(&settings).unwrap()
+    HttpClient::new(&settings).unwrap()
 }
 
-fn body_of(reply: &Reply) -> Value {
+fn body_of(reply: &HttpReply) -> Value {
     serde_json::from_slice(&reply.body).unwrap()
 }
 
 #[tokio::test]
 async fn a_call_succeeds_and_is_echoed_and_counted() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     let sent = json!({"amount": 1099, "reference": "order-1"});
     let reply = setup.reply("k1", sent.clone()).await;
     assert_eq!(reply.status, 200);
     let expected = json!({"id": "sb_1", "status": "succeeded", "amount": 1099, "request": sent});
     assert_eq!(body_of(&reply), expected);
     let calls = setup.sandbox.calls();
-    let once = Calls { calls: 1, acted: 1 };
+    let once = CallCounts { calls: 1, acted: 1 };
     assert_eq!((calls.total, calls.acted, calls.paths["/v1/charges"]), (1, 1, 1));
     assert_eq!((calls.keys["k1"], calls.ids["order-1"]), (once, once));
 }
 
 #[tokio::test]
 async fn the_counters_are_told_and_reset_over_https() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     setup.status("k1", json!({})).await;
     let mut request = setup.request("", &json!({}));
     request.url.set_path("/sandbox/calls");
     request.body = Vec::new().into();
-    request.method = Method::Get;
-    let Answer::Reply(told) = setup.http.send(&request).await else { panic!("no answer") };
+    request.method = HttpMethod::Get;
+    let CallResult::Reply(told) = setup.http.send(&request).await else { panic!("no answer") };
     let told: CallsSnapshot = serde_json::from_slice(&told.body).unwrap();
     assert_eq!((told.total, told.keys["k1"].calls, told.max_concurrent), (1, 1, 1));
-    request.method = Method::Delete;
-    assert!(matches!(setup.http.send(&request).await, Answer::Reply(Reply { status: 204, .. })));
+    request.method = HttpMethod::Delete;
+    assert!(matches!(
+        setup.http.send(&request).await,
+        CallResult::Reply(HttpReply { status: 204, .. })
+    ));
     assert_eq!(setup.sandbox.calls(), CallsSnapshot::default());
 }
 
 #[tokio::test]
 async fn a_key_acts_once_and_repeats_its_answer() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     let first = setup.reply("k1", json!({"amount": 1})).await;
     assert_eq!(setup.reply("k1", json!({"amount": 1})).await.body, first.body);
     let other = setup.reply("k1", json!({"amount": 2})).await;
-    assert_eq!((other.status, &body_of(&other)["error"]["code"]), (400, &json!("idempotency_error")));
-    assert_eq!(setup.sandbox.calls().keys["k1"], Calls { calls: 3, acted: 1 });
+    assert_eq!(
+        (other.status, &body_of(&other)["error"]["code"]),
+        (400, &json!("idempotency_error"))
+    );
+    assert_eq!(setup.sandbox.calls().keys["k1"], CallCounts { calls: 3, acted: 1 });
     setup.status("", json!({"id": "no-key"})).await;
     setup.status("", json!({"id": "no-key"})).await;
-    assert_eq!(setup.sandbox.calls().ids["no-key"], Calls { calls: 2, acted: 2 });
+    assert_eq!(setup.sandbox.calls().ids["no-key"], CallCounts { calls: 2, acted: 2 });
 }
 
 #[tokio::test]
 async fn a_call_under_a_key_that_still_runs_is_a_conflict_even_after_its_client_left() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     let slow = json!({"latency": "2s"});
     assert_eq!(setup.lost("k1", slow.clone(), Duration::from_millis(300)).await, "timeout");
     let again = setup.reply("k1", json!({ "sandbox": slow })).await;
-    assert_eq!((again.status, &body_of(&again)["error"]["code"]), (409, &json!("idempotency_in_use")));
+    assert_eq!(
+        (again.status, &body_of(&again)["error"]["code"]),
+        (409, &json!("idempotency_in_use"))
+    );
     setup.wait_until("the slow call ends", |calls| calls.acted == 1 && calls.concurrent == 0).await;
     assert_eq!(setup.status("k1", json!({ "sandbox": slow })).await, 200);
-    assert_eq!(setup.sandbox.calls().keys["k1"], Calls { calls: 3, acted: 1 });
+    assert_eq!(setup.sandbox.calls().keys["k1"], CallCounts { calls: 3, acted: 1 });
 }
 
 #[tokio::test]
 async fn statuses_declines_and_acceptance_come_as_asked() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     for (asked, status, pointer, word, acted) in [
         (json!({"status": 503, "retry_after": 2}), 503, "/error/code", "sandbox", 0),
         (json!({"status": 422}), 422, "/error/code", "sandbox", 0),
@@ -201,8 +216,10 @@ async fn statuses_declines_and_acceptance_come_as_asked() {
 
 #[tokio::test]
 async fn a_refusal_is_kept_under_its_key_and_a_failure_is_not() {
-    let setup = Setup::new().await;
-    for (status, kept) in [(422, true), (402, true), (429, false), (409, false), (500, false), (503, false)] {
+    let setup = SandboxClient::new().await;
+    for (status, kept) in
+        [(422, true), (402, true), (429, false), (409, false), (500, false), (503, false)]
+    {
         let key = format!("k{status}");
         let asked = json!({"sandbox": {"status": status}});
         assert_eq!(setup.status(&key, asked).await, status);
@@ -213,7 +230,7 @@ async fn a_refusal_is_kept_under_its_key_and_a_failure_is_not() {
 
 #[tokio::test]
 async fn calls_fail_so_many_times_and_then_succeed() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     for (key, asked, statuses) in [
         ("k1", json!({"fail_times": 2}), [503, 503, 200, 200]),
         ("k2", json!({"fail_times": 1, "status": 429, "retry_after": 1}), [429, 200, 200, 200]),
@@ -232,7 +249,7 @@ async fn calls_fail_so_many_times_and_then_succeed() {
 
 #[tokio::test]
 async fn answers_get_lost_in_every_way() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     let (long, short) = (Duration::from_secs(20), Duration::from_millis(400));
     for (asked, timeout, code, acted) in [
         (json!({"hang": "before_answer"}), short, "timeout", 0),
@@ -252,11 +269,11 @@ async fn answers_get_lost_in_every_way() {
 
 #[tokio::test]
 async fn a_provider_that_acted_and_did_not_say_so_says_so_when_asked_again_under_the_key() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     let asked = json!({"sandbox": {"act_then_fail": true}});
     assert_eq!(setup.status("k1", asked.clone()).await, 500);
     assert_eq!(setup.status("k1", asked.clone()).await, 200);
-    assert_eq!(setup.sandbox.calls().keys["k1"], Calls { calls: 2, acted: 1 });
+    assert_eq!(setup.sandbox.calls().keys["k1"], CallCounts { calls: 2, acted: 1 });
     let truncated = json!({"truncate": true});
     assert_eq!(setup.lost("k2", truncated.clone(), Duration::from_secs(20)).await, "truncated");
     assert_eq!(setup.status("k2", json!({ "sandbox": truncated })).await, 200);
@@ -265,66 +282,86 @@ async fn a_provider_that_acted_and_did_not_say_so_says_so_when_asked_again_under
 
 #[tokio::test]
 async fn what_was_done_is_found_by_its_caller_and_by_its_own_id() {
-    let setup = Setup::new().await;
-    assert_eq!(setup.deeds("order-1").await, Vec::<String>::new());
+    let setup = SandboxClient::new().await;
+    assert_eq!(setup.transactions("order-1").await, Vec::<String>::new());
     assert_eq!(setup.status("", json!({"id": "order-1", "amount": 7})).await, 200);
     setup.status("", json!({"id": "order-1", "sandbox": {"status": 500}})).await;
     setup.status("", json!({"id": "order-1", "sandbox": {"act_then_fail": true}})).await;
-    assert_eq!(setup.deeds("order-1").await, ["succeeded", "succeeded"], "not what was refused");
+    assert_eq!(
+        setup.transactions("order-1").await,
+        ["succeeded", "succeeded"],
+        "not what was refused"
+    );
     let deed = json!({"id": "sb_1", "status": "succeeded", "amount": 7, "caller": "order-1"});
     assert_eq!(setup.asked("/sandbox/deeds/sb_1", "").await, (200, deed));
     assert_eq!(setup.asked("/sandbox/deeds/sb_9", "").await.0, 404);
     let calls = setup.sandbox.calls();
-    assert_eq!((calls.total, calls.questions["order-1"], calls.questions["sb_1"]), (3, 2, 1), "asking is no call");
+    assert_eq!(
+        (calls.total, calls.questions["order-1"], calls.questions["sb_1"]),
+        (3, 2, 1),
+        "asking is no call"
+    );
 }
 
 #[tokio::test]
 async fn what_was_accepted_ends_in_time_or_when_it_is_told_to() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     for (id, asked, first, end) in [
         ("done", json!({"accepted": true}), "processing", None),
         ("soon", json!({"accepted": true, "finish_after": "0s"}), "succeeded", None),
         ("late", json!({"accepted": true, "finish_after": "1h"}), "processing", Some("failed")),
-        ("bad", json!({"accepted": true, "finish_after": "0s", "finish": "failed"}), "failed", None),
+        (
+            "bad",
+            json!({"accepted": true, "finish_after": "0s", "finish": "failed"}),
+            "failed",
+            None,
+        ),
         ("never", json!({"accepted": true, "finish": "failed"}), "processing", Some("failed")),
         ("at-once", json!({"finish": "failed"}), "failed", None),
     ] {
         setup.status("", json!({"id": id, "sandbox": asked})).await;
-        assert_eq!(setup.deeds(id).await, [first], "{id}");
+        assert_eq!(setup.transactions(id).await, [first], "{id}");
         if let Some(end) = end {
             setup.sandbox.end(id, end);
-            assert_eq!(setup.deeds(id).await, [end], "{id}");
+            assert_eq!(setup.transactions(id).await, [end], "{id}");
         }
     }
-    setup.status("", json!({"id": "x", "sandbox": {"accepted": true, "finish_after": "300ms"}})).await;
-    setup.deeds_become("x", &["succeeded"]).await;
+    setup
+        .status("", json!({"id": "x", "sandbox": {"accepted": true, "finish_after": "300ms"}}))
+        .await;
+    setup.transactions_become("x", &["succeeded"]).await;
 }
 
 #[tokio::test]
 async fn what_is_hidden_is_found_later_by_its_caller_and_at_once_by_its_own_id() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     setup.status("", json!({"id": "h", "sandbox": {"hidden": "1h"}})).await;
-    assert_eq!(setup.deeds("h").await, Vec::<String>::new());
+    assert_eq!(setup.transactions("h").await, Vec::<String>::new());
     assert_eq!(setup.asked("/sandbox/deeds/sb_1", "").await.0, 200);
     setup.status("", json!({"id": "h", "sandbox": {"hidden": "300ms"}})).await;
-    setup.deeds_become("h", &["succeeded"]).await;
+    setup.transactions_become("h", &["succeeded"]).await;
 }
 
 #[tokio::test]
 async fn form_fields_and_json_text_in_metadata_are_understood() {
-    let setup = Setup::new().await;
-    for body in ["sandbox[status]=418", "metadata[sandbox]=%7B%22status%22%3A418%7D", "Body=sandbox[status]=418"] {
+    let setup = SandboxClient::new().await;
+    for body in [
+        "sandbox[status]=418",
+        "metadata[sandbox]=%7B%22status%22%3A418%7D",
+        "Body=sandbox[status]=418",
+    ] {
         let mut request = setup.request("", &json!({}));
-        request.headers = vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())];
+        request.headers =
+            vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())];
         request.body = body.into();
-        let Answer::Reply(reply) = setup.http.send(&request).await else { panic!("{body}") };
+        let CallResult::Reply(reply) = setup.http.send(&request).await else { panic!("{body}") };
         assert_eq!(reply.status, if body.starts_with("Body") { 200 } else { 418 }, "{body}");
     }
 }
 
 #[tokio::test]
 async fn the_certificate_stays_over_restarts_and_its_key_is_private() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     let ca = setup.sandbox.ca_pem().to_owned();
     let dir = setup.dir.path().to_owned();
     assert_eq!(std::fs::read_to_string(dir.join("ca.pem")).unwrap(), ca);
@@ -334,9 +371,10 @@ async fn the_certificate_stays_over_restarts_and_its_key_is_private() {
     setup.status("", json!({})).await;
     setup.sandbox.shutdown().await;
 
-    let again = Sandbox::start(SandboxOptions { bind: address, dir: Some(dir.clone()) }).await.unwrap();
+    let again =
+        Sandbox::start(SandboxOptions { bind: address, dir: Some(dir.clone()) }).await.unwrap();
     assert_eq!((again.ca_pem(), again.addr()), (ca.as_str(), address));
-    let setup = Setup { sandbox: again, http: setup.http, dir: setup.dir };
+    let setup = SandboxClient { sandbox: again, http: setup.http, dir: setup.dir };
     assert_eq!(setup.status("", json!({})).await, 200);
 
     let taken = Sandbox::start(SandboxOptions { bind: address, dir: None }).await;
@@ -349,24 +387,24 @@ async fn the_certificate_stays_over_restarts_and_its_key_is_private() {
 
 #[tokio::test]
 async fn every_name_of_this_machine_is_certified() {
-    let setup = Setup::new().await;
+    let setup = SandboxClient::new().await;
     let port = setup.sandbox.addr().port();
     for host in ["localhost", "127.0.0.1"] {
         let mut request = setup.request("", &json!({}));
         request.url = format!("https://{host}:{port}/").parse().unwrap();
-        assert!(matches!(setup.http.send(&request).await, Answer::Reply(_)), "{host}");
+        assert!(matches!(setup.http.send(&request).await, CallResult::Reply(_)), "{host}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_calls_hang_at_once_beside_one_that_is_answered() {
     const HANGING: usize = 400;
-    let setup = std::sync::Arc::new(Setup::new().await);
+    let setup = std::sync::Arc::new(SandboxClient::new().await);
     let hang = |number: usize| {
         let setup = std::sync::Arc::clone(&setup);
-        tokio::spawn(
-            async move { setup.answer(&format!("k{number}"), json!({"sandbox": {"hang": "before_answer"}})).await },
-        )
+        tokio::spawn(async move {
+            setup.answer(&format!("k{number}"), json!({"sandbox": {"hang": "before_answer"}})).await
+        })
     };
     let hanging: Vec<_> = (0..HANGING).map(hang).collect();
     setup.wait_until("all hang", |calls| calls.concurrent == HANGING as u64).await;

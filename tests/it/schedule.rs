@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::harness::daemon::Daemon;
+use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, and, charge, command, dead, exchanges, word};
+use crate::rig::{SOON, SandboxFile, TestRig, and, call_records, charge, command, dead, word};
 
 const OPERATIONS: &str = r#"
 [operations.hinted]
@@ -27,8 +27,9 @@ id = "{{ command.id }}"
 sandbox = "{{ payload.sandbox }}"
 "#;
 
-async fn rig() -> Rig {
-    Rig::with("", &[("acme", File { operations: OPERATIONS, ..File::default() })]).await
+async fn rig() -> TestRig {
+    TestRig::with("", &[("acme", SandboxFile { operations: OPERATIONS, ..SandboxFile::default() })])
+        .await
 }
 
 fn in_seconds(seconds: i64) -> Timestamp {
@@ -36,12 +37,12 @@ fn in_seconds(seconds: i64) -> Timestamp {
 }
 
 /// Returns the begin and the end of each call for a command.
-fn calls(daemon: &Daemon, id: &str) -> Vec<(Timestamp, Timestamp)> {
+fn calls(daemon: &RunningDaemon, id: &str) -> Vec<(Timestamp, Timestamp)> {
     let times = |record: &Value| {
         let over: Timestamp = word(record, "timestamp").parse().unwrap();
         (over - SignedDuration::from_millis(record["duration_ms"].as_i64().unwrap()), over)
     };
-    exchanges(daemon, id).iter().map(times).collect()
+    call_records(daemon, id).iter().map(times).collect()
 }
 
 #[tokio::test]
@@ -49,7 +50,9 @@ async fn a_provider_is_not_called_before_the_time_it_names() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let date = SystemTime::now() + Duration::from_secs(5);
-    let named = Timestamp::try_from(httpdate::parse_http_date(&httpdate::fmt_http_date(date)).unwrap()).unwrap();
+    let named =
+        Timestamp::try_from(httpdate::parse_http_date(&httpdate::fmt_http_date(date)).unwrap())
+            .unwrap();
     for (id, status, hint) in [
         ("seconds", 429, "2".to_owned()),
         ("date", 429, httpdate::fmt_http_date(date)),
@@ -62,15 +65,23 @@ async fn a_provider_is_not_called_before_the_time_it_names() {
     }
     for id in ["seconds", "date", "unavailable", "capped"] {
         let event = rig.terminal(id).await;
-        assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(2)), "{event:#}");
+        assert_eq!(
+            (word(&event, "data.state"), &event["data"]["attempt"]),
+            ("completed", &json!(2)),
+            "{event:#}"
+        );
         let calls = calls(&daemon, id);
         let earliest = match id {
             "date" => named,
             "capped" => calls[0].1 + SignedDuration::from_secs(5),
             _ => calls[0].1 + SignedDuration::from_secs(2),
         };
-        // The broker's clock of a delay has milliseconds, and a record is written just after the answer.
-        assert!(calls[1].0 >= earliest - SignedDuration::from_millis(50), "{id}: {calls:?}, not before {earliest}");
+        // The broker's clock of a delay has milliseconds, and a record is written just after the
+        // answer.
+        assert!(
+            calls[1].0 >= earliest - SignedDuration::from_millis(50),
+            "{id}: {calls:?}, not before {earliest}"
+        );
     }
     rig.finish(&daemon).await;
 }
@@ -79,7 +90,9 @@ async fn a_provider_is_not_called_before_the_time_it_names() {
 async fn no_attempt_starts_after_its_time() {
     let rig = rig().await;
     let daemon = rig.start().await;
-    let expiring = |command: Value, seconds: i64| and(command, json!({"expires_at": in_seconds(seconds).to_string()}));
+    let expiring = |command: Value, seconds: i64| {
+        and(command, json!({"expires_at": in_seconds(seconds).to_string()}))
+    };
     let patient = |id: &str, status: u16| command("acme", "patient", id, json!({"status": status}));
     let cases = [
         (expiring(charge("past", json!({})), -1), "expired", "expired", 0),
@@ -94,7 +107,11 @@ async fn no_attempt_starts_after_its_time() {
     for (command, kind, code, calls) in &cases {
         let id = word(command, "id");
         let event = rig.terminal(id).await;
-        assert_eq!((word(&event, "data.error.kind"), word(&event, "data.error.code")), (*kind, *code), "{event:#}");
+        assert_eq!(
+            (word(&event, "data.error.kind"), word(&event, "data.error.code")),
+            (*kind, *code),
+            "{event:#}"
+        );
         assert_eq!(rig.calls(id).calls, *calls, "{id}");
     }
     let letters: Vec<_> = rig.dead_letters("acme", 5).await.iter().map(dead).collect();
@@ -120,7 +137,11 @@ async fn a_command_is_parked_until_its_time_and_spends_no_attempt_by_that() {
     .await;
     assert_eq!(rig.calls("early").calls, 0);
     let event = rig.terminal("early").await;
-    assert_eq!((word(&event, "data.state"), &event["data"]["attempt"]), ("completed", &json!(1)), "{event:#}");
+    assert_eq!(
+        (word(&event, "data.state"), &event["data"]["attempt"]),
+        ("completed", &json!(1)),
+        "{event:#}"
+    );
     let calls = calls(&daemon, "early");
     assert!(calls.len() == 1 && calls[0].0 >= not_before, "{calls:?}, not before {not_before}");
     rig.finish(&daemon).await;

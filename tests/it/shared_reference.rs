@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use crate::callbacks::{call, ends, signed_rig, told};
-use crate::rig::{Rig, SOON, and, command, word};
+use crate::notices::{call, ends, signed_rig, told};
+use crate::rig::{SOON, TestRig, and, command, word};
 
 /// The operation `track`: tracking a parcel again returns its existing tracker.
 const TRACK: &str = r#"
@@ -22,12 +22,18 @@ accepted = "body.status == 'processing'"
 async fn a_call_ends_every_command_that_waits_for_what_they_share() {
     let rig = signed_rig(TRACK).await;
     let daemon = rig.start().await;
-    let follow = async |rig: &Rig, id: &str, parcel: &str| {
+    let follow = async |rig: &TestRig, id: &str, parcel: &str| {
         let track = command("acme", "track", id, json!({"accepted": true}));
-        rig.publish(&and(track, json!({"payload": {"sandbox": {"accepted": true}, "parcel": parcel}}))).await;
+        rig.publish(&and(
+            track,
+            json!({"payload": {"sandbox": {"accepted": true}, "parcel": parcel}}),
+        ))
+        .await;
         rig.events.state(id, "waiting", SOON).await;
     };
-    for (id, parcel) in [("first", "trk_1"), ("second", "trk_1"), ("third", "trk_1"), ("other", "trk_2")] {
+    for (id, parcel) in
+        [("first", "trk_1"), ("second", "trk_1"), ("third", "trk_1"), ("other", "trk_2")]
+    {
         follow(&rig, id, parcel).await;
     }
     let delivered = |event: &str| told(event, "charge.succeeded", json!({"about": "trk_1"}));

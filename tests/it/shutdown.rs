@@ -8,16 +8,16 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::harness::broker::persistent;
-use crate::harness::daemon::{Daemon, Setup};
+use crate::harness::daemon::{DaemonFolder, RunningDaemon};
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
 use crate::load::{file, pay, tell};
-use crate::rig::{Rig, SOON, word};
+use crate::rig::{SOON, TestRig, word};
 
 /// Memory for two commands of 400,000 bytes at the same time, and prefetch for all.
 const NARROW: &str = "max_in_flight = 16\nmax_bytes_in_flight = 1048576";
 
-async fn provider_works(rig: &Rig, calls: u64) {
+async fn provider_works(rig: &TestRig, calls: u64) {
     let working = async || (rig.sandbox.calls().concurrent >= calls).then_some(());
     eventually(SOON, "the provider works", working).await;
 }
@@ -28,13 +28,13 @@ fn large(mut command: Value) -> Value {
     command
 }
 
-async fn told_to_stop(daemon: &Daemon) {
-    daemon.wait_for_log(SOON, |line| line["message"] == "told to stop").await;
+async fn told_to_stop(daemon: &RunningDaemon) {
+    daemon.wait_for_log(SOON, |line| line["message"] == "stop requested").await;
 }
 
 #[tokio::test]
 async fn what_is_in_flight_is_finished_and_what_is_not_started_is_given_back() {
-    let rig = Rig::with("", &file(NARROW)).await;
+    let rig = TestRig::with("", &file(NARROW)).await;
     let daemon = rig.start().await;
     let ids: Vec<_> = (0..8).map(|number| format!("c{number}")).collect();
     for (id, make) in ids.iter().zip([tell, pay].into_iter().cycle()) {
@@ -61,7 +61,7 @@ async fn what_is_in_flight_is_finished_and_what_is_not_started_is_given_back() {
 
 #[tokio::test]
 async fn calls_that_outlast_the_grace_are_left_to_the_broker_with_a_warning() {
-    let rig = Rig::with("[shutdown]\ngrace = \"1s\"", &file("")).await;
+    let rig = TestRig::with("[shutdown]\ngrace_period = \"1s\"", &file("")).await;
     let daemon = rig.start().await;
     for command in [tell("told", json!({"latency": "5s"})), pay("paid", json!({"latency": "5s"}))] {
         rig.publish(&command).await;
@@ -70,7 +70,7 @@ async fn calls_that_outlast_the_grace_are_left_to_the_broker_with_a_warning() {
     let start = Instant::now();
     daemon.sigterm();
     assert_eq!(daemon.wait(SOON).await.code(), Some(0));
-    assert!(start.elapsed() >= Duration::from_secs(1), "the grace was not given");
+    assert!(start.elapsed() >= Duration::from_secs(1), "the grace period was not given");
     assert!(rig.events.all().is_empty());
     let warned = |line: &Value| line["level"] == "WARN" && line["in_flight"] == 2;
     assert_eq!(daemon.logs(warned).len(), 1, "{}", daemon.log_text());
@@ -85,7 +85,7 @@ async fn calls_that_outlast_the_grace_are_left_to_the_broker_with_a_warning() {
 
 #[tokio::test]
 async fn a_hangup_drains_the_daemon_however_often_it_comes() {
-    let rig = Rig::with("", &file("")).await;
+    let rig = TestRig::with("", &file("")).await;
     let daemon = rig.start().await;
     rig.publish(&tell("held", json!({"latency": "3s"}))).await;
     provider_works(&rig, 1).await;
@@ -106,10 +106,12 @@ async fn a_hangup_drains_the_daemon_however_often_it_comes() {
 
 #[tokio::test]
 async fn a_second_signal_ends_the_daemon_at_once() {
-    for (first, second) in
-        [(Signal::SIGTERM, Signal::SIGTERM), (Signal::SIGINT, Signal::SIGTERM), (Signal::SIGHUP, Signal::SIGINT)]
-    {
-        let rig = Rig::with("", &file("")).await;
+    for (first, second) in [
+        (Signal::SIGTERM, Signal::SIGTERM),
+        (Signal::SIGINT, Signal::SIGTERM),
+        (Signal::SIGHUP, Signal::SIGINT),
+    ] {
+        let rig = TestRig::with("", &file("")).await;
         let daemon = rig.start().await;
         rig.publish(&pay("held", json!({"latency": "20s"}))).await;
         provider_works(&rig, 1).await;
@@ -130,13 +132,16 @@ async fn a_second_signal_ends_the_daemon_at_once() {
 
 #[tokio::test]
 async fn a_daemon_ends_while_the_broker_cannot_be_reached() {
-    let rig = Rig::with("[shutdown]\ngrace = \"2s\"", &file("")).await;
+    let rig = TestRig::with("[shutdown]\ngrace_period = \"2s\"", &file("")).await;
     let proxy = TcpProxy::to(rig.vhost.address());
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
     let (idle, busy) = (rig.start().await, rig.start().await);
     proxy.refuse().await;
-    idle.wait_for_log(SOON, |line| line["message"] == "failed to connect to the broker; trying again").await;
+    idle.wait_for_log(SOON, |line| {
+        line["message"] == "failed to connect to the broker; trying again"
+    })
+    .await;
     idle.sigterm();
     assert_eq!(idle.wait(Duration::from_secs(10)).await.code(), Some(0));
 
@@ -156,7 +161,7 @@ async fn a_daemon_ends_while_the_broker_cannot_be_reached() {
 
 #[tokio::test]
 async fn a_stalled_broker_does_not_keep_a_daemon_from_ending() {
-    let rig = Rig::with("[shutdown]\ngrace = \"2s\"", &file("")).await;
+    let rig = TestRig::with("[shutdown]\ngrace_period = \"2s\"", &file("")).await;
     let proxy = TcpProxy::to(rig.vhost.address());
     let uri = rig.vhost.uri_at(proxy.address());
     let rig = rig.env("FERRYD_AMQP__URI", &uri);
@@ -173,10 +178,16 @@ async fn a_bad_configuration_ends_the_daemon_before_it_connects() {
     let good = "name = \"acme\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://localhost\"\n\
                 [operations.find]\nrequest = { method = \"GET\", path = \"/\" }\n";
     for (what, setup) in [
-        ("an unknown key", Setup::new(&uri, "speed = 9").provider("acme", good)),
-        ("a wrong value", Setup::new(&uri, "[shutdown]\ngrace = \"soon\"").provider("acme", good)),
-        ("a wrong provider", Setup::new(&uri, "").provider("acme", &good.replace("https", "http"))),
-        ("no provider", Setup::new(&uri, "")),
+        ("an unknown key", DaemonFolder::new(&uri, "speed = 9").provider("acme", good)),
+        (
+            "a wrong value",
+            DaemonFolder::new(&uri, "[shutdown]\ngrace_period = \"soon\"").provider("acme", good),
+        ),
+        (
+            "a wrong provider",
+            DaemonFolder::new(&uri, "").provider("acme", &good.replace("https", "http")),
+        ),
+        ("no provider", DaemonFolder::new(&uri, "")),
     ] {
         let daemon = setup.start();
         assert_eq!(daemon.wait(SOON).await.code(), Some(3), "{what}: {}", daemon.log_text());
@@ -187,11 +198,13 @@ async fn a_bad_configuration_ends_the_daemon_before_it_connects() {
 
 #[tokio::test]
 async fn a_daemon_that_is_given_poison_while_it_ends_still_ends() {
-    let rig = Rig::with("", &file("")).await;
+    let rig = TestRig::with("", &file("")).await;
     let daemon = rig.start().await;
     for number in 0..20 {
         let broken = format!("{{{number}");
-        rig.broker.publish("ferry.commands", "payment.acme.pay", broken.as_bytes(), persistent()).await;
+        rig.broker
+            .publish("ferry.commands", "payment.acme.pay", broken.as_bytes(), persistent())
+            .await;
     }
     daemon.sigterm();
     assert_eq!(daemon.wait(SOON).await.code(), Some(0));

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::daemon::Daemon;
+use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, and, charge, command, word};
+use crate::rig::{SOON, SandboxFile, TestRig, and, charge, command, word};
 
 const NOTE: &str = r#"
 [operations.note]
@@ -15,21 +15,29 @@ idempotency = { header = "Idempotency-Key", retention = "24h" }
 body = { id = "{{ command.id }}", note = "{{ payload.note }}" }
 "#;
 
-/// The number of commands that fill a pipe and all that may wait for it, twice over: each is logged with its body.
+/// The number of commands that fill a pipe and all that may wait for it, twice over: each is logged
+/// with its body.
 const COMMANDS: usize = 60;
 const NOTE_BYTES: usize = 200_000;
 
-async fn rig() -> Rig {
+async fn rig() -> TestRig {
     let keys = "max_in_flight = 4";
-    Rig::with("[log]\nbody_cap = \"256KiB\"", &[("acme", File { keys, operations: NOTE, ..File::default() })]).await
+    TestRig::with(
+        "[log]\nmax_body_size = \"256KiB\"",
+        &[("acme", SandboxFile { keys, operations: NOTE, ..SandboxFile::default() })],
+    )
+    .await
 }
 
 fn note(id: &str) -> Value {
-    and(command("acme", "note", id, json!({})), json!({ "payload": { "note": "n".repeat(NOTE_BYTES) } }))
+    and(
+        command("acme", "note", id, json!({})),
+        json!({ "payload": { "note": "n".repeat(NOTE_BYTES) } }),
+    )
 }
 
 /// Carries more commands than the log has room for. Returns those that completed.
-async fn overfill(rig: &Rig, name: &str) -> Vec<String> {
+async fn overfill(rig: &TestRig, name: &str) -> Vec<String> {
     let ids: Vec<_> = (0..COMMANDS).map(|number| format!("{name}-{number}")).collect();
     for id in &ids {
         rig.publish(&note(id)).await;
@@ -45,7 +53,7 @@ async fn overfill(rig: &Rig, name: &str) -> Vec<String> {
     completed
 }
 
-async fn consuming(rig: &Rig) {
+async fn consuming(rig: &TestRig) {
     let consuming = async || {
         (rig.broker.depth("ferry.commands.acme").await == Some(0)
             && rig.broker.consumers("ferry.commands.acme").await == 1)
@@ -55,8 +63,9 @@ async fn consuming(rig: &Rig) {
 }
 
 /// Returns the number of dropped lines that the daemon reports.
-fn dropped(daemon: &Daemon) -> u64 {
-    let notices = daemon.logs(|line| line["message"] == "dropped log lines that nobody read in time");
+fn dropped(daemon: &RunningDaemon) -> u64 {
+    let notices =
+        daemon.logs(|line| line["message"] == "dropped log lines that nobody read in time");
     notices.iter().map(|line| line["dropped"].as_u64().unwrap()).sum()
 }
 
@@ -75,14 +84,16 @@ async fn a_full_pipe_stops_no_command_and_no_call_is_missing_from_the_stream_of_
     eventually(SOON, "the daemon says what is missing", told).await;
     assert_eq!(word(&rig.carry(&charge("read", json!({}))).await, "data.state"), "completed");
     rig.end(&daemon).await;
-    let logged = |id: &str| daemon.logs(|line| line["target"] == "ferryd::exchange" && line["command.id"] == id).len();
+    let logged = |id: &str| {
+        daemon.logs(|line| line["target"] == "ferryd::call" && line["command.id"] == id).len()
+    };
     let logged_calls: usize = ids.iter().map(|id| logged(id)).sum();
     assert!(logged_calls < ids.len() && logged("read") == 1, "{logged_calls}");
     assert!(dropped(&daemon) >= u64::try_from(ids.len() - logged_calls).unwrap());
     // The first daemon publishes all calls before it ends. The log has lost those in the middle.
     let _daemon = rig.start().await;
     for id in ids.iter().step_by(8) {
-        let mut calls = rig.setup.command(&["exchanges", id, "--json"]);
+        let mut calls = rig.setup.command(&["calls", id, "--json"]);
         let output = tokio::task::spawn_blocking(move || calls.output()).await.unwrap().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1, "{id}");
     }

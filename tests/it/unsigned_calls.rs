@@ -1,10 +1,10 @@
-//! Tests unsigned webhook calls: they end nothing, and at most cause a lookup of their command.
+//! Tests unsigned webhooks: they end nothing, and at most cause a lookup of their command.
 
 use serde_json::{Value, json};
 
-use crate::callbacks::{TOKEN_KEY, TOKEN_KEYS, call, ends, told};
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, command, word};
+use crate::notices::{TOKEN_KEY, TOKEN_KEYS, call, ends, told};
+use crate::rig::{SOON, SandboxFile, TestRig, command, word};
 
 /// A webhook table for unsigned calls that name their command and its token.
 pub(crate) const BY_COMMAND: &str = r#"
@@ -53,9 +53,13 @@ accepted = "body.status == 'processing'"
 
 /// Makes a rig with an endpoint for unsigned calls of `acme`, about its operation `pay`; `more` is
 /// added to the operation.
-pub(crate) async fn unsigned_rig(webhook: &str, more: &str) -> Rig {
+pub(crate) async fn unsigned_rig(webhook: &str, more: &str) -> TestRig {
     let operations = format!("{webhook}{PAY}{more}");
-    let rig = Rig::with("", &[("acme", File { operations: &operations, ..File::default() })]).await;
+    let rig = TestRig::with(
+        "",
+        &[("acme", SandboxFile { operations: &operations, ..SandboxFile::default() })],
+    )
+    .await;
     rig.env("FERRYD_WEBHOOKS__BIND", "127.0.0.1:0")
         .env("FERRYD_WEBHOOKS__PUBLIC_URL", "https://hooks.example.com")
         .env(TOKEN_KEYS, TOKEN_KEY)
@@ -67,7 +71,7 @@ pub(crate) fn pay(id: &str, sandbox: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_call_that_is_not_believed_only_has_its_command_looked_up() {
+async fn a_call_that_is_not_verified_only_has_its_command_looked_up() {
     let rig = unsigned_rig(BY_COMMAND, "").await;
     let daemon = rig.start().await;
     rig.publish(&pay("late", json!({"accepted": true}))).await;
@@ -78,11 +82,19 @@ async fn a_call_that_is_not_believed_only_has_its_command_looked_up() {
     assert_eq!(call(&daemon, &says_so("evt-1")).await, Some(200));
     eventually(SOON, "it is asked", async || (asked() == 1).then_some(())).await;
     rig.broker.await_depth("ferry.commands.acme", 0).await;
-    assert_eq!(rig.events.of("late").iter().filter(|event| word(event, "data.state") == "completed").count(), 0);
+    assert_eq!(
+        rig.events
+            .of("late")
+            .iter()
+            .filter(|event| word(event, "data.state") == "completed")
+            .count(),
+        0
+    );
     rig.sandbox.end("late", "succeeded");
     eventually(SOON, "it has ended", async || {
         assert_eq!(call(&daemon, &says_so("evt-2")).await, Some(200));
-        let ended = rig.events.of("late").iter().any(|event| word(event, "data.state") == "completed");
+        let ended =
+            rig.events.of("late").iter().any(|event| word(event, "data.state") == "completed");
         ended.then_some(())
     })
     .await;
@@ -91,11 +103,12 @@ async fn a_call_that_is_not_believed_only_has_its_command_looked_up() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_not_believed_and_overtakes_the_answer_has_its_command_looked_up_after_it() {
+async fn a_call_that_is_not_verified_and_overtakes_the_answer_has_its_command_looked_up_after_it() {
     let rig = unsigned_rig(BY_COMMAND, "").await;
     let daemon = rig.start().await;
     rig.publish(&pay("quick", json!({"accepted": true, "latency": "1500ms"}))).await;
-    eventually(SOON, "it is called", async || (rig.sandbox.calls().concurrent == 1).then_some(())).await;
+    eventually(SOON, "it is called", async || (rig.sandbox.calls().concurrent == 1).then_some(()))
+        .await;
     let body = told("evt-1", "charge.succeeded", json!({"command": "quick"}));
     assert_eq!(call(&daemon, &body).await, Some(200));
     rig.events.state("quick", "waiting", SOON).await;
@@ -106,19 +119,23 @@ async fn a_call_that_is_not_believed_and_overtakes_the_answer_has_its_command_lo
 }
 
 #[tokio::test]
-async fn a_call_that_nothing_proves_is_told_as_such_ends_nothing_and_has_its_command_looked_up_so_often_at_most() {
+async fn a_call_that_nothing_proves_is_told_as_such_ends_nothing_and_has_its_command_looked_up_so_often_at_most()
+ {
     let rig = unsigned_rig(BY_REFERENCE, "").await;
     let daemon = rig.start().await;
     rig.publish(&pay("forged", json!({"accepted": true}))).await;
     let waiting = rig.events.state("forged", "waiting", SOON).await;
     let reference = word(&waiting, "data.provider_reference").to_owned();
-    let paid =
-        |id: &str| json!({"type": "charge.succeeded", "id": id, "about": reference, "card": "4111 1111 1111 1111"});
+    let paid = |id: &str| json!({"type": "charge.succeeded", "id": id, "about": reference, "card": "4111 1111 1111 1111"});
     assert_eq!(call(&daemon, &paid("evt-1")).await, Some(200));
-    let is_told = |event: &Value| event["type"] == "ferry.callback.received";
+    let is_told = |event: &Value| event["type"] == "ferry.webhook.received";
     let event = rig.events.first(SOON, is_told).await;
     assert!(word(&event, "id").starts_with("unverified/acme/default/"), "{event:#}");
-    assert_eq!((&event["data"]["verified"], &event["data"]["body"]), (&json!(false), &Value::Null), "{event:#}");
+    assert_eq!(
+        (&event["data"]["verified"], &event["data"]["body"]),
+        (&json!(false), &Value::Null),
+        "{event:#}"
+    );
     assert_eq!((word(&event, "data.meaning"), word(&event, "subject")), ("lookup", "forged"));
     let asked = || rig.count_queries("forged");
     eventually(SOON, "it is asked", async || (asked() >= 1).then_some(())).await;
@@ -127,9 +144,10 @@ async fn a_call_that_nothing_proves_is_told_as_such_ends_nothing_and_has_its_com
         assert_eq!(call(&daemon, &paid(&format!("evt-{number}"))).await, Some(200));
         tokio::task::yield_now().await;
     }
-    rig.broker.await_depth("ferry.callbacks.acme", 0).await;
-    let refused =
-        |line: &Value| word(line, "message").starts_with("unverified webhook calls ask about commands too often");
+    rig.broker.await_depth("ferry.webhooks.acme", 0).await;
+    let refused = |line: &Value| {
+        word(line, "message").starts_with("unverified webhooks ask about commands too often")
+    };
     daemon.wait_for_log(SOON, refused).await;
     assert!(ends(&rig, "forged").is_empty(), "nothing ends by what anybody can say");
     rig.sandbox.end("forged", "succeeded");

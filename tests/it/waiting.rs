@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::broker::Broker;
-use crate::harness::node::Node;
+use crate::harness::broker::TestBroker;
+use crate::harness::node::BrokerNode;
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, command, dead, word};
+use crate::rig::{SOON, SandboxFile, TestRig, command, dead, word};
 
 /// Operations that are accepted: polled each second, looked up at the deadline, or neither.
 const OPERATIONS: &str = r#"
@@ -21,7 +21,7 @@ body = { id = "{{ command.id }}", amount = "{{ payload.amount }}", sandbox = "{{
 [operations.pay.poll]
 request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
 interval = "1s"
-longest = "1s"
+max_interval = "1s"
 failed = "body.status == 'failed'"
 [operations.pay.response]
 reference = "{{ body.id }}"
@@ -56,9 +56,13 @@ success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#;
 
-async fn rig(deadline: &str) -> Rig {
+async fn rig(deadline: &str) -> TestRig {
     let operations = OPERATIONS.replace("{DEADLINE}", deadline);
-    Rig::with("", &[("acme", File { operations: &operations, ..File::default() })]).await
+    TestRig::with(
+        "",
+        &[("acme", SandboxFile { operations: &operations, ..SandboxFile::default() })],
+    )
+    .await
 }
 
 fn pay(id: &str, sandbox: Value) -> Value {
@@ -71,15 +75,25 @@ async fn an_accepted_command_is_polled_until_it_ends() {
     let daemon = rig.start().await;
     rig.publish(&pay("late", json!({"accepted": true}))).await;
     let waiting = rig.events.state("late", "waiting", SOON).await;
-    assert_eq!((word(&waiting, "data.waiting_for"), word(&waiting, "data.provider_reference")), ("provider", "sb_1"));
-    eventually(SOON, "it is asked about twice", async || (rig.count_queries("sb_1") >= 2).then_some(())).await;
+    assert_eq!(
+        (word(&waiting, "data.waiting_for"), word(&waiting, "data.provider_reference")),
+        ("provider", "sb_1")
+    );
+    eventually(SOON, "it is asked about twice", async || {
+        (rig.count_queries("sb_1") >= 2).then_some(())
+    })
+    .await;
     rig.sandbox.end("late", "succeeded");
     let done = rig.terminal("late").await;
-    assert_eq!((word(&done, "data.state"), word(&done, "data.result.status")), ("completed", "succeeded"));
+    assert_eq!(
+        (word(&done, "data.state"), word(&done, "data.result.status")),
+        ("completed", "succeeded")
+    );
     assert_eq!(word(&done, "data.provider_reference"), "sb_1");
     assert_eq!(rig.calls("late").calls, 1);
     rig.finish(&daemon).await;
-    let told: Vec<_> = rig.events.of("late").iter().map(|event| word(event, "data.state").to_owned()).collect();
+    let told: Vec<_> =
+        rig.events.of("late").iter().map(|event| word(event, "data.state").to_owned()).collect();
     assert_eq!(told, ["waiting", "completed"]);
 }
 
@@ -87,8 +101,13 @@ async fn an_accepted_command_is_polled_until_it_ends() {
 async fn an_accepted_command_that_fails_is_declined() {
     let rig = rig("1h").await;
     let daemon = rig.start().await;
-    let end = rig.carry(&pay("bad", json!({"accepted": true, "finish": "failed", "finish_after": "1s"}))).await;
-    assert_eq!((word(&end, "data.error.kind"), word(&end, "data.error.code")), ("declined", "failed"));
+    let end = rig
+        .carry(&pay("bad", json!({"accepted": true, "finish": "failed", "finish_after": "1s"})))
+        .await;
+    assert_eq!(
+        (word(&end, "data.error.kind"), word(&end, "data.error.code")),
+        ("declined", "failed")
+    );
     assert_eq!(end["data"]["final"], true);
     rig.finish(&daemon).await;
 }
@@ -100,10 +119,20 @@ async fn what_is_not_finished_by_the_deadline_is_looked_up_or_left_to_a_person()
     for operation in ["pay", "trust", "check"] {
         rig.publish(&command("acme", operation, operation, json!({"accepted": true}))).await;
     }
-    rig.publish(&command("acme", "check", "found", json!({"accepted": true, "finish_after": "1s"}))).await;
+    rig.publish(&command(
+        "acme",
+        "check",
+        "found",
+        json!({"accepted": true, "finish_after": "1s"}),
+    ))
+    .await;
     for id in ["pay", "trust", "check"] {
         let end = rig.terminal(id).await;
-        assert_eq!((word(&end, "data.error.kind"), word(&end, "data.error.code")), ("unresolved", "deadline"), "{id}");
+        assert_eq!(
+            (word(&end, "data.error.kind"), word(&end, "data.error.code")),
+            ("unresolved", "deadline"),
+            "{id}"
+        );
     }
     assert_eq!(word(&rig.terminal("found").await, "data.state"), "completed");
     assert_eq!(rig.sandbox.calls().acted, 4);
@@ -114,9 +143,14 @@ async fn what_is_not_finished_by_the_deadline_is_looked_up_or_left_to_a_person()
 
 #[tokio::test]
 async fn waiting_commands_outlive_the_daemon_and_the_broker() {
-    let node = Node::private().await;
+    let node = BrokerNode::private().await;
     let operations = OPERATIONS.replace("{DEADLINE}", "1h");
-    let mut rig = Rig::on(&node, "", &[("acme", File { operations: &operations, ..File::default() })]).await;
+    let mut rig = TestRig::on(
+        &node,
+        "",
+        &[("acme", SandboxFile { operations: &operations, ..SandboxFile::default() })],
+    )
+    .await;
     let daemon = rig.start().await;
     let ids: Vec<_> = (0..20).map(|number| format!("order-{number}")).collect();
     for id in &ids {
@@ -139,7 +173,7 @@ async fn waiting_commands_outlive_the_daemon_and_the_broker() {
         assert_eq!(word(&end, "data.state"), "completed", "{id}");
         assert_eq!(rig.calls(id).calls, 1, "{id}");
     }
-    rig.broker = Broker::connect_eventually(&rig.vhost.uri()).await;
+    rig.broker = TestBroker::connect_eventually(&rig.vhost.uri()).await;
     rig.await_empty_ladder().await;
     rig.finish(&successor).await;
 }

@@ -4,20 +4,20 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ferryd_broker::broker::Broker as Link;
+use ferryd_broker::broker::BrokerHandle;
 use ferryd_broker::connection::AmqpSettings;
-use ferryd_broker::consumer::{Handler, StoppedConsumer, consume};
-use ferryd_broker::stream::{Place, Stream};
-use ferryd_broker::topology::{Names, Topology};
-use ferryd_broker::window::{DeliveryPlace, DeliveryWindow};
+use ferryd_broker::consumer::{DeliveryHandler, StoppedConsumer, consume};
+use ferryd_broker::delivery_window::{DeliveryPermit, DeliveryWindow};
+use ferryd_broker::stream::{BrokerStream, StreamPosition};
+use ferryd_broker::topology::{Topology, TopologyNames};
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::broker::{Broker, persistent};
-use crate::harness::node::Node;
-use crate::harness::vhost::Vhost;
+use crate::harness::broker::{TestBroker, persistent};
+use crate::harness::node::BrokerNode;
+use crate::harness::vhost::TestVhost;
 use crate::harness::wait::eventually;
 use crate::rig::SOON;
 
@@ -26,16 +26,16 @@ const LARGE: usize = 64 << 10;
 const SMALL: usize = 100;
 
 /// The link of a daemon, and a queue.
-struct Bench {
-    vhost: Vhost,
-    broker: Broker,
-    link: Link,
+struct WindowBench {
+    vhost: TestVhost,
+    broker: TestBroker,
+    link: BrokerHandle,
     stop: CancellationToken,
 }
 
-impl Bench {
+impl WindowBench {
     async fn new() -> Self {
-        let vhost = Node::shared().await.vhost().await;
+        let vhost = BrokerNode::shared().await.vhost().await;
         let settings = AmqpSettings {
             nodes: vhost.uri().parse::<lapin::uri::AMQPUri>().unwrap().into(),
             user: None,
@@ -46,11 +46,11 @@ impl Bench {
             max_unconfirmed: 200,
         };
         let stop = CancellationToken::new();
-        let names = Names::new("ferry".parse().unwrap());
+        let names = TopologyNames::new("ferry".parse().unwrap());
         let topology = Topology::new(&names, [&"acme".parse().unwrap()], [], &[]);
-        let (link, _) = Link::start(settings, topology, stop.clone());
+        let (link, _) = BrokerHandle::start(settings, topology, stop.clone());
         link.session().await.unwrap();
-        let broker = Broker::connect(&vhost.uri()).await;
+        let broker = TestBroker::connect(&vhost.uri()).await;
         Self { vhost, broker, link, stop }
     }
 
@@ -60,9 +60,13 @@ impl Bench {
         }
     }
 
-    fn consume(&self, window: &DeliveryWindow) -> (Arc<Taker>, CancellationToken, JoinHandle<Option<StoppedConsumer>>) {
-        let (taker, pause) = (Arc::<Taker>::default(), self.stop.child_token());
-        let consuming = consume(self.link.clone(), QUEUE.into(), window.clone(), taker.clone(), pause.clone());
+    fn consume(
+        &self,
+        window: &DeliveryWindow,
+    ) -> (Arc<DeliveryTaker>, CancellationToken, JoinHandle<Option<StoppedConsumer>>) {
+        let (taker, pause) = (Arc::<DeliveryTaker>::default(), self.stop.child_token());
+        let consuming =
+            consume(self.link.clone(), QUEUE.into(), window.clone(), taker.clone(), pause.clone());
         (taker, pause, tokio::spawn(consuming))
     }
 
@@ -74,16 +78,16 @@ impl Bench {
 
 /// Takes deliveries, and holds them until a test acks them.
 #[derive(Default)]
-struct Taker(Mutex<Held>);
+struct DeliveryTaker(Mutex<HeldDeliveries>);
 
 #[derive(Default)]
-struct Held {
-    deliveries: Vec<(Delivery, DeliveryPlace)>,
+struct HeldDeliveries {
+    deliveries: Vec<(Delivery, DeliveryPermit)>,
     /// The most bytes and deliveries at one time.
     most: (usize, usize),
 }
 
-impl Taker {
+impl DeliveryTaker {
     async fn holds(&self, count: usize) {
         let holding = async || (self.0.lock().unwrap().deliveries.len() == count).then_some(());
         eventually(SOON, &format!("{count} deliveries are held"), holding).await;
@@ -117,20 +121,20 @@ impl Taker {
     }
 }
 
-impl Handler for Taker {
-    fn take(&self, delivery: Delivery, place: DeliveryPlace) {
+impl DeliveryHandler for DeliveryTaker {
+    fn take_delivery(&self, delivery: Delivery, place: DeliveryPermit) {
         let mut held = self.0.lock().unwrap();
         held.deliveries.push((delivery, place));
         let bytes = held.deliveries.iter().map(|(delivery, _)| delivery.data.len()).sum::<usize>();
         held.most = (held.most.0.max(bytes), held.most.1.max(held.deliveries.len()));
     }
 
-    fn attached(&self) {}
+    fn queue_attached(&self) {}
 }
 
 #[tokio::test]
 async fn large_messages_are_held_up_to_the_bytes_and_small_ones_up_to_the_number() {
-    let bench = Bench::new().await;
+    let bench = WindowBench::new().await;
     let window = DeliveryWindow::of_bytes(60, LARGE, 10 * LARGE, 5 * LARGE);
     bench.publish(100, LARGE).await;
     let (taker, pause, consuming) = bench.consume(&window);
@@ -158,7 +162,7 @@ async fn large_messages_are_held_up_to_the_bytes_and_small_ones_up_to_the_number
 
 #[tokio::test]
 async fn a_pause_keeps_its_channel_until_what_is_held_is_acked_and_no_longer() {
-    let bench = Bench::new().await;
+    let bench = WindowBench::new().await;
     let window = DeliveryWindow::of_bytes(8, LARGE, 2 * LARGE, 6 * LARGE);
     let before = bench.vhost.channels().await;
     for _ in 0..10 {
@@ -179,13 +183,23 @@ async fn a_pause_keeps_its_channel_until_what_is_held_is_acked_and_no_longer() {
 
 #[tokio::test]
 async fn readers_of_a_stream_leave_no_channel_behind() {
-    let bench = Bench::new().await;
+    let bench = WindowBench::new().await;
     let before = bench.vhost.channels().await;
-    let stream = Stream::new(bench.link.clone(), "ferry.ledger".into(), Place::First);
-    for place in [Place::First, Place::Last, Place::Next, Place::Offset(1_000)].into_iter().cycle().take(20) {
-        let mut reader = stream.fork(place);
+    let stream =
+        BrokerStream::new(bench.link.clone(), "ferry.ledger".into(), StreamPosition::First);
+    for place in [
+        StreamPosition::First,
+        StreamPosition::Last,
+        StreamPosition::Next,
+        StreamPosition::Offset(1_000),
+    ]
+    .into_iter()
+    .cycle()
+    .take(20)
+    {
+        let mut reader = stream.new_reader(place);
         reader.attach().await.unwrap();
-        reader.reposition(Place::Next);
+        reader.reposition(StreamPosition::Next);
         reader.attach().await.unwrap();
     }
     let closed = async || (bench.vhost.channels().await <= before).then_some(());

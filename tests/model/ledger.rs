@@ -1,5 +1,5 @@
-//! The ledger in the model: short forms of the real records, and the real [`Case::rule`] behind a
-//! cache.
+//! The ledger in the model: short forms of the real records, and the real
+//! [`CommandState::apply_record`] behind a cache.
 //!
 //! A state of the model must be small and comparable, and a record is long. So the model uses short
 //! forms, which are converted to real records for a ruling. The results of the real code are
@@ -7,20 +7,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ferryd_domain::command::{Command, Envelope, Identity};
-use ferryd_domain::event::{Event, Happening, Moment, Trace};
+use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity};
+use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
 use ferryd_domain::key::IdempotencyKey;
-use ferryd_domain::ledger::case::{Case, Phase};
+use ferryd_domain::ledger::command_state::{CallPhase, CommandState};
 use ferryd_domain::ledger::effects::{self, HeaderValue};
-use ferryd_domain::ledger::next_action::{HeldMessage, HolderIntent, NextAction, Role, next_action};
+use ferryd_domain::ledger::next_action::{
+    HeldMessage, HolderIntent, NextAction, RulingRole, next_action,
+};
 use ferryd_domain::ledger::record as real;
-use ferryd_domain::ledger::ruling::{Decided, Ruling};
-use ferryd_domain::lifecycle::{Kind, State};
-use ferryd_domain::outcome::{Failure, Party, Success};
+use ferryd_domain::ledger::ruling::{DecidedCommand, Ruling};
+use ferryd_domain::lifecycle::{FailureKind, LifecycleState};
+use ferryd_domain::outcome::{Failure, Success, WaitingFor};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::Mistake;
+use crate::PlantedMistake;
 
 #[path = "answers.rs"]
 mod answers;
@@ -32,17 +34,17 @@ pub use translate::is_fresh;
 use translate::record_id;
 
 /// The id of a record while anything refers to it.
-pub type Id = u8;
+pub type RecordKey = u8;
 
 /// One call, or a query about it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Step {
+pub struct ModelStep {
     pub generation: u8,
     pub attempt: u8,
     pub inquiry: u8,
 }
 
-impl Step {
+impl ModelStep {
     pub const FIRST: Self = Self { generation: 0, attempt: 1, inquiry: 0 };
 
     /// Returns the call that the step is, or is about.
@@ -51,7 +53,7 @@ impl Step {
     }
 }
 
-impl std::fmt::Debug for Step {
+impl std::fmt::Debug for ModelStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { generation, attempt, inquiry } = self;
         write!(f, "{generation}/{attempt}")?;
@@ -61,7 +63,7 @@ impl std::fmt::Debug for Step {
 
 /// The next action that a message is due for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Errand {
+pub enum MessageErrand {
     Call,
     Poll,
     /// A lookup, after this number of lookups without an answer.
@@ -70,7 +72,7 @@ pub enum Errand {
 
 /// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum What {
+pub enum ModelEventKind {
     Pending,
     /// The provider is going to be queried; never published.
     Doubtful,
@@ -78,12 +80,12 @@ pub enum What {
     /// The same again; never published.
     Still,
     Completed,
-    Failed(Failed),
+    Failed(ModelFailure),
 }
 
 /// The kind of a command's failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Failed {
+pub enum ModelFailure {
     Declined,
     Invalid,
     Rejected,
@@ -97,29 +99,29 @@ pub enum Failed {
 
 /// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Told {
-    pub step: Step,
-    pub what: What,
+pub struct ModelEvent {
+    pub step: ModelStep,
+    pub what: ModelEventKind,
 }
 
 /// The message that a decision sends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Carried {
+pub enum ModelContinuation {
     Nothing,
-    Next { step: Step, errand: Errand, unknown: bool, key: Option<u8> },
+    Next { step: ModelStep, errand: MessageErrand, unknown: bool, key: Option<u8> },
     Dead { generation: u8, unknown: bool, key: Option<u8> },
 }
 
 /// The effects of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Effects {
-    pub event: Told,
-    pub carried: Carried,
+pub struct ModelEffects {
+    pub event: ModelEvent,
+    pub carried: ModelContinuation,
 }
 
 /// The one who made a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum By {
+pub enum ModelDecider {
     Holder,
     Canceller,
     Operator,
@@ -127,7 +129,7 @@ pub enum By {
 
 /// The guard that keeps calls from acting twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Guard {
+pub enum ModelGuard {
     Key,
     Claim,
     Harmless,
@@ -135,13 +137,13 @@ pub enum Guard {
 
 /// The record of a started call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Start {
-    pub step: Step,
-    pub guard: Guard,
+pub struct ModelStart {
+    pub step: ModelStep,
+    pub guard: ModelGuard,
     pub content: u8,
     pub recorded: bool,
     pub redelivered: bool,
-    pub waited_out: Option<Id>,
+    pub expired_claim: Option<RecordKey>,
     pub unknown: bool,
     pub key: Option<u8>,
 }
@@ -149,31 +151,31 @@ pub struct Start {
 /// The record of a decision.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in the record")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Finish {
-    pub step: Step,
+pub struct ModelFinish {
+    pub step: ModelStep,
     pub content: u8,
     pub recorded: bool,
     pub called: bool,
     pub unknown: bool,
     /// True if the provider has answered that no call acted.
     pub absent: bool,
-    pub by: By,
-    pub effects: Effects,
+    pub by: ModelDecider,
+    pub effects: ModelEffects,
 }
 
 /// A record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rec {
+pub enum ModelRecord {
     Opened {
-        step: Step,
+        step: ModelStep,
         content: u8,
         recorded: bool,
     },
-    Started(Start),
-    Released(Id),
-    TakenOver(Id),
-    Finished(Finish),
-    Settled(Id),
+    Started(ModelStart),
+    Released(RecordKey),
+    TakenOver(RecordKey),
+    Finished(ModelFinish),
+    Settled(RecordKey),
     CancelWished,
     /// `forced`: a named person sends the command again although a call may have acted.
     Replayed {
@@ -190,11 +192,11 @@ pub enum Rec {
 
 /// A ruling, as far as the model itself and not [`next_action`] interprets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum ModelRuling {
     Counts { unknown: bool },
     Claimed,
-    Unsettled(Id, Effects),
-    Ended(Told),
+    Unsettled(RecordKey, ModelEffects),
+    Ended(ModelEvent),
     Unknown,
     Passed,
     OtherContent,
@@ -206,13 +208,13 @@ pub enum Said {
 
 /// The next action, in short form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plan {
+pub enum ModelPlan {
     Proceed { unknown: bool },
     Doubt,
-    WaitOut(Id),
-    TakeOver(Id),
-    Publish(Id, Effects),
-    Answer(Told),
+    WaitOut(RecordKey),
+    TakeOver(RecordKey),
+    Publish(RecordKey, ModelEffects),
+    Answer(ModelEvent),
     Ask,
     Again,
     Renumber(u8),
@@ -226,8 +228,8 @@ pub enum Plan {
 
 /// The role that acts on a ruling, in short form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    Begins(Guard),
+pub enum ModelRole {
+    Begins(ModelGuard),
     TakesOver,
     Decides,
     Webhook,
@@ -237,50 +239,50 @@ pub enum Part {
 
 /// A held message, as far as it decides about the next action.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Held {
+pub struct ModelMessage {
     pub fresh: bool,
     pub unproven: bool,
-    pub waited_out: Option<Id>,
+    pub expired_claim: Option<RecordKey>,
 }
 
 /// The parts of a command's state that the model reads.
 #[derive(Debug, Clone, Copy)]
-pub struct View {
+pub struct ModelView {
     /// The records that the state refers to, as bits.
     pub ids: u64,
-    pub step: Step,
+    pub step: ModelStep,
     /// The step at which the command's message is awaited, where that is known.
-    pub awaited: Option<Step>,
+    pub awaited: Option<ModelStep>,
     pub unknown: bool,
     pub key: Option<u8>,
-    pub ending: Option<Told>,
+    pub ending: Option<ModelEvent>,
     pub dead: bool,
     /// The content of the command that has the id.
     pub content: Option<u8>,
     /// True where only a request to cancel the command is known.
     pub is_cancel_request: bool,
     /// The decision whose effects are not known to be published.
-    pub unsettled: Option<(Id, Effects)>,
+    pub unsettled: Option<(RecordKey, ModelEffects)>,
 }
 
 /// The real code, and a cache of its results.
-pub struct Ledger {
-    cases: Vec<Option<Case>>,
-    views: Vec<View>,
+pub struct ModelLedger {
+    cases: Vec<Option<CommandState>>,
+    views: Vec<ModelView>,
     known: HashMap<String, u16>,
     rulings: Vec<Ruling>,
-    said: Vec<Said>,
+    said: Vec<ModelRuling>,
     ruled: HashMap<String, u16>,
-    memory: HashMap<(u16, Id, Rec), (u16, u16)>,
-    plans: HashMap<(u16, Part, Held), Plan>,
+    memory: HashMap<(u16, RecordKey, ModelRecord), (u16, u16)>,
+    plans: HashMap<(u16, ModelRole, ModelMessage), ModelPlan>,
     /// A mistake made on purpose: the highest published number is lost.
     forgets_told: bool,
     /// Another mistake: an erasure removes the whole command.
     erases_all: bool,
 }
 
-impl Ledger {
-    pub fn new(mistake: Option<Mistake>) -> Self {
+impl ModelLedger {
+    pub fn new(mistake: Option<PlantedMistake>) -> Self {
         let mut ledger = Self {
             cases: Vec::new(),
             views: Vec::new(),
@@ -290,8 +292,8 @@ impl Ledger {
             ruled: HashMap::new(),
             memory: HashMap::new(),
             plans: HashMap::new(),
-            forgets_told: mistake == Some(Mistake::ForgetsTold),
-            erases_all: mistake == Some(Mistake::ErasesAll),
+            forgets_told: mistake == Some(PlantedMistake::ForgetsTold),
+            erases_all: mistake == Some(PlantedMistake::ErasesAll),
         };
         ledger.keep(None);
         ledger
@@ -302,25 +304,25 @@ impl Ledger {
         self.cases.len()
     }
 
-    pub fn view(&self, case: u16) -> View {
+    pub fn view(&self, case: u16) -> ModelView {
         self.views[usize::from(case)]
     }
 
-    pub fn said(&self, ruling: u16) -> Said {
+    pub fn said(&self, ruling: u16) -> ModelRuling {
         self.said[usize::from(ruling)]
     }
 
     /// Returns the state after a record, and the ruling on the record.
-    pub fn rule(&mut self, case: u16, id: Id, record: Rec) -> (u16, u16) {
+    pub fn rule(&mut self, case: u16, id: RecordKey, record: ModelRecord) -> (u16, u16) {
         if let Some(known) = self.memory.get(&(case, id, record)) {
             return *known;
         }
         let mut slot = self.cases[usize::from(case)].clone();
         if let Some(case) = slot.as_mut().filter(|_| self.forgets_told) {
-            case.told = 0;
+            case.published_sequence = 0;
         }
-        let ruling = Case::rule(&mut slot, record_id(id), &record.real());
-        if self.erases_all && record == Rec::Erased && matches!(ruling, Ruling::Counts(_)) {
+        let ruling = CommandState::apply_record(&mut slot, record_id(id), &record.real());
+        if self.erases_all && record == ModelRecord::Erased && matches!(ruling, Ruling::Counts(_)) {
             slot = None;
         }
         let result = (self.keep(slot), self.keep_ruling(ruling));
@@ -329,24 +331,27 @@ impl Ledger {
     }
 
     /// Returns the next action of the appender of a record, by its ruling.
-    pub fn plan(&mut self, ruling: u16, part: Part, held: Held) -> Plan {
+    pub fn plan(&mut self, ruling: u16, part: ModelRole, held: ModelMessage) -> ModelPlan {
         let rulings = &self.rulings;
         *self.plans.entry((ruling, part, held)).or_insert_with(|| {
-            let Held { fresh: is_fresh, unproven: is_unproven, waited_out } = held;
-            let held = HeldMessage { is_fresh, is_unproven, waited_out: waited_out.map(record_id) };
+            let ModelMessage { fresh: is_fresh, unproven: is_unproven, expired_claim } = held;
+            let held =
+                HeldMessage { is_fresh, is_unproven, expired_claim: expired_claim.map(record_id) };
             let role = match part {
-                Part::Begins(guard) => Role::Holder(held, HolderIntent::Begin(guard.real())),
-                Part::TakesOver => Role::Holder(held, HolderIntent::TakeOver),
-                Part::Decides => Role::Holder(held, HolderIntent::Decide),
-                Part::Webhook => Role::Webhook,
-                Part::Canceller => Role::Canceller,
-                Part::Operator => Role::Operator,
+                ModelRole::Begins(guard) => {
+                    RulingRole::Holder(held, HolderIntent::Begin(guard.real()))
+                }
+                ModelRole::TakesOver => RulingRole::Holder(held, HolderIntent::TakeOver),
+                ModelRole::Decides => RulingRole::Holder(held, HolderIntent::Decide),
+                ModelRole::Webhook => RulingRole::Webhook,
+                ModelRole::Canceller => RulingRole::Canceller,
+                ModelRole::Operator => RulingRole::Operator,
             };
             plan(next_action(role, rulings[usize::from(ruling)].clone()))
         })
     }
 
-    fn keep(&mut self, mut slot: Option<Case>) -> u16 {
+    fn keep(&mut self, mut slot: Option<CommandState>) -> u16 {
         if let Some(case) = &mut slot {
             // Only the last entry of the history decides anything: the state of a settled command.
             let last = case.history.pop();

@@ -1,24 +1,29 @@
 //! The ledger's protocol, checked over all interleavings of several instances, crashes and copies.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests fail like tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail like tests"
+)]
 
 mod faults;
 mod holder;
-mod inquiry;
 mod ledger;
 mod moves;
+mod query;
 mod refusal;
 mod search;
-mod stray;
+mod unroutable;
 mod world;
 
-use holder::Answer;
-use ledger::Guard;
-use search::{Outcome, check};
+use holder::ModelAnswer;
+use ledger::ModelGuard;
+use search::{SearchOutcome, check};
 
 /// A mistake made on purpose, to check that the model finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mistake {
+pub enum PlantedMistake {
     /// Calls before the ruling on the start is read.
     CallsUnread,
     /// Acks before publishing.
@@ -50,13 +55,16 @@ pub enum Mistake {
 }
 
 /// The size of a world.
-#[expect(clippy::struct_excessive_bools, reason = "each lets something happen that has nothing to do with the others")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each lets something happen that has nothing to do with the others"
+)]
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct WorldSetup {
     /// The number of instances.
     pub instances: usize,
     /// The guard that keeps calls from acting twice.
-    pub guard: Guard,
+    pub guard: ModelGuard,
     /// The number of calls of a generation.
     pub attempts: u8,
     /// The number of times that the command is published.
@@ -72,7 +80,7 @@ pub struct Setup {
     /// True where a command may arrive after a request to cancel it has ended it.
     pub late: bool,
     /// The number of late answers.
-    pub callbacks: u8,
+    pub webhooks: u8,
     /// True if a late answer may contradict the provider's actions.
     pub contradicts: bool,
     /// The number of dead letters that an operator processes.
@@ -90,14 +98,14 @@ pub struct Setup {
     /// True if the command may expire.
     pub expires: bool,
     /// The possible answers of the provider.
-    pub answers: &'static [Answer],
+    pub answers: &'static [ModelAnswer],
     /// The mistake that is made on purpose.
-    pub mistake: Option<Mistake>,
+    pub mistake: Option<PlantedMistake>,
 }
 
-impl Setup {
-    const fn new(guard: Guard) -> Self {
-        use Answer::{Completed, Declined, Rejected, Transient, Unknown};
+impl WorldSetup {
+    const fn new(guard: ModelGuard) -> Self {
+        use ModelAnswer::{Completed, Declined, Rejected, Transient, Unknown};
         Self {
             instances: 2,
             guard,
@@ -108,7 +116,7 @@ impl Setup {
             faults: 1,
             cancels: 0,
             late: false,
-            callbacks: 0,
+            webhooks: 0,
             contradicts: false,
             jobs: 0,
             waits: 0,
@@ -124,14 +132,15 @@ impl Setup {
 }
 
 /// The answers that lead to different ends.
-const FEW: &[Answer] = &[Answer::Completed, Answer::Transient, Answer::Unknown(true)];
+const FEW: &[ModelAnswer] =
+    &[ModelAnswer::Completed, ModelAnswer::Transient, ModelAnswer::Unknown(true)];
 
-const KEY: Setup = Setup::new(Guard::Key);
-const CLAIM: Setup = Setup::new(Guard::Claim);
+const KEY: WorldSetup = WorldSetup::new(ModelGuard::Key);
+const CLAIM: WorldSetup = WorldSetup::new(ModelGuard::Claim);
 
 /// Checks that all properties hold in a world, and prints its size.
-fn holds(name: &str, setup: &Setup) {
-    let Outcome { states, depth, cases, seconds, broken } = check(setup);
+fn holds(name: &str, setup: &WorldSetup) {
+    let SearchOutcome { states, depth, cases, seconds, broken } = check(setup);
     println!("{name}: {states} states, {depth} deep, {cases} cases, {seconds:.1} s");
     for (property, steps) in &broken {
         println!("broken: {property}\n{}", steps.join("\n"));
@@ -143,83 +152,109 @@ fn holds(name: &str, setup: &Setup) {
 fn one_message_survives_two_faults() {
     for setup in [KEY, CLAIM] {
         holds("one fault", &setup);
-        holds("two faults", &Setup { attempts: 1, faults: 2, answers: FEW, ..setup });
+        holds("two faults", &WorldSetup { attempts: 1, faults: 2, answers: FEW, ..setup });
     }
 }
 
 #[test]
 fn copies_of_a_message_make_one_command() {
     for setup in [KEY, CLAIM] {
-        holds("two copies, one fault", &Setup { copies: 2, attempts: 1, answers: FEW, ..setup.clone() });
-        holds("three copies", &Setup { copies: 3, attempts: 1, faults: 0, answers: FEW, ..setup.clone() });
-        holds("three instances", &Setup { instances: 3, copies: 2, faults: 0, ..setup });
+        holds(
+            "two copies, one fault",
+            &WorldSetup { copies: 2, attempts: 1, answers: FEW, ..setup.clone() },
+        );
+        holds(
+            "three copies",
+            &WorldSetup { copies: 3, attempts: 1, faults: 0, answers: FEW, ..setup.clone() },
+        );
+        holds("three instances", &WorldSetup { instances: 3, copies: 2, faults: 0, ..setup });
     }
 }
 
 #[test]
 fn another_command_under_the_same_id_changes_nothing() {
     for setup in [KEY, CLAIM] {
-        holds("another content", &Setup { others: 1, attempts: 1, answers: FEW, ..setup });
+        holds("another content", &WorldSetup { others: 1, attempts: 1, answers: FEW, ..setup });
     }
 }
 
 #[test]
 fn a_message_that_is_refused_claims_nothing_and_ends_nothing() {
     for setup in [KEY, CLAIM] {
-        let refusing = Setup { refused: 1, attempts: 1, answers: FEW, ..setup };
+        let refusing = WorldSetup { refused: 1, attempts: 1, answers: FEW, ..setup };
         holds("refused, one fault", &refusing);
-        holds("refused twice", &Setup { refused: 2, faults: 0, ..refusing.clone() });
-        holds("refused, two copies", &Setup { copies: 2, faults: 0, ..refusing.clone() });
-        holds("refused, another content", &Setup { others: 1, faults: 0, ..refusing.clone() });
-        holds("refused, a cancel", &Setup { cancels: 1, faults: 0, ..refusing.clone() });
-        holds("refused, an operator", &Setup { jobs: 1, faults: 0, ..refusing });
+        holds("refused twice", &WorldSetup { refused: 2, faults: 0, ..refusing.clone() });
+        holds("refused, two copies", &WorldSetup { copies: 2, faults: 0, ..refusing.clone() });
+        holds("refused, another content", &WorldSetup { others: 1, faults: 0, ..refusing.clone() });
+        holds("refused, a cancel", &WorldSetup { cancels: 1, faults: 0, ..refusing.clone() });
+        holds("refused, an operator", &WorldSetup { jobs: 1, faults: 0, ..refusing });
     }
 }
 
 #[test]
 fn a_cancelled_command_is_not_called() {
     for setup in [KEY, CLAIM] {
-        holds("cancel", &Setup { cancels: 1, attempts: 1, answers: FEW, ..setup.clone() });
-        holds("two cancels", &Setup { cancels: 2, faults: 0, ..setup });
+        holds("cancel", &WorldSetup { cancels: 1, attempts: 1, answers: FEW, ..setup.clone() });
+        holds("two cancels", &WorldSetup { cancels: 2, faults: 0, ..setup });
     }
 }
 
 #[test]
 fn the_first_definite_answer_wins() {
     for setup in [KEY, CLAIM] {
-        holds("callback", &Setup { callbacks: 1, attempts: 1, ..setup.clone() });
-        holds("two callbacks", &Setup { callbacks: 2, faults: 0, contradicts: true, ..setup });
+        holds("webhook", &WorldSetup { webhooks: 1, attempts: 1, ..setup.clone() });
+        holds("two webhooks", &WorldSetup { webhooks: 2, faults: 0, contradicts: true, ..setup });
     }
 }
 
 #[test]
 fn an_expired_command_is_not_taken_for_one_that_was_never_called() {
     for setup in [KEY, CLAIM] {
-        holds("expiry", &Setup { expires: true, answers: FEW, ..setup.clone() });
-        holds("expiry of a copy", &Setup { expires: true, copies: 2, faults: 0, answers: FEW, ..setup });
+        holds("expiry", &WorldSetup { expires: true, answers: FEW, ..setup.clone() });
+        holds(
+            "expiry of a copy",
+            &WorldSetup { expires: true, copies: 2, faults: 0, answers: FEW, ..setup },
+        );
     }
 }
 
 #[test]
 fn two_replays_start_one_generation() {
     for setup in [KEY, CLAIM] {
-        holds("replay", &Setup { attempts: 1, jobs: 1, answers: FEW, ..setup.clone() });
-        holds("two jobs", &Setup { attempts: 1, jobs: 2, faults: 0, copies: 2, answers: FEW, ..setup });
+        holds("replay", &WorldSetup { attempts: 1, jobs: 1, answers: FEW, ..setup.clone() });
+        holds(
+            "two jobs",
+            &WorldSetup { attempts: 1, jobs: 2, faults: 0, copies: 2, answers: FEW, ..setup },
+        );
     }
 }
 
 #[test]
 fn what_a_person_says_is_published_even_where_that_person_is_interrupted_and_never_says_it_again() {
     for setup in [KEY, CLAIM] {
-        holds("a person is interrupted", &Setup { attempts: 1, jobs: 2, answers: FEW, ..setup });
+        holds(
+            "a person is interrupted",
+            &WorldSetup { attempts: 1, jobs: 2, answers: FEW, ..setup },
+        );
     }
 }
 
 #[test]
 fn what_was_asked_to_be_cancelled_and_comes_too_late_is_not_called() {
     for setup in [KEY, CLAIM] {
-        holds("cancelled for good", &Setup { cancels: 1, late: true, attempts: 1, answers: FEW, ..setup.clone() });
-        let copies = Setup { cancels: 1, late: true, copies: 2, attempts: 1, faults: 0, answers: FEW, ..setup };
+        holds(
+            "cancelled for good",
+            &WorldSetup { cancels: 1, late: true, attempts: 1, answers: FEW, ..setup.clone() },
+        );
+        let copies = WorldSetup {
+            cancels: 1,
+            late: true,
+            copies: 2,
+            attempts: 1,
+            faults: 0,
+            answers: FEW,
+            ..setup
+        };
         holds("cancelled for good, two copies", &copies);
     }
 }
@@ -227,86 +262,150 @@ fn what_was_asked_to_be_cancelled_and_comes_too_late_is_not_called() {
 #[test]
 fn what_the_ledger_has_lost_is_unknown() {
     for setup in [KEY, CLAIM] {
-        holds("lost", &Setup { lost: true, waits: 1, cancels: 1, faults: 0, ..setup });
+        holds("lost", &WorldSetup { lost: true, waits: 1, cancels: 1, faults: 0, ..setup });
     }
 }
 
 #[test]
 fn a_claim_that_is_taken_over_too_early_costs_certainty_and_nothing_else() {
-    let mistake = Some(Mistake::TakesOverEarly);
-    holds("early", &Setup { mistake, copies: 2, attempts: 1, answers: FEW, ..CLAIM });
-    holds("early, with an operator", &Setup { mistake, attempts: 1, jobs: 1, ..CLAIM });
+    let mistake = Some(PlantedMistake::TakesOverEarly);
+    holds("early", &WorldSetup { mistake, copies: 2, attempts: 1, answers: FEW, ..CLAIM });
+    holds("early, with an operator", &WorldSetup { mistake, attempts: 1, jobs: 1, ..CLAIM });
 }
 
 /// The answers after which the provider is queried.
-const ASKED: &[Answer] = &[Answer::Accepted, Answer::Unknown(true), Answer::Unknown(false)];
+const ASKED: &[ModelAnswer] =
+    &[ModelAnswer::Accepted, ModelAnswer::Unknown(true), ModelAnswer::Unknown(false)];
 
 #[test]
 fn what_is_asked_of_the_provider_ends_every_doubt_and_makes_none() {
     for setup in [KEY, CLAIM] {
-        let asking = Setup { inquiries: true, answers: ASKED, ..setup };
+        let asking = WorldSetup { inquiries: true, answers: ASKED, ..setup };
         holds("asked, one fault", &asking);
-        holds("asked, two copies", &Setup { copies: 2, attempts: 1, faults: 0, ..asking.clone() });
-        holds("asked, a callback", &Setup { callbacks: 1, attempts: 1, ..asking.clone() });
-        holds("asked, a cancel", &Setup { cancels: 1, attempts: 1, ..asking.clone() });
-        holds("asked, an operator", &Setup { jobs: 1, attempts: 1, faults: 0, ..asking.clone() });
-        holds("asked, expiry", &Setup { expires: true, faults: 0, ..asking.clone() });
-        holds("asked, three instances", &Setup { instances: 3, copies: 2, attempts: 1, faults: 0, ..asking });
+        holds(
+            "asked, two copies",
+            &WorldSetup { copies: 2, attempts: 1, faults: 0, ..asking.clone() },
+        );
+        holds("asked, a webhook", &WorldSetup { webhooks: 1, attempts: 1, ..asking.clone() });
+        holds("asked, a cancel", &WorldSetup { cancels: 1, attempts: 1, ..asking.clone() });
+        holds(
+            "asked, an operator",
+            &WorldSetup { jobs: 1, attempts: 1, faults: 0, ..asking.clone() },
+        );
+        holds("asked, expiry", &WorldSetup { expires: true, faults: 0, ..asking.clone() });
+        holds(
+            "asked, three instances",
+            &WorldSetup { instances: 3, copies: 2, attempts: 1, faults: 0, ..asking },
+        );
     }
 }
 
 #[test]
 fn what_is_unroutable_poisoned_or_refused_ends_like_anything_else() {
     for setup in [KEY, CLAIM] {
-        let straying = Setup { strays: 1, answers: FEW, ..setup };
+        let straying = WorldSetup { strays: 1, answers: FEW, ..setup };
         holds("stray, one fault", &straying);
-        holds("stray, two copies", &Setup { copies: 2, attempts: 1, faults: 0, ..straying.clone() });
-        holds("two strays, two copies", &Setup { strays: 2, copies: 2, attempts: 1, faults: 0, ..straying.clone() });
-        holds("stray, a callback", &Setup { callbacks: 1, faults: 0, ..straying.clone() });
-        holds("stray, a cancel", &Setup { cancels: 1, faults: 0, ..straying.clone() });
-        holds("stray, another content", &Setup { others: 1, attempts: 1, faults: 0, ..straying.clone() });
-        holds("stray, an operator", &Setup { strays: 2, jobs: 1, faults: 0, attempts: 1, ..straying.clone() });
-        holds("stray, lost", &Setup { lost: true, waits: 1, faults: 0, expires: true, ..straying.clone() });
-        holds("stray, asked", &Setup { inquiries: true, faults: 0, answers: ASKED, ..straying });
+        holds(
+            "stray, two copies",
+            &WorldSetup { copies: 2, attempts: 1, faults: 0, ..straying.clone() },
+        );
+        holds(
+            "two strays, two copies",
+            &WorldSetup { strays: 2, copies: 2, attempts: 1, faults: 0, ..straying.clone() },
+        );
+        holds("stray, a webhook", &WorldSetup { webhooks: 1, faults: 0, ..straying.clone() });
+        holds("stray, a cancel", &WorldSetup { cancels: 1, faults: 0, ..straying.clone() });
+        holds(
+            "stray, another content",
+            &WorldSetup { others: 1, attempts: 1, faults: 0, ..straying.clone() },
+        );
+        holds(
+            "stray, an operator",
+            &WorldSetup { strays: 2, jobs: 1, faults: 0, attempts: 1, ..straying.clone() },
+        );
+        holds(
+            "stray, lost",
+            &WorldSetup { lost: true, waits: 1, faults: 0, expires: true, ..straying.clone() },
+        );
+        holds(
+            "stray, asked",
+            &WorldSetup { inquiries: true, faults: 0, answers: ASKED, ..straying },
+        );
     }
 }
 
 #[test]
 fn what_is_erased_is_not_called_again() {
     for setup in [KEY, CLAIM] {
-        let erasing = Setup { erasures: 1, attempts: 1, answers: FEW, ..setup };
+        let erasing = WorldSetup { erasures: 1, attempts: 1, answers: FEW, ..setup };
         holds("erased, one fault", &erasing);
-        holds("erased, two copies", &Setup { copies: 2, faults: 0, ..erasing.clone() });
-        holds("erased, another content", &Setup { others: 1, faults: 0, ..erasing.clone() });
-        holds("erased, a callback", &Setup { callbacks: 1, faults: 0, contradicts: true, ..erasing.clone() });
-        holds("erased, a cancel", &Setup { cancels: 1, late: true, faults: 0, ..erasing.clone() });
-        holds("erased, an operator", &Setup { jobs: 1, faults: 0, ..erasing.clone() });
-        holds("erased, a stray", &Setup { strays: 1, faults: 0, ..erasing });
+        holds("erased, two copies", &WorldSetup { copies: 2, faults: 0, ..erasing.clone() });
+        holds("erased, another content", &WorldSetup { others: 1, faults: 0, ..erasing.clone() });
+        holds(
+            "erased, a webhook",
+            &WorldSetup { webhooks: 1, faults: 0, contradicts: true, ..erasing.clone() },
+        );
+        holds(
+            "erased, a cancel",
+            &WorldSetup { cancels: 1, late: true, faults: 0, ..erasing.clone() },
+        );
+        holds("erased, an operator", &WorldSetup { jobs: 1, faults: 0, ..erasing.clone() });
+        holds("erased, a stray", &WorldSetup { strays: 1, faults: 0, ..erasing });
     }
 }
 
 /// Returns the properties that do not hold in a world.
-fn breaks(setup: &Setup) -> Vec<&'static str> {
+fn breaks(setup: &WorldSetup) -> Vec<&'static str> {
     check(setup).broken.into_iter().map(|(property, _)| property).collect()
 }
 
 #[test]
 fn every_mistake_that_is_put_in_is_found() {
-    let with = |mistake, setup: Setup| Setup { mistake: Some(mistake), ..setup };
+    let with = |mistake, setup: WorldSetup| WorldSetup { mistake: Some(mistake), ..setup };
     let mistakes = [
-        with(Mistake::CallsUnread, Setup { copies: 2, attempts: 1, faults: 0, answers: FEW, ..CLAIM }),
-        with(Mistake::AcksFirst, Setup { attempts: 1, answers: FEW, ..KEY }),
-        with(Mistake::ForgetsTold, Setup { callbacks: 1, ..KEY }),
-        with(Mistake::CallsAfterUnknown, Setup { attempts: 1, answers: FEW, ..CLAIM }),
-        with(Mistake::DropsReplayed, Setup { attempts: 1, jobs: 2, answers: FEW, ..KEY }),
-        with(Mistake::BelievesTooEarly, Setup { inquiries: true, attempts: 1, answers: ASKED, ..KEY }),
-        with(Mistake::NobodySweeps, Setup { attempts: 1, cancels: 1, answers: FEW, ..CLAIM }),
-        with(Mistake::TakesPoisonForFresh, Setup { strays: 1, faults: 0, answers: FEW, ..KEY }),
-        with(Mistake::TakesPoisonForFresh, Setup { strays: 1, faults: 0, inquiries: true, answers: ASKED, ..CLAIM }),
-        with(Mistake::SweepsCancelsAlone, Setup { attempts: 1, jobs: 2, answers: FEW, ..CLAIM }),
-        with(Mistake::RefusalClaims, Setup { refused: 1, attempts: 1, faults: 0, answers: FEW, ..KEY }),
-        with(Mistake::RefusalEndsKnown, Setup { refused: 1, attempts: 1, faults: 0, answers: FEW, ..CLAIM }),
-        with(Mistake::ErasesAll, Setup { copies: 2, attempts: 1, faults: 0, erasures: 1, answers: FEW, ..CLAIM }),
+        with(
+            PlantedMistake::CallsUnread,
+            WorldSetup { copies: 2, attempts: 1, faults: 0, answers: FEW, ..CLAIM },
+        ),
+        with(PlantedMistake::AcksFirst, WorldSetup { attempts: 1, answers: FEW, ..KEY }),
+        with(PlantedMistake::ForgetsTold, WorldSetup { webhooks: 1, ..KEY }),
+        with(PlantedMistake::CallsAfterUnknown, WorldSetup { attempts: 1, answers: FEW, ..CLAIM }),
+        with(
+            PlantedMistake::DropsReplayed,
+            WorldSetup { attempts: 1, jobs: 2, answers: FEW, ..KEY },
+        ),
+        with(
+            PlantedMistake::BelievesTooEarly,
+            WorldSetup { inquiries: true, attempts: 1, answers: ASKED, ..KEY },
+        ),
+        with(
+            PlantedMistake::NobodySweeps,
+            WorldSetup { attempts: 1, cancels: 1, answers: FEW, ..CLAIM },
+        ),
+        with(
+            PlantedMistake::TakesPoisonForFresh,
+            WorldSetup { strays: 1, faults: 0, answers: FEW, ..KEY },
+        ),
+        with(
+            PlantedMistake::TakesPoisonForFresh,
+            WorldSetup { strays: 1, faults: 0, inquiries: true, answers: ASKED, ..CLAIM },
+        ),
+        with(
+            PlantedMistake::SweepsCancelsAlone,
+            WorldSetup { attempts: 1, jobs: 2, answers: FEW, ..CLAIM },
+        ),
+        with(
+            PlantedMistake::RefusalClaims,
+            WorldSetup { refused: 1, attempts: 1, faults: 0, answers: FEW, ..KEY },
+        ),
+        with(
+            PlantedMistake::RefusalEndsKnown,
+            WorldSetup { refused: 1, attempts: 1, faults: 0, answers: FEW, ..CLAIM },
+        ),
+        with(
+            PlantedMistake::ErasesAll,
+            WorldSetup { copies: 2, attempts: 1, faults: 0, erasures: 1, answers: FEW, ..CLAIM },
+        ),
     ];
     for setup in &mistakes {
         let broken = breaks(setup);

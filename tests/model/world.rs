@@ -1,15 +1,18 @@
 //! A state of the model: messages, instances, records on their way, and the history so far.
 
 use ferryd_domain::event::sequence;
-use ferryd_domain::lifecycle::State;
+use ferryd_domain::lifecycle::LifecycleState;
 
-use crate::ledger::{Effects, Errand, Guard, Id, Ledger, Rec, Step, Told, What};
+use crate::ledger::{
+    MessageErrand, ModelEffects, ModelEvent, ModelEventKind, ModelGuard, ModelLedger, ModelRecord,
+    ModelStep, RecordKey,
+};
 use crate::refusal::REFUSAL;
-use crate::stray::Way;
+use crate::unroutable::ArrivalWay;
 
 /// The action of an operator on a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Job {
+pub enum OperatorJob {
     Replay,
     Force,
     Discard,
@@ -17,51 +20,51 @@ pub enum Job {
 
 /// The kind of a message at the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum BrokerMessageKind {
     /// A command, or a continuation of one.
     Command {
-        step: Step,
-        errand: Errand,
+        step: ModelStep,
+        errand: MessageErrand,
         recorded: bool,
         content: u8,
         unknown: bool,
         key: Option<u8>,
-        waited_out: Option<Id>,
+        expired_claim: Option<RecordKey>,
     },
     /// A dead letter; with the job that has begun on it.
-    Dead { generation: u8, unknown: bool, key: Option<u8>, job: Option<Job> },
+    Dead { generation: u8, unknown: bool, key: Option<u8>, job: Option<OperatorJob> },
     /// A request to cancel.
     Cancel,
     /// A late answer of the provider, by a webhook.
-    Callback(What),
+    Webhook(ModelEventKind),
 }
 
 /// A message, with a mark if it was delivered before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Message {
-    pub kind: Kind,
+pub struct BrokerMessage {
+    pub kind: BrokerMessageKind,
     pub redelivered: bool,
-    pub way: Way,
+    pub way: ArrivalWay,
 }
 
-impl Message {
+impl BrokerMessage {
     /// A message that was just published.
-    pub fn new(kind: Kind) -> Self {
-        Self { kind, redelivered: false, way: Way::Lane }
+    pub fn new(kind: BrokerMessageKind) -> Self {
+        Self { kind, redelivered: false, way: ArrivalWay::Lane }
     }
 }
 
 /// The place of an instance in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum At {
+pub enum InstancePlace {
     Idle,
     /// The instance has appended a record and waits to read it.
-    Sent(Id, Rec),
+    Sent(RecordKey, ModelRecord),
     /// The instance has read the record, and not yet acted on the ruling.
-    Read(Id, Rec, u16),
+    Read(RecordKey, ModelRecord, u16),
     /// The provider is being called; it may have acted by now.
     Calling {
-        start: Id,
+        start: RecordKey,
         unknown: bool,
         acted: bool,
     },
@@ -69,39 +72,40 @@ pub enum At {
     Asking,
     /// The instance publishes the event, then the message that is sent on.
     Event {
-        by: Option<Id>,
-        effects: Effects,
+        by: Option<RecordKey>,
+        effects: ModelEffects,
     },
     Carry {
-        by: Option<Id>,
-        effects: Effects,
+        by: Option<RecordKey>,
+        effects: ModelEffects,
     },
     /// The instance sends the message on, changed.
-    Forward(Kind),
+    Forward(BrokerMessageKind),
     /// Everything is published.
     Ack {
-        by: Option<Id>,
+        by: Option<RecordKey>,
     },
 }
 
 /// An instance, at most one message at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instance {
-    pub message: Option<Message>,
+pub struct ModelInstance {
+    pub message: Option<BrokerMessage>,
     /// True if the broker still counts the message as delivered to this instance.
     pub linked: bool,
     /// True if more than half of the time for the instance's claim has passed.
     pub late: bool,
     /// The step that the ledger has found for a message whose own headers are not reliable.
-    pub placed: Option<Step>,
-    pub at: At,
+    pub placed: Option<ModelStep>,
+    pub at: InstancePlace,
 }
 
-impl Instance {
-    pub const IDLE: Self = Self { message: None, linked: false, late: false, placed: None, at: At::Idle };
+impl ModelInstance {
+    pub const IDLE: Self =
+        Self { message: None, linked: false, late: false, placed: None, at: InstancePlace::Idle };
 }
 
-/// The violations of properties, as bits of [`Seen::wrong`].
+/// The violations of properties, as bits of [`SeenHistory::wrong`].
 pub mod wrong {
     pub const CALLED_TWICE: u16 = 1;
     pub const CALLED_AFTER_UNKNOWN: u16 = 2;
@@ -121,15 +125,15 @@ pub const GENERATIONS: usize = 4;
 
 /// The history so far, as far as a property needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Seen {
+pub struct SeenHistory {
     /// The steps that were called without a key.
-    pub called: Vec<Step>,
+    pub called: Vec<ModelStep>,
     /// The generations in which a call without a key has an unknown end.
     pub lost: Vec<u8>,
     /// The key of each generation.
     pub keys: [Option<u8>; GENERATIONS],
     /// The provider's action under each key.
-    pub truth: [Option<What>; GENERATIONS],
+    pub truth: [Option<ModelEventKind>; GENERATIONS],
     /// The number of times that the provider acted.
     pub acts: u8,
     /// The number of times that a named person took the risk of acting twice.
@@ -139,9 +143,9 @@ pub struct Seen {
     /// The generations that have a final end.
     pub ended: Vec<u8>,
     /// The terminal events that count.
-    pub counted: Vec<Told>,
+    pub counted: Vec<ModelEvent>,
     /// The terminal events that were published.
-    pub told: Vec<Told>,
+    pub told: Vec<ModelEvent>,
     /// The highest number that a subscriber may have seen.
     pub highest: u64,
     pub cancelled: bool,
@@ -154,18 +158,18 @@ pub struct Seen {
 
 /// A state of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct World {
+pub struct WorldState {
     /// The number of the command's state in the ledger.
     pub case: u16,
     /// The number of the refused message's state in the ledger, under an id of its own.
     pub refusal: u16,
     /// Records on their way into the ledger, in no order.
-    pub transit: Vec<(Id, Rec)>,
-    pub queue: Vec<Message>,
-    pub instances: Vec<Instance>,
-    pub seen: Seen,
+    pub transit: Vec<(RecordKey, ModelRecord)>,
+    pub queue: Vec<BrokerMessage>,
+    pub instances: Vec<ModelInstance>,
+    pub seen: SeenHistory,
     pub faults: u8,
-    pub callbacks: u8,
+    pub webhooks: u8,
     pub jobs: u8,
     pub waits: u8,
     pub strays: u8,
@@ -174,7 +178,7 @@ pub struct World {
 }
 
 /// Returns the sequence number of an event.
-pub fn number(step: Step, state: State) -> u64 {
+pub fn number(step: ModelStep, state: LifecycleState) -> u64 {
     sequence(step.generation.into(), step.attempt.into(), state)
 }
 
@@ -188,15 +192,15 @@ fn note<T: Ord>(list: &mut Vec<T>, item: T) -> bool {
     }
 }
 
-impl Seen {
+impl SeenHistory {
     fn fail_if(&mut self, failed: bool, what: u16) {
         self.wrong |= if failed { what } else { 0 };
     }
 
     /// Records that a call begins.
-    pub fn call(&mut self, step: Step, guard: Guard, key: Option<u8>) {
+    pub fn call(&mut self, step: ModelStep, guard: ModelGuard, key: Option<u8>) {
         let generation = usize::from(step.generation);
-        if guard == Guard::Claim {
+        if guard == ModelGuard::Claim {
             let lost = self.lost.contains(&step.generation);
             self.fail_if(lost, wrong::CALLED_AFTER_UNKNOWN);
             let first = note(&mut self.called, step);
@@ -207,17 +211,17 @@ impl Seen {
             self.keys[generation] = key;
         }
         self.fail_if(self.cancelled, wrong::CALLED_AFTER_CANCEL);
-        self.highest = self.highest.max(number(step, State::Processing));
+        self.highest = self.highest.max(number(step, LifecycleState::Processing));
     }
 
     /// Records that the provider acts, or declines for good.
-    pub fn act(&mut self, key: Option<u8>, what: What) {
+    pub fn act(&mut self, key: Option<u8>, what: ModelEventKind) {
         let truth = key.map(|key| &mut self.truth[usize::from(key)]);
         let again = truth.as_ref().is_some_and(|truth| truth.is_some());
         if let Some(truth) = truth {
             *truth = Some(what);
         }
-        if what == What::Completed && !again {
+        if what == ModelEventKind::Completed && !again {
             self.acts += 1;
             // A person who sends again under a new key takes the risk that the earlier call still
             // acts.
@@ -237,9 +241,12 @@ impl Seen {
     }
 
     /// Records that a decision counts.
-    pub fn count(&mut self, event: Told) {
+    pub fn count(&mut self, event: ModelEvent) {
         if event.what.is_terminal() {
-            self.fail_if(number(event.step, event.what.state()) <= self.highest, wrong::TOLD_TOO_LATE);
+            self.fail_if(
+                number(event.step, event.what.state()) <= self.highest,
+                wrong::TOLD_TOO_LATE,
+            );
             note(&mut self.counted, event);
             self.denied = event.what.denies();
             self.fail_if(self.denied && self.acts > self.forced, wrong::DENIED);
@@ -265,7 +272,7 @@ impl Seen {
     }
 
     /// Records that an event is published.
-    pub fn tell(&mut self, event: Told) {
+    pub fn tell(&mut self, event: ModelEvent) {
         if event == REFUSAL && !self.counted.contains(&event) {
             // The number of a refusal is lower than any of a command's.
             self.told_refusal = true;
@@ -283,11 +290,11 @@ impl Seen {
     }
 }
 
-impl Rec {
+impl ModelRecord {
     /// Returns the record that this one refers to.
-    fn refers(self) -> Option<Id> {
+    fn refers(self) -> Option<RecordKey> {
         match self {
-            Self::Started(start) => start.waited_out,
+            Self::Started(start) => start.expired_claim,
             Self::Released(id) | Self::TakenOver(id) | Self::Settled(id) => Some(id),
             Self::Opened { .. }
             | Self::Finished(_)
@@ -300,40 +307,44 @@ impl Rec {
     }
 }
 
-impl World {
+impl WorldState {
     /// Returns the least id that nothing refers to; 0 is for records that nothing will ever refer
     /// to.
-    pub fn free_id(&self, ledger: &Ledger) -> Id {
+    pub fn free_id(&self, ledger: &ModelLedger) -> RecordKey {
         let mut used = ledger.view(self.case).ids | ledger.view(self.refusal).ids | 1;
-        let mut mark = |id: Option<Id>| used |= id.map_or(0, |id| 1_u64 << id);
+        let mut mark = |id: Option<RecordKey>| used |= id.map_or(0, |id| 1_u64 << id);
         for (id, record) in &self.transit {
             mark(Some(*id));
             mark(record.refers());
         }
         for message in &self.queue {
-            mark(waited_out(message));
+            mark(expired_claim(message));
         }
         for instance in &self.instances {
-            mark(instance.message.as_ref().and_then(waited_out));
+            mark(instance.message.as_ref().and_then(expired_claim));
             match instance.at {
-                At::Sent(id, record) | At::Read(id, record, _) => {
+                InstancePlace::Sent(id, record) | InstancePlace::Read(id, record, _) => {
                     mark(Some(id));
                     mark(record.refers());
                 }
-                At::Calling { start, .. } => mark(Some(start)),
-                At::Event { by, .. } | At::Carry { by, .. } | At::Ack { by } => mark(by),
-                At::Forward(kind) => mark(waited_out(&Message::new(kind))),
-                At::Idle | At::Asking => {}
+                InstancePlace::Calling { start, .. } => mark(Some(start)),
+                InstancePlace::Event { by, .. }
+                | InstancePlace::Carry { by, .. }
+                | InstancePlace::Ack { by } => mark(by),
+                InstancePlace::Forward(kind) => mark(expired_claim(&BrokerMessage::new(kind))),
+                InstancePlace::Idle | InstancePlace::Asking => {}
             }
         }
-        Id::try_from(used.trailing_ones()).unwrap()
+        RecordKey::try_from(used.trailing_ones()).unwrap()
     }
 
     /// Sorts instances and messages: they have no order, so one order stands for all.
-    pub fn in_order(mut self, ledger: &Ledger) -> Self {
+    pub fn in_order(mut self, ledger: &ModelLedger) -> Self {
         let unsettled = ledger.view(self.case).unsettled.map(|(by, _)| by);
         // Drops a `settled` that arrives too late to have an effect.
-        self.transit.retain(|(_, record)| !matches!(record, Rec::Settled(id) if unsettled != Some(*id)));
+        self.transit.retain(
+            |(_, record)| !matches!(record, ModelRecord::Settled(id) if unsettled != Some(*id)),
+        );
         self.transit.sort_unstable();
         self.transit.dedup();
         self.queue.sort_unstable();
@@ -342,9 +353,9 @@ impl World {
     }
 }
 
-fn waited_out(message: &Message) -> Option<Id> {
+fn expired_claim(message: &BrokerMessage) -> Option<RecordKey> {
     match message.kind {
-        Kind::Command { waited_out, .. } => waited_out,
+        BrokerMessageKind::Command { expired_claim, .. } => expired_claim,
         _ => None,
     }
 }

@@ -1,12 +1,12 @@
 //! The link to the broker, which lasts as long as the process: one connection that consumes, and
 //! one for each purpose of publishing.
 //!
-//! A supervisor connects, declares the topology and hands out a [`Session`]. When a connection
-//! fails, all are dropped and a new session begins, after an endless jittered back-off. Consuming
-//! has a connection of its own because a broker that is short of memory stops reading from
-//! connections that publish, and acks must get through all the same.
+//! A supervisor connects, declares the topology and hands out a [`BrokerSession`]. When a
+//! connection fails, all are dropped and a new session begins, after an endless jittered back-off.
+//! Consuming has a connection of its own because a broker that is short of memory stops reading
+//! from connections that publish, and acks must get through all the same.
 //!
-//! [`Broker::publish`] returns when the broker has confirmed, across as many sessions as that
+//! [`BrokerHandle::publish`] returns when the broker has confirmed, across as many sessions as that
 //! takes. So a message can be published more than once; it is never lost. Where a destination takes
 //! no messages, only the messages to that destination wait.
 
@@ -20,15 +20,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::connection::AmqpSettings;
+use super::destination_health::pause;
 use super::error::BrokerError;
 use super::failure::{CloseCause, PublishFailure};
-use super::message::{Message, short};
+use super::message::{OutgoingMessage, short_string};
 use super::outlet::OutletMap;
-use super::quarantine::{LonePublish, PublishQuarantine};
+use super::quarantine::{PublishQuarantine, QuarantinedPublish};
 use super::reconnect::ReconnectPauses;
-use super::refused::{self, RefusedMessage};
-pub use super::session::Session;
-use super::standing::pause;
+use super::refused_message::{self, RefusedMessage};
+pub use super::session::BrokerSession;
 use super::topology::Topology;
 
 /// The shortest time between two declarations of the topology after a missing exchange.
@@ -38,8 +38,8 @@ const NOT_FOUND: u16 = 404;
 
 /// A handle on the link; cheap to clone.
 #[derive(Clone)]
-pub struct Broker {
-    sessions: watch::Receiver<Option<Arc<Session>>>,
+pub struct BrokerHandle {
+    sessions: watch::Receiver<Option<Arc<BrokerSession>>>,
     settings: Arc<AmqpSettings>,
     topology: Arc<Topology>,
     outlets: Arc<OutletMap>,
@@ -48,11 +48,15 @@ pub struct Broker {
     stop: CancellationToken,
 }
 
-impl Broker {
+impl BrokerHandle {
     /// Starts the supervisor, which connects in the background and ends when `stop` is cancelled.
     /// Returns at once.
     #[must_use]
-    pub fn start(settings: AmqpSettings, topology: Topology, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+    pub fn start(
+        settings: AmqpSettings,
+        topology: Topology,
+        stop: CancellationToken,
+    ) -> (Self, JoinHandle<()>) {
         let (sender, sessions) = watch::channel(None);
         let (outlets, declared) = (Arc::new(OutletMap::new(&settings, &topology)), Arc::default());
         let (settings, topology) = (Arc::new(settings), Arc::new(topology));
@@ -62,7 +66,7 @@ impl Broker {
         (broker, supervisor)
     }
 
-    async fn supervise(self, sender: watch::Sender<Option<Arc<Session>>>) {
+    async fn supervise(self, sender: watch::Sender<Option<Arc<BrokerSession>>>) {
         let nodes = &self.settings.nodes;
         let (mut number, mut turn) = (0, nodes.latest());
         let mut pauses = ReconnectPauses::new(nodes.count());
@@ -72,7 +76,7 @@ impl Broker {
             let (place, node) = (turn, Arc::new(self.settings.of_node(turn)));
             turn += 1;
             let opened = tokio::select! {
-                opened = Session::open(&node, &self.topology, number + 1) => opened,
+                opened = BrokerSession::open(&node, &self.topology, number + 1) => opened,
                 () = self.stop.cancelled() => break,
             };
             let pause = match opened {
@@ -82,20 +86,23 @@ impl Broker {
                     nodes.prefer(place);
                     info!(session = number, broker = %node.address(), "connected");
                     sender.send_replace(Some(Arc::clone(&session)));
-                    session.watch(&self.stop).await;
+                    session.wait_until_over(&self.stop).await;
                     let lived = session.age();
                     sender.send_replace(None);
                     session.close().await;
                     let pause = pauses.after_session(lived);
                     if !pause.is_zero() && !self.stop.is_cancelled() {
-                        let (lived_ms, pause_ms) = (millis(lived), millis(pause));
-                        warn!(session = number, lived_ms, pause_ms, "the session was short; connecting after a pause");
+                        let (lived_ms, pause_ms) = (to_millis(lived), to_millis(pause));
+                        warn!(
+                            session = number,
+                            lived_ms, pause_ms, "the session was short; connecting after a pause"
+                        );
                     }
                     pause
                 }
                 Err(error) => {
                     let pause = pauses.after_failure();
-                    let (failures, pause_ms) = (pauses.failures(), millis(pause));
+                    let (failures, pause_ms) = (pauses.failures(), to_millis(pause));
                     warn!(%error, broker = %node.address(), failures, pause_ms, "failed to connect to the broker; trying again");
                     pause
                 }
@@ -108,10 +115,12 @@ impl Broker {
     }
 
     /// Returns the current session, or waits for the next one; `None` once ferryd is stopping.
-    pub async fn session(&self) -> Option<Arc<Session>> {
+    pub async fn session(&self) -> Option<Arc<BrokerSession>> {
         let mut sessions = self.sessions.clone();
         loop {
-            if let Some(session) = sessions.borrow_and_update().as_ref().filter(|session| !session.is_over()) {
+            if let Some(session) =
+                sessions.borrow_and_update().as_ref().filter(|session| !session.is_over())
+            {
                 return Some(Arc::clone(session));
             }
             tokio::select! {
@@ -137,17 +146,17 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError`] where the broker refuses or is lost.
-    pub async fn declare_again(&self, session: &Session) -> Result<(), BrokerError> {
+    pub async fn declare_again(&self, session: &BrokerSession) -> Result<(), BrokerError> {
         session.declare(&self.topology).await
     }
 
-    /// Publishes a message and waits for the broker's confirm, through outages of any length. One that the broker refuses is kept
-    /// as a dead letter.
+    /// Publishes a message and waits for the broker's confirm, through outages of any length. One
+    /// that the broker refuses is kept as a dead letter.
     ///
     /// # Errors
-    /// [`BrokerError::Stopping`] when ferryd stops before the confirm came. [`BrokerError::Refused`] where there are no dead letters,
-    /// or the broker refuses even that.
-    pub async fn publish(&self, message: &Message) -> Result<(), BrokerError> {
+    /// [`BrokerError::Stopping`] when ferryd stops before the confirm came.
+    /// [`BrokerError::Refused`] where there are no dead letters, or the broker refuses even that.
+    pub async fn publish(&self, message: &OutgoingMessage) -> Result<(), BrokerError> {
         self.publish_unless(message, &CancellationToken::new()).await
     }
 
@@ -157,9 +166,15 @@ impl Broker {
     ///
     /// # Errors
     /// As [`publish`](Self::publish); [`BrokerError::Stopping`] also once the message is unwanted.
-    pub async fn publish_unless(&self, message: &Message, unwanted: &CancellationToken) -> Result<(), BrokerError> {
+    pub async fn publish_unless(
+        &self,
+        message: &OutgoingMessage,
+        unwanted: &CancellationToken,
+    ) -> Result<(), BrokerError> {
         match self.publish_or_refuse(message, unwanted).await {
-            Err(BrokerError::Refused { cause }) => Box::pin(self.keep_refused(message, cause)).await,
+            Err(BrokerError::Refused { cause }) => {
+                Box::pin(self.keep_refused(message, cause)).await
+            }
             published => published,
         }
     }
@@ -170,29 +185,36 @@ impl Broker {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub async fn keep_refused(&self, message: &Message, cause: CloseCause) -> Result<(), BrokerError> {
+    pub async fn keep_refused(
+        &self,
+        message: &OutgoingMessage,
+        cause: CloseCause,
+    ) -> Result<(), BrokerError> {
         let wanted = CancellationToken::new();
-        let (exchange, routing_key, reason) = (message.exchange.as_str(), message.routing_key.as_str(), &cause.reason);
-        if let Some(bare) = refused::bare_event(message) {
+        let (exchange, routing_key, reason) =
+            (message.exchange.as_str(), message.routing_key.as_str(), &cause.reason);
+        if let Some(bare) = refused_message::bare_event(message) {
             warn!(
                 exchange,
-                routing_key, reason, "publishing an event without its headers: the broker refuses it with them"
+                routing_key,
+                reason,
+                "publishing an event without its headers: the broker refuses it with them"
             );
             match self.publish_or_refuse(&bare, &wanted).await {
                 Err(BrokerError::Refused { .. }) => {}
                 published => return published,
             }
         }
-        let dead_letters = self.topology.dead_letters().and_then(|name| short(name).ok());
+        let dead_letters = self.topology.dead_letters().and_then(|name| short_string(name).ok());
         let Some(dead_letters) = dead_letters else { return Err(BrokerError::Refused { cause }) };
         error!(
             exchange,
             routing_key,
             reason,
-            "the broker refuses a message; it is kept as a dead letter, headers and all in its body"
+            "the broker refuses a message; it is dead-lettered, with its headers in the body"
         );
         let whole = RefusedMessage::new(message, &cause, Timestamp::now());
-        let cut = whole.clone().cut(message);
+        let cut = whole.clone().truncate_body(message);
         for kept in [whole, cut] {
             match self.publish_or_refuse(&kept.to_message(dead_letters.clone()), &wanted).await {
                 Err(BrokerError::Refused { .. }) => {}
@@ -207,7 +229,11 @@ impl Broker {
     /// # Errors
     /// As [`publish_unless`](Self::publish_unless); [`BrokerError::Refused`] once the message has
     /// twice ended a connection on which it was alone.
-    pub async fn publish_or_refuse(&self, message: &Message, unwanted: &CancellationToken) -> Result<(), BrokerError> {
+    pub async fn publish_or_refuse(
+        &self,
+        message: &OutgoingMessage,
+        unwanted: &CancellationToken,
+    ) -> Result<(), BrokerError> {
         let outlet = self.outlets.outlet(message);
         let (mut refusals, mut wait) = (0, Duration::ZERO);
         loop {
@@ -245,9 +271,11 @@ impl Broker {
             match failure {
                 PublishFailure::SessionLost { .. } => wait = Duration::ZERO,
                 failure => {
-                    let (exchange, routing_key) = (message.exchange.as_str(), message.routing_key.as_str());
+                    let (exchange, routing_key) =
+                        (message.exchange.as_str(), message.routing_key.as_str());
                     debug!(exchange, routing_key, %failure, "a message was not confirmed; publishing it again");
-                    if matches!(&failure, PublishFailure::ChannelClosed { cause } if cause.code == Some(NOT_FOUND)) {
+                    if matches!(&failure, PublishFailure::ChannelClosed { cause } if cause.code == Some(NOT_FOUND))
+                    {
                         self.declare_missing(&session).await;
                     }
                     // A probe has waited for its turn already.
@@ -260,7 +288,11 @@ impl Broker {
 
     /// Publishes a message alone, after a failure that one of several messages may have caused.
     /// `None` if the result is undecided.
-    async fn publish_suspect(&self, message: &Message, failure: PublishFailure) -> Option<Result<(), BrokerError>> {
+    async fn publish_suspect(
+        &self,
+        message: &OutgoingMessage,
+        failure: PublishFailure,
+    ) -> Option<Result<(), BrokerError>> {
         if let PublishFailure::TooLarge { cause } = failure {
             return Some(Err(BrokerError::Refused { cause }));
         }
@@ -269,9 +301,9 @@ impl Broker {
             () = self.stop.cancelled() => return Some(Err(BrokerError::Stopping)),
         };
         match published {
-            LonePublish::Confirmed => Some(Ok(())),
-            LonePublish::Refused(cause) => Some(Err(BrokerError::Refused { cause })),
-            LonePublish::Undecided(failure) => {
+            QuarantinedPublish::Confirmed => Some(Ok(())),
+            QuarantinedPublish::Refused(cause) => Some(Err(BrokerError::Refused { cause })),
+            QuarantinedPublish::Undecided(failure) => {
                 debug!(%failure, "a message that was alone was neither confirmed nor refused; publishing it again");
                 None
             }
@@ -280,7 +312,7 @@ impl Broker {
 
     /// Declares the topology again where an exchange is missing, once for all messages that need
     /// it.
-    async fn declare_missing(&self, session: &Session) {
+    async fn declare_missing(&self, session: &BrokerSession) {
         let mut declared = self.declared.lock().await;
         if declared.is_none_or(|declared| declared.elapsed() >= DECLARE_INTERVAL) {
             if let Err(error) = self.declare_again(session).await {
@@ -292,12 +324,12 @@ impl Broker {
 
     /// Publishes a message once, for best-effort answers: waits for no session, and only briefly
     /// for its turn.
-    pub async fn publish_once(&self, message: &Message) {
+    pub async fn publish_once(&self, message: &OutgoingMessage) {
         let Some(session) = self.sessions.borrow().clone() else { return };
         let _ = self.outlets.outlet(message).publish_soon(&session, message).await;
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+fn to_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

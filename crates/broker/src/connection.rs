@@ -8,8 +8,8 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 
 use super::error::BrokerError;
-use super::nodes::NodeAddresses;
-use super::tolerant;
+use super::frame_size;
+use super::node_addresses::NodeAddresses;
 
 /// The longest time for the broker to answer the closing of a connection.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -71,11 +71,11 @@ impl AmqpSettings {
     /// Returns the same settings with the address of one node alone. Places beyond the last begin
     /// anew.
     pub(super) fn of_node(&self, place: usize) -> Self {
-        Self { nodes: self.nodes.only(place), ..self.clone() }
+        Self { nodes: self.nodes.only_at(place), ..self.clone() }
     }
 
-    /// Opens a connection that the broker lists as `ferryd:<purpose>@<host>`, to the node that was connected to last or, where it
-    /// can't be reached, to the next.
+    /// Opens a connection that the broker lists as `ferryd:<purpose>@<host>`, to the node that was
+    /// connected to last or, where it can't be reached, to the next.
     ///
     /// # Errors
     /// [`BrokerError`]: a TLS file that can't be used, a refusal, or no answer in time, of every node.
@@ -92,7 +92,8 @@ impl AmqpSettings {
         self.connect_as(ConnectionRole::Asking, purpose).await
     }
 
-    /// Opens a connection that takes header frames larger than the frame size, as the broker delivers them, and must not publish.
+    /// Opens a connection that takes header frames larger than the frame size, as the broker
+    /// delivers them, and must not publish.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -100,9 +101,13 @@ impl AmqpSettings {
         self.connect_as(ConnectionRole::Consuming, purpose).await
     }
 
-    async fn connect_as(&self, role: ConnectionRole, purpose: &str) -> Result<Connection, BrokerError> {
+    async fn connect_as(
+        &self,
+        role: ConnectionRole,
+        purpose: &str,
+    ) -> Result<Connection, BrokerError> {
         let mut failures = Vec::new();
-        for (place, uri) in self.nodes.round() {
+        for (place, uri) in self.nodes.next_round() {
             match self.connect_to(uri, role, purpose).await {
                 Ok(connection) => {
                     self.nodes.prefer(place);
@@ -116,11 +121,17 @@ impl AmqpSettings {
         Err(BrokerError::of_all_nodes(failures))
     }
 
-    async fn connect_to(&self, uri: &AMQPUri, role: ConnectionRole, purpose: &str) -> Result<Connection, BrokerError> {
+    async fn connect_to(
+        &self,
+        uri: &AMQPUri,
+        role: ConnectionRole,
+        purpose: &str,
+    ) -> Result<Connection, BrokerError> {
         let (action, tls) = (format!("connect to {}", address(uri)), self.tls(uri)?);
         let (mut uri, properties) = (uri.clone(), properties(purpose));
         if role == ConnectionRole::Asking {
-            uri.query.frame_max = Some(uri.query.frame_max.map_or(SMALL_FRAME, |size| size.min(SMALL_FRAME)));
+            uri.query.frame_max =
+                Some(uri.query.frame_max.map_or(SMALL_FRAME, |size| size.min(SMALL_FRAME)));
         }
         let connecting = async {
             match role {
@@ -128,11 +139,13 @@ impl AmqpSettings {
                     let runtime = lapin::runtime::default_runtime()?;
                     Connection::connect_uri_with_config(uri, properties, tls, runtime).await
                 }
-                ConnectionRole::Consuming => tolerant::connect_consuming(uri, properties, tls).await,
+                ConnectionRole::Consuming => {
+                    frame_size::connect_consuming(uri, properties, tls).await
+                }
             }
         };
         match tokio::time::timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(BrokerError::during(action)),
+            Ok(connected) => connected.map_err(BrokerError::while_doing(action)),
             Err(_) => Err(BrokerError::Timeout { action, after: self.connect_timeout }),
         }
     }
@@ -170,7 +183,8 @@ fn properties(purpose: &str) -> ConnectionProperties {
 
 fn read_pem(path: &Path) -> Result<String, BrokerError> {
     let fault = |message: String| BrokerError::TlsFile { path: path.to_owned(), message };
-    let text = std::fs::read_to_string(path).map_err(|error| fault(format!("failed to read: {error}")))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| fault(format!("failed to read: {error}")))?;
     if text.contains("-----BEGIN ") {
         Ok(text)
     } else {

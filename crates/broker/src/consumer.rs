@@ -17,13 +17,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::broker::{Broker, Session};
+use super::broker::{BrokerHandle, BrokerSession};
+use super::delivery_window::{ChannelDeliveries, DeliveryPermit, DeliveryWindow};
 use super::error::BrokerError;
 use super::owned_channel::OwnedChannel;
-use super::window::{ChannelDeliveries, DeliveryPlace, DeliveryWindow};
 
-/// The pause before a queue is declared and consumed again on a session that is still up. RabbitMQ 3.10 confuses a
-/// deleted queue with one that is declared at once under its name: its old consumer is then counted, but gets nothing.
+/// The pause before a queue is declared and consumed again on a session that is still up. RabbitMQ
+/// 3.10 confuses a deleted queue with one that is declared at once under its name: its old consumer
+/// is then counted, but gets nothing.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest time for the broker to begin a consumer: a queue without a leader never answers.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,13 +36,13 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 const FETCHES: usize = 8;
 
 /// Handles the deliveries of a queue.
-pub trait Handler: Send + Sync + 'static {
+pub trait DeliveryHandler: Send + Sync + 'static {
     /// Takes a delivery, and keeps its place until it is acked; must not block. Deliveries still
     /// arrive while consuming is being stopped.
-    fn take(&self, delivery: Delivery, place: DeliveryPlace);
+    fn take_delivery(&self, delivery: Delivery, place: DeliveryPermit);
 
     /// Reports that the queue is being consumed, for the first time or again.
-    fn attached(&self);
+    fn queue_attached(&self);
 }
 
 /// The channel of a consumer that was stopped. When the channel is closed, the broker takes back
@@ -55,7 +56,7 @@ pub struct StoppedConsumer {
 impl StoppedConsumer {
     /// Keeps the channel until its deliveries are acked, then closes it.
     pub async fn close(self) {
-        self.deliveries.released().await;
+        self.deliveries.wait_until_released().await;
     }
 }
 
@@ -71,10 +72,10 @@ struct AttachedConsumer {
 /// Returns the channel of the deliveries that are still being handled: it has to be kept until they
 /// are acked, because the broker takes them back when the channel is closed.
 pub async fn consume(
-    broker: Broker,
+    broker: BrokerHandle,
     queue: ShortString,
     window: DeliveryWindow,
-    handler: Arc<dyn Handler>,
+    handler: Arc<dyn DeliveryHandler>,
     stop: CancellationToken,
 ) -> Option<StoppedConsumer> {
     loop {
@@ -82,22 +83,27 @@ pub async fn consume(
             session = broker.session() => session?,
             () = stop.cancelled() => return None,
         };
-        let attaching = timeout(ATTACH_TIMEOUT, AttachedConsumer::begin(&session, &queue, window.pushed));
-        let late = |_| Err(BrokerError::Timeout { action: format!("consume {queue}"), after: ATTACH_TIMEOUT });
+        let attaching =
+            timeout(ATTACH_TIMEOUT, AttachedConsumer::begin(&session, &queue, window.pushed));
+        let late = |_| {
+            Err(BrokerError::Timeout { action: format!("consume {queue}"), after: ATTACH_TIMEOUT })
+        };
         let attached = tokio::select! {
             attached = attaching => attached.unwrap_or_else(late),
             () = session.ended() => continue,
         };
         match attached {
             Ok(mut attached) => {
-                handler.attached();
+                handler.queue_attached();
                 match attached.feed(&queue, &window, handler.as_ref(), &stop).await {
-                    End::Stopped => {
+                    ConsumerEnd::Stopped => {
                         let AttachedConsumer { channel, deliveries, .. } = attached;
                         return Some(StoppedConsumer { _channel: channel, deliveries });
                     }
-                    End::SessionOver => continue,
-                    End::ConsumerLost => warn!(%queue, "the consumer is gone; consuming again"),
+                    ConsumerEnd::SessionOver => continue,
+                    ConsumerEnd::ConsumerLost => {
+                        warn!(%queue, "the consumer is gone; consuming again");
+                    }
                 }
             }
             Err(error) => warn!(%queue, %error, "failed to consume; trying again"),
@@ -119,14 +125,18 @@ pub async fn consume(
 
 /// The reason why feeding deliveries to the handler ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum ConsumerEnd {
     Stopped,
     SessionOver,
     ConsumerLost,
 }
 
 impl AttachedConsumer {
-    async fn begin(session: &Arc<Session>, queue: &ShortString, prefetch: u16) -> Result<Self, BrokerError> {
+    async fn begin(
+        session: &Arc<BrokerSession>,
+        queue: &ShortString,
+        prefetch: u16,
+    ) -> Result<Self, BrokerError> {
         let channel = OwnedChannel::open(session).await?;
         let consumer = subscribe(channel.channel(), queue, prefetch).await?;
         Ok(Self { channel, consumer, deliveries: Arc::default() })
@@ -136,9 +146,9 @@ impl AttachedConsumer {
         &mut self,
         queue: &ShortString,
         window: &DeliveryWindow,
-        handler: &dyn Handler,
+        handler: &dyn DeliveryHandler,
         stop: &CancellationToken,
-    ) -> End {
+    ) -> ConsumerEnd {
         let Self { channel: owned, consumer, deliveries } = self;
         let (session, channel) = (owned.session(), owned.channel());
         let fetch = || window.fetch(channel, queue, deliveries, stop);
@@ -146,16 +156,16 @@ impl AttachedConsumer {
         let end = loop {
             let next = tokio::select! {
                 biased;
-                () = stop.cancelled() => break End::Stopped,
-                () = session.ended() => break End::SessionOver,
+                () = stop.cancelled() => break ConsumerEnd::Stopped,
+                () = session.ended() => break ConsumerEnd::SessionOver,
                 next = consumer.next() => next,
                 Some(fetched) = fetching.next() => {
                     match fetched {
-                        Ok(Some((delivery, place))) => handler.take(delivery, place),
+                        Ok(Some((delivery, place))) => handler.take_delivery(delivery, place),
                         Ok(None) => {}
                         Err(error) => {
                             debug!(%error, "failed to fetch from a queue");
-                            break End::ConsumerLost;
+                            break ConsumerEnd::ConsumerLost;
                         }
                     }
                     fetching.push(fetch());
@@ -163,17 +173,17 @@ impl AttachedConsumer {
                 }
             };
             match next {
-                Some(Ok(delivery)) => handler.take(delivery, deliveries.pushed()),
+                Some(Ok(delivery)) => handler.take_delivery(delivery, deliveries.pushed()),
                 Some(Err(error)) => debug!(%error, "a consumer failed"),
-                None => break End::ConsumerLost,
+                None => break ConsumerEnd::ConsumerLost,
             }
         };
-        if end == End::Stopped {
+        if end == ConsumerEnd::Stopped {
             // Some fetches may have been answered already, and nobody else takes their deliveries.
             let answered = async {
                 while let Some(fetched) = fetching.next().await {
                     if let Ok(Some((delivery, place))) = fetched {
-                        handler.take(delivery, place);
+                        handler.take_delivery(delivery, place);
                     }
                 }
             };
@@ -187,17 +197,29 @@ impl AttachedConsumer {
         // never begun.
         while let Some(Some(next)) = consumer.next().now_or_never() {
             if let Ok(delivery) = next {
-                handler.take(delivery, deliveries.pushed());
+                handler.take_delivery(delivery, deliveries.pushed());
             }
         }
         end
     }
 }
 
-async fn subscribe(channel: &Channel, queue: &ShortString, prefetch: u16) -> Result<Consumer, BrokerError> {
+async fn subscribe(
+    channel: &Channel,
+    queue: &ShortString,
+    prefetch: u16,
+) -> Result<Consumer, BrokerError> {
     let action = || format!("consume {queue}");
-    channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(BrokerError::during(action()))?;
+    channel
+        .basic_qos(prefetch, BasicQosOptions::default())
+        .await
+        .map_err(BrokerError::while_doing(action()))?;
     let tag = ShortString::from("");
-    let consuming = channel.basic_consume(queue.clone(), tag, BasicConsumeOptions::default(), FieldTable::default());
-    consuming.await.map_err(BrokerError::during(action()))
+    let consuming = channel.basic_consume(
+        queue.clone(),
+        tag,
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    consuming.await.map_err(BrokerError::while_doing(action()))
 }

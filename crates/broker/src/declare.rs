@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::error::BrokerError;
 use super::message::short_or_empty;
-use super::topology::{Argument, Binding, Exchange, Queue, Topology};
+use super::topology::{BrokerExchange, BrokerQueue, QueueArgument, QueueBinding, Topology};
 
 /// The reply code for "exists with other arguments" (AMQP 0-9-1, `precondition-failed`).
 const PRECONDITION_FAILED: u16 = 406;
@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The result of declaring a topology.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Declared {
+pub struct DeclareResult {
     /// The queues and exchanges that exist with other arguments than ferryd would give them, and
     /// are used as they are.
     pub different: Vec<String>,
@@ -37,13 +37,24 @@ pub struct Declared {
 ///
 /// # Errors
 /// [`BrokerError`] where the broker refuses for another reason, or is lost.
-pub async fn declare(connection: &Connection, topology: &Topology) -> Result<Declared, BrokerError> {
-    let mut declarer = Declarer { connection, channel: open(connection).await?, declared: Declared::default() };
-    let exchanges = topology.exchanges.iter().map(Thing::Exchange);
-    for thing in exchanges.chain(topology.queues.iter().map(Thing::Queue)) {
+pub async fn declare(
+    connection: &Connection,
+    topology: &Topology,
+) -> Result<DeclareResult, BrokerError> {
+    let mut declarer = TopologyDeclarer {
+        connection,
+        channel: open(connection).await?,
+        declared: DeclareResult::default(),
+    };
+    let exchanges = topology.exchanges.iter().map(DeclaredObject::Exchange);
+    for thing in exchanges.chain(topology.queues.iter().map(DeclaredObject::Queue)) {
         declarer.declare(thing).await?;
     }
-    for binding in topology.bindings.iter().filter(|binding| !declarer.declared.unanswered.contains(&binding.queue)) {
+    for binding in topology
+        .bindings
+        .iter()
+        .filter(|binding| !declarer.declared.unanswered.contains(&binding.queue))
+    {
         bind(&declarer.channel, binding).await?;
     }
     // Only the declarations used the channel; if closing fails, the connection is lost, and the
@@ -53,41 +64,51 @@ pub async fn declare(connection: &Connection, topology: &Topology) -> Result<Dec
 }
 
 /// Declares one item after the other, on a new channel after each refusal.
-struct Declarer<'a> {
+struct TopologyDeclarer<'a> {
     connection: &'a Connection,
     channel: Channel,
-    declared: Declared,
+    declared: DeclareResult,
 }
 
-impl Declarer<'_> {
-    async fn declare(&mut self, thing: Thing<'_>) -> Result<(), BrokerError> {
+impl TopologyDeclarer<'_> {
+    async fn declare(&mut self, thing: DeclaredObject<'_>) -> Result<(), BrokerError> {
         let name = thing.name();
-        let Ok(answer) = tokio::time::timeout(TIMEOUT, thing.declare(&self.channel, false)).await else {
-            warn!(name, "the broker does not answer for it (a queue without a leader?); trying again later");
+        let Ok(answer) = tokio::time::timeout(TIMEOUT, thing.declare(&self.channel, false)).await
+        else {
+            warn!(
+                name,
+                "the broker does not answer for it (a queue without a leader?); trying again later"
+            );
             self.declared.unanswered.push(name.to_owned());
             self.channel = open(self.connection).await?;
             return Ok(());
         };
         let Err(error) = answer else { return Ok(()) };
         if !is_precondition_failed(&error) {
-            return Err(BrokerError::during(format!("declare {name}"))(error));
+            return Err(BrokerError::while_doing(format!("declare {name}"))(error));
         }
         // The refusal has closed the channel.
         self.channel = open(self.connection).await?;
-        warn!(name, "exists with other arguments than ferryd's; used as it is (see `ferryd topology export`)");
+        warn!(
+            name,
+            "exists with other arguments than ferryd's; used as it is (see `ferryd topology export`)"
+        );
         self.declared.different.push(name.to_owned());
-        thing.declare(&self.channel, true).await.map_err(BrokerError::during(format!("look for {name}")))
+        thing
+            .declare(&self.channel, true)
+            .await
+            .map_err(BrokerError::while_doing(format!("look for {name}")))
     }
 }
 
 /// An item of a topology that can be declared.
 #[derive(Clone, Copy)]
-enum Thing<'a> {
-    Exchange(&'a Exchange),
-    Queue(&'a Queue),
+enum DeclaredObject<'a> {
+    Exchange(&'a BrokerExchange),
+    Queue(&'a BrokerQueue),
 }
 
-impl<'a> Thing<'a> {
+impl<'a> DeclaredObject<'a> {
     fn name(self) -> &'a str {
         match self {
             Self::Exchange(exchange) => &exchange.name,
@@ -108,33 +129,44 @@ fn is_precondition_failed(error: &lapin::Error) -> bool {
 }
 
 async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
-    connection.create_channel().await.map_err(BrokerError::during("open a channel"))
+    connection.create_channel().await.map_err(BrokerError::while_doing("open a channel"))
 }
 
-async fn bind(channel: &Channel, binding: &Binding) -> Result<(), BrokerError> {
-    let Binding { exchange, queue, key } = binding;
+async fn bind(channel: &Channel, binding: &QueueBinding) -> Result<(), BrokerError> {
+    let QueueBinding { exchange, queue, key } = binding;
     let action = format!("bind queue {queue} to {exchange} under `{key}`");
     let [queue, exchange, key] = [queue, exchange, key].map(|name| short_or_empty(name));
-    let bound = channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await;
-    bound.map_err(BrokerError::during(action))
+    let bound = channel
+        .queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default())
+        .await;
+    bound.map_err(BrokerError::while_doing(action))
 }
 
-async fn declare_exchange(channel: &Channel, exchange: &Exchange, passive: bool) -> Result<(), lapin::Error> {
+async fn declare_exchange(
+    channel: &Channel,
+    exchange: &BrokerExchange,
+    passive: bool,
+) -> Result<(), lapin::Error> {
     let mut arguments = FieldTable::default();
     if let Some(alternate) = &exchange.alternate {
         arguments.insert(short_or_empty("alternate-exchange"), text(alternate));
     }
-    let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
+    let options =
+        ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
     let kind = lapin::ExchangeKind::Custom(exchange.kind.as_str().to_owned());
     channel.exchange_declare(short_or_empty(&exchange.name), kind, options, arguments).await
 }
 
-async fn declare_queue(channel: &Channel, queue: &Queue, passive: bool) -> Result<(), lapin::Error> {
+async fn declare_queue(
+    channel: &Channel,
+    queue: &BrokerQueue,
+    passive: bool,
+) -> Result<(), lapin::Error> {
     let mut arguments = FieldTable::default();
     for (name, value) in &queue.arguments {
         let value = match value {
-            Argument::Number(number) => AMQPValue::LongLongInt(*number),
-            Argument::Text(value) => text(value),
+            QueueArgument::Number(number) => AMQPValue::LongLongInt(*number),
+            QueueArgument::Text(value) => text(value),
         };
         arguments.insert(short_or_empty(name), value);
     }

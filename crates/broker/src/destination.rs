@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::message::Message;
-use super::topology::{Argument, Topology};
+use super::message::OutgoingMessage;
+use super::topology::{QueueArgument, Topology};
 
 /// The destination of messages whose provider is none of the configured ones.
 const OTHER: &str = "other";
@@ -22,7 +22,7 @@ pub enum LinkPurpose {
     Continuations,
     /// Events and replies, which subscribers and requesters read.
     Events,
-    /// Webhook calls on their way into their queues.
+    /// Webhooks on their way into their queues.
     Webhooks,
 }
 
@@ -71,7 +71,9 @@ impl DestinationMap {
     pub(super) fn new(topology: &Topology) -> Self {
         let mut map = Self::default();
         for queue in &topology.queues {
-            if queue.arguments.get("x-queue-type") == Some(&Argument::Text("stream".to_owned())) {
+            if queue.arguments.get("x-queue-type")
+                == Some(&QueueArgument::Text("stream".to_owned()))
+            {
                 map.streams.insert(queue.name.clone());
             }
             if let Some((_, provider)) = queue.name.split_once(".commands.") {
@@ -79,7 +81,8 @@ impl DestinationMap {
             }
         }
         // The prefix is a name, and names have no dot.
-        let leads_to_rung = |exchange: &str| exchange.split_once('.').is_some_and(|(_, rest)| rest == "retry");
+        let leads_to_rung =
+            |exchange: &str| exchange.split_once('.').is_some_and(|(_, rest)| rest == "retry");
         for binding in topology.bindings.iter().filter(|binding| leads_to_rung(&binding.exchange)) {
             let word = binding.key.trim_end_matches(".#");
             map.rungs.insert(word.to_owned(), binding.queue.clone());
@@ -88,7 +91,7 @@ impl DestinationMap {
     }
 
     /// Finds the destination of a message.
-    pub(super) fn find(&self, message: &Message) -> PublishDestination {
+    pub(super) fn find(&self, message: &OutgoingMessage) -> PublishDestination {
         let (exchange, key) = (message.exchange.as_str(), message.routing_key.as_str());
         let word = |number: usize| key.split('.').nth(number).unwrap_or_default();
         let to = |link, name: String| PublishDestination { link, name };
@@ -100,17 +103,23 @@ impl DestinationMap {
         };
         match rest {
             "events" => to(LinkPurpose::Events, format!("{exchange} {}", self.provider(word(1)))),
-            "callbacks" => to(LinkPurpose::Webhooks, format!("{exchange}.{}", self.provider(word(0)))),
-            "callbacks.dead" => to(LinkPurpose::Webhooks, exchange.to_owned()),
+            "webhooks" => {
+                to(LinkPurpose::Webhooks, format!("{exchange}.{}", self.provider(word(0))))
+            }
+            "webhooks.dead" => to(LinkPurpose::Webhooks, exchange.to_owned()),
             "retry" => {
                 let rung = self.rungs.get(word(0)).cloned();
-                to(LinkPurpose::Continuations, rung.unwrap_or_else(|| format!("{exchange}.{OTHER}")))
+                to(
+                    LinkPurpose::Continuations,
+                    rung.unwrap_or_else(|| format!("{exchange}.{OTHER}")),
+                )
             }
             "dead" => to(LinkPurpose::Continuations, format!("{exchange}.{}", self.provider(key))),
             // Both exchanges lead into the provider's queue of commands.
-            "redeliver" | "commands" => {
-                to(LinkPurpose::Continuations, format!("{prefix}.commands.{}", self.provider(word(1))))
-            }
+            "redeliver" | "commands" => to(
+                LinkPurpose::Continuations,
+                format!("{prefix}.commands.{}", self.provider(word(1))),
+            ),
             // All exchanges have ferryd's own names.
             _ => to(LinkPurpose::Continuations, exchange.to_owned()),
         }
@@ -127,18 +136,24 @@ mod tests {
     use lapin::types::ShortString;
 
     use super::*;
-    use crate::topology::{Names, Subscriber};
+    use crate::topology::{SubscriberQueue, TopologyNames};
     use ferryd_domain::name::Name;
 
     fn destination(exchange: &str, key: &str) -> (LinkPurpose, String) {
-        let names = Names::new("ferry".parse().unwrap());
+        let names = TopologyNames::new("ferry".parse().unwrap());
         let providers: [Name; 2] = ["stripe", "adyen"].map(|name| name.parse().unwrap());
-        let subscriber = Subscriber { queue: "shop.events".to_owned(), bindings: vec!["#".to_owned()] };
+        let subscriber =
+            SubscriberQueue { queue: "shop.events".to_owned(), bindings: vec!["#".to_owned()] };
         let topology = Topology::new(&names, &providers, [], &[subscriber])
-            .with_callbacks(&names, &providers)
+            .with_webhooks(&names, &providers)
             .with_retry_groups(&names, [&"slow".parse().unwrap()]);
         let [exchange, routing_key] = [exchange, key].map(ShortString::from);
-        let message = Message { exchange, routing_key, properties: BasicProperties::default(), body: Vec::new() };
+        let message = OutgoingMessage {
+            exchange,
+            routing_key,
+            properties: BasicProperties::default(),
+            body: Vec::new(),
+        };
         let found = DestinationMap::new(&topology).find(&message);
         (found.link, found.name)
     }
@@ -148,7 +163,7 @@ mod tests {
         use LinkPurpose::{Continuations, Events, Ledger, Webhooks};
         for (exchange, key, link, name) in [
             ("", "ferry.ledger", Ledger, "ferry.ledger"),
-            ("", "ferry.exchanges", Ledger, "ferry.exchanges"),
+            ("", "ferry.calls", Ledger, "ferry.calls"),
             ("", "shop.answers", Events, "replies"),
             ("", "amq.rabbitmq.reply-to.g1h2", Events, "replies"),
             ("ferry.events", "payment.stripe.charge.completed", Events, "ferry.events stripe"),
@@ -161,9 +176,9 @@ mod tests {
             ("ferry.commands", "payment.stripe.charge", Continuations, "ferry.commands.stripe"),
             ("ferry.dead", "stripe", Continuations, "ferry.dead.stripe"),
             ("ferry.dead", "adyen", Continuations, "ferry.dead.adyen"),
-            ("ferry.callbacks", "stripe.default", Webhooks, "ferry.callbacks.stripe"),
-            ("ferry.callbacks", "adyen.eu", Webhooks, "ferry.callbacks.adyen"),
-            ("ferry.callbacks.dead", "stripe.default", Webhooks, "ferry.callbacks.dead"),
+            ("ferry.webhooks", "stripe.default", Webhooks, "ferry.webhooks.stripe"),
+            ("ferry.webhooks", "adyen.eu", Webhooks, "ferry.webhooks.adyen"),
+            ("ferry.webhooks.dead", "stripe.default", Webhooks, "ferry.webhooks.dead"),
         ] {
             assert_eq!(destination(exchange, key), (link, name.to_owned()), "{exchange} {key}");
         }

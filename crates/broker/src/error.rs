@@ -83,13 +83,13 @@ impl BrokerError {
     }
 
     /// Wraps lapin's error with the action that failed.
-    pub fn during(action: impl Into<String>) -> impl FnOnce(lapin::Error) -> Self {
+    pub fn while_doing(action: impl Into<String>) -> impl FnOnce(lapin::Error) -> Self {
         let action = action.into();
         move |source| Self::Amqp { action, source }
     }
 
     /// Wraps lapin's error with the stream that was to be read.
-    pub fn reading(stream: &str) -> impl FnOnce(lapin::Error) -> Self + use<> {
+    pub fn while_reading(stream: &str) -> impl FnOnce(lapin::Error) -> Self + use<> {
         let stream = stream.to_owned();
         move |source| Self::Stream { stream, source }
     }
@@ -144,33 +144,53 @@ mod tests {
         // The texts of RabbitMQ 3.10, 4.0 and 4.3.
         let add = "run `rabbitmq-streams add_replica ferry.ledger <node>`";
         for (text, hint) in [
-            ("queue 'queue 'ferry.ledger' in vhost '/'' does not have a replica on the local node", add),
-            ("stream queue 'ferry.ledger' in vhost '/' does not have a running replica on the local node", add),
+            (
+                "queue 'queue 'ferry.ledger' in vhost '/'' does not have a replica on the local node",
+                add,
+            ),
+            (
+                "stream queue 'ferry.ledger' in vhost '/' does not have a running replica on the local node",
+                add,
+            ),
             ("queue 'ferry.ledger' in vhost '/' does not have a running local replica", add),
             ("Stream not found for queue 'ferry.ledger' in vhost '/'", add),
-            ("Stream coordinator unavailable for queue 'ferry.ledger' in vhost '/'", "bring them back"),
+            (
+                "Stream coordinator unavailable for queue 'ferry.ledger' in vhost '/'",
+                "bring them back",
+            ),
         ] {
             let kind = AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED);
             let error = AMQPError::new(kind, format!("PRECONDITION_FAILED - {text}").into());
             let source = lapin::Error::from(lapin::ErrorKind::ProtocolError(error));
-            let told = BrokerError::reading("ferry.ledger")(source).to_string();
-            assert!(told.starts_with("read stream ferry.ledger: ") && told.contains(text), "{told}");
+            let told = BrokerError::while_reading("ferry.ledger")(source).to_string();
+            assert!(
+                told.starts_with("read stream ferry.ledger: ") && told.contains(text),
+                "{told}"
+            );
             assert!(told.contains(hint), "{told}");
         }
     }
 
     #[test]
     fn a_broker_that_breaks_at_reading_a_stream_has_a_hint_too() {
-        let error = AMQPError::new(AMQPErrorKind::Hard(AMQPHardError::INTERNALERROR), "INTERNAL_ERROR".into());
-        let error = BrokerError::reading("ferry.ledger")(lapin::Error::from(lapin::ErrorKind::ProtocolError(error)));
+        let error = AMQPError::new(
+            AMQPErrorKind::Hard(AMQPHardError::INTERNALERROR),
+            "INTERNAL_ERROR".into(),
+        );
+        let error = BrokerError::while_reading("ferry.ledger")(lapin::Error::from(
+            lapin::ErrorKind::ProtocolError(error),
+        ));
         assert!(error.is_internal());
-        assert!(error.to_string().contains("run `rabbitmq-streams add_replica ferry.ledger <node>`"), "{error}");
+        assert!(
+            error.to_string().contains("run `rabbitmq-streams add_replica ferry.ledger <node>`"),
+            "{error}"
+        );
     }
 
     #[test]
     fn an_error_of_another_kind_has_no_hint() {
         let source = lapin::Error::from(lapin::ErrorKind::ChannelsLimitReached);
-        let told = BrokerError::reading("ferry.ledger")(source).to_string();
+        let told = BrokerError::while_reading("ferry.ledger")(source).to_string();
         assert!(!told.contains("rabbitmq-streams"), "{told}");
     }
 }

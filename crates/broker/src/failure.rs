@@ -84,7 +84,10 @@ impl CloseCause {
     /// Builds the cause that the broker would give for refusing a header frame of so many bytes.
     #[must_use]
     pub fn large_header_frame(bytes: usize) -> Self {
-        Self { code: Some(FRAME_ERROR), reason: format!("its properties and headers need a frame of {bytes} bytes") }
+        Self {
+            code: Some(FRAME_ERROR),
+            reason: format!("its properties and headers need a frame of {bytes} bytes"),
+        }
     }
 }
 
@@ -111,7 +114,11 @@ pub(super) fn is_of_a_channel(error: &Error) -> bool {
 impl From<Error> for PublishFailure {
     fn from(error: Error) -> Self {
         let cause = CloseCause::from(&error);
-        if is_of_a_channel(&error) { Self::ChannelClosed { cause } } else { Self::SessionLost { cause } }
+        if is_of_a_channel(&error) {
+            Self::ChannelClosed { cause }
+        } else {
+            Self::SessionLost { cause }
+        }
     }
 }
 
@@ -153,7 +160,9 @@ mod tests {
             }
         }
         let found = PublishFailure::SessionLost { cause: CloseCause::found("no answer") };
-        for failure in [found, PublishFailure::Nacked, PublishFailure::Unconfirmed { after: Duration::ZERO }] {
+        for failure in
+            [found, PublishFailure::Nacked, PublishFailure::Unconfirmed { after: Duration::ZERO }]
+        {
             assert_eq!(failure.refusal(), None);
         }
     }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use super::message::Message;
+use super::message::OutgoingMessage;
 
 /// The bytes of a frame besides its payload: type, channel and size before it, and one octet after
 /// it.
@@ -55,7 +55,10 @@ pub fn header_frame_size(properties: &BasicProperties) -> usize {
 /// Fits a message to `frame_max` as negotiated: the publisher's own headers, which ferryd does not
 /// need, are left out where they do not fit. `None` where the message would be too large even so.
 #[must_use]
-pub fn fit_header_frame(message: &Message, frame_max: u32) -> Option<Cow<'_, Message>> {
+pub fn fit_header_frame(
+    message: &OutgoingMessage,
+    frame_max: u32,
+) -> Option<Cow<'_, OutgoingMessage>> {
     let largest = largest_header_frame(frame_max);
     let fits = |properties: &BasicProperties| header_frame_size(properties) <= largest;
     if fits(&message.properties) {
@@ -68,7 +71,7 @@ pub fn fit_header_frame(message: &Message, frame_max: u32) -> Option<Cow<'_, Mes
         }
     }
     let properties = message.properties.clone().with_headers(own);
-    fits(&properties).then(|| Cow::Owned(Message { properties, ..message.clone() }))
+    fits(&properties).then(|| Cow::Owned(OutgoingMessage { properties, ..message.clone() }))
 }
 
 /// Returns the size in bytes of a header table, without the four bytes of its length.
@@ -92,7 +95,9 @@ fn size_of_value(value: &AMQPValue) -> usize {
         AMQPValue::LongString(text) => 4 + text.as_bytes().len(),
         AMQPValue::ByteArray(bytes) => 4 + bytes.as_slice().len(),
         AMQPValue::FieldTable(table) => 4 + size_of_table(table),
-        AMQPValue::FieldArray(items) => 4 + items.as_slice().iter().map(|item| 1 + size_of_value(item)).sum::<usize>(),
+        AMQPValue::FieldArray(items) => {
+            4 + items.as_slice().iter().map(|item| 1 + size_of_value(item)).sum::<usize>()
+        }
     }
 }
 

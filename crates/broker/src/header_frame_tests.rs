@@ -23,8 +23,13 @@ fn with_headers(headers: &[(&str, AMQPValue)]) -> BasicProperties {
     BasicProperties::default().with_headers(table)
 }
 
-fn message(properties: BasicProperties) -> Message {
-    Message { exchange: "e".into(), routing_key: "k".into(), properties, body: b"{}".to_vec() }
+fn message(properties: BasicProperties) -> OutgoingMessage {
+    OutgoingMessage {
+        exchange: "e".into(),
+        routing_key: "k".into(),
+        properties,
+        body: b"{}".to_vec(),
+    }
 }
 
 fn value() -> impl Strategy<Value = AMQPValue> {
@@ -44,11 +49,13 @@ fn value() -> impl Strategy<Value = AMQPValue> {
         Just(AMQPValue::Void),
         ".{0,20}".prop_map(|text| AMQPValue::ShortString(ShortString::try_new(text).unwrap())),
         ".{0,300}".prop_map(|text| AMQPValue::LongString(LongString::from(text))),
-        prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| AMQPValue::ByteArray(ByteArray::from(bytes))),
+        prop::collection::vec(any::<u8>(), 0..40)
+            .prop_map(|bytes| AMQPValue::ByteArray(ByteArray::from(bytes))),
     ];
     leaf.prop_recursive(3, 20, 4, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(|items| AMQPValue::FieldArray(FieldArray::from(items))),
+            prop::collection::vec(inner.clone(), 0..4)
+                .prop_map(|items| AMQPValue::FieldArray(FieldArray::from(items))),
             prop::collection::vec(("[a-z]{1,9}", inner), 0..4).prop_map(|entries| {
                 let mut table = FieldTable::default();
                 for (name, value) in entries {
@@ -99,10 +106,15 @@ fn the_broker_has_room_left_in_a_frame_of_any_size() {
 
 #[test]
 fn a_message_that_does_not_fit_loses_its_publishers_headers_first() {
-    let large =
-        message(with_headers(&[("ferry-kind", long(20)), ("tenant", long(200_000))]).with_message_id("m".into()));
+    let large = message(
+        with_headers(&[("ferry-kind", long(20)), ("tenant", long(200_000))])
+            .with_message_id("m".into()),
+    );
     let fitting = fit_header_frame(&large, 131_072).unwrap().into_owned();
-    assert_eq!(fitting, message(with_headers(&[("ferry-kind", long(20))]).with_message_id("m".into())));
+    assert_eq!(
+        fitting,
+        message(with_headers(&[("ferry-kind", long(20))]).with_message_id("m".into()))
+    );
     let own = message(with_headers(&[("ferry-history", long(130_000))]));
     assert_eq!(fit_header_frame(&own, 131_072), None);
     let small = message(with_headers(&[("ferry-history", long(120_000)), ("tenant", long(5_000))]));

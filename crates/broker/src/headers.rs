@@ -3,7 +3,7 @@
 //! The names start with `ferry-` and not with `x-`, because the broker acts on its own `x-`
 //! headers: a kept `x-death` makes it take a retry for a cycle and drop the message. Every
 //! republished message loses the properties of the broker or a publisher that would change where or
-//! for how long a copy lives; see [`carried`].
+//! for how long a copy lives; see [`carried_properties`].
 //!
 //! A version reads what the versions before and after it wrote: unknown headers are ignored,
 //! missing ones have a default.
@@ -14,12 +14,14 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 
-use super::message::{number, short_or_empty, text};
-use ferryd_domain::inquiry::{DEADLINE_HEADER as DEADLINE, Inquiry, PlannedInquiry, Purpose};
+use super::message::{get_number, get_text, short_or_empty};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::ledger::effects::HeaderValue;
 use ferryd_domain::ledger::record::RecordId;
-use ferryd_domain::progress::Progress;
+use ferryd_domain::progress::GenerationProgress;
+use ferryd_domain::query::{
+    DEADLINE_HEADER as DEADLINE, PlannedQuery, ProviderQuery, QueryPurpose,
+};
 
 const KIND: &str = "ferry-kind";
 const GENERATION: &str = "ferry-generation";
@@ -38,7 +40,7 @@ const CLAIM: &str = "ferry-claim";
 const ROUTING_KEY: &str = "ferry-routing-key";
 const UNKNOWN_SINCE: &str = "ferry-unknown-since";
 const REFERENCE: &str = "ferry-provider-reference";
-const INQUIRY: &str = "ferry-inquiry";
+const INQUIRY: &str = "ferry-query";
 const PURPOSE: &str = "ferry-purpose";
 const NOT_BEFORE: &str = "ferry-not-before";
 const TRIED: &str = "ferry-tried";
@@ -48,13 +50,13 @@ const PLANNED_NOT_BEFORE: &str = "ferry-planned-not-before";
 const PLANNED_TRIED: &str = "ferry-planned-tried";
 const PUBLISHER: &str = "ferry-publisher";
 const UNCHECKED: &str = "ferry-unchecked";
-pub use super::carried::{carried, stripped_of_deaths};
-pub use super::trace::{put_trace, trace};
+pub use super::copied_properties::{carried_properties, stripped_of_deaths};
+pub use super::trace_context::{put_trace, trace};
 pub use ferryd_domain::dead_letter::HEADER as DEAD;
 
 /// The reason why a command passes through a queue of ferryd's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ContinuationKind {
     /// The command waits for its next attempt.
     Retry,
     /// The command waits without having spent an attempt.
@@ -67,16 +69,16 @@ pub enum Kind {
     Lookup,
 }
 
-impl From<Purpose> for Kind {
-    fn from(purpose: Purpose) -> Self {
+impl From<QueryPurpose> for ContinuationKind {
+    fn from(purpose: QueryPurpose) -> Self {
         match purpose {
-            Purpose::Poll => Self::Poll,
-            Purpose::Lookup => Self::Lookup,
+            QueryPurpose::Poll => Self::Poll,
+            QueryPurpose::Lookup => Self::Lookup,
         }
     }
 }
 
-impl Kind {
+impl ContinuationKind {
     /// Returns the name of the kind in the header, which is also the first word of the routing key
     /// where there is no rung.
     #[must_use]
@@ -85,17 +87,17 @@ impl Kind {
             Self::Retry => "retry",
             Self::Park => "park",
             Self::Replay => "replay",
-            Self::Poll => Purpose::Poll.as_str(),
-            Self::Lookup => Purpose::Lookup.as_str(),
+            Self::Poll => QueryPurpose::Poll.as_str(),
+            Self::Lookup => QueryPurpose::Lookup.as_str(),
         }
     }
 }
 
 /// The state of a command that travels in its message's headers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Travel {
+pub struct MessageState {
     /// The progress of the command.
-    pub progress: Progress,
+    pub progress: GenerationProgress,
     /// The number of times that ferryd has republished the command: copies of one message share the
     /// number, its continuation has the next.
     pub hop: u32,
@@ -106,7 +108,7 @@ pub struct Travel {
     /// True if the ledger knew the command when it was republished.
     pub recorded: bool,
     /// The start of the same step whose record the command has waited for in vain.
-    pub waited_out: Option<RecordId>,
+    pub expired_claim: Option<RecordId>,
     /// The AMQP user that published the command, as the broker vouches; `None` where the publisher
     /// did not name it.
     pub publisher: Option<String>,
@@ -115,17 +117,17 @@ pub struct Travel {
     pub unchecked: bool,
 }
 
-impl Travel {
+impl MessageState {
     /// Returns the state of a message as published, taken up at `now`.
     #[must_use]
     pub fn fresh(now: Timestamp) -> Self {
         Self {
-            progress: Progress::fresh(now),
+            progress: GenerationProgress::first_generation(now),
             hop: 0,
             routing_key: None,
             extended_to: None,
             recorded: false,
-            waited_out: None,
+            expired_claim: None,
             publisher: None,
             unchecked: false,
         }
@@ -133,9 +135,19 @@ impl Travel {
 
     /// Returns the whole state as headers.
     #[must_use]
-    pub fn headers(&self, kind: Kind) -> BTreeMap<String, HeaderValue> {
-        let Progress { generation, attempt, since, key, first_sent, unknown, digest, token, history, .. } =
-            &self.progress;
+    pub fn headers(&self, kind: ContinuationKind) -> BTreeMap<String, HeaderValue> {
+        let GenerationProgress {
+            generation,
+            attempt,
+            since,
+            key,
+            first_sent,
+            unknown,
+            digest,
+            token,
+            history,
+            ..
+        } = &self.progress;
         let text = |text: &dyn ToString| HeaderValue::Text(text.to_string());
         let all = [
             (KIND, text(&kind.as_str())),
@@ -155,28 +167,33 @@ impl Travel {
             (TOKEN, token.as_ref().map(|token| text(token))),
             (ROUTING_KEY, self.routing_key.as_ref().map(|key| text(key))),
             (EXTENDED_TO, self.extended_to.map(|time| text(&time))),
-            (CLAIM, self.waited_out.map(|claim| text(&claim))),
+            (CLAIM, self.expired_claim.map(|claim| text(&claim))),
             (PUBLISHER, self.publisher.as_ref().map(|user| text(user))),
             (UNCHECKED, self.unchecked.then_some(HeaderValue::Flag(true))),
         ];
-        let some = some.into_iter().chain(self.inquiry_headers()).filter_map(|(name, value)| Some((name, value?)));
+        let some = some
+            .into_iter()
+            .chain(self.query_headers())
+            .filter_map(|(name, value)| Some((name, value?)));
         all.into_iter().chain(some).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Returns the headers that concern queries of the provider.
-    fn inquiry_headers(&self) -> [(&'static str, Option<HeaderValue>); 11] {
-        let Progress { unknown_since, deadline, provider_reference, inquiry, .. } = &self.progress;
+    fn query_headers(&self) -> [(&'static str, Option<HeaderValue>); 11] {
+        let GenerationProgress {
+            unknown_since, deadline, provider_reference, inquiry: query, ..
+        } = &self.progress;
         let text = |text: &dyn ToString| HeaderValue::Text(text.to_string());
-        let planned = inquiry.and_then(|inquiry| inquiry.planned);
-        let early = inquiry.map(|inquiry| inquiry.early).filter(|early| *early > 0);
+        let planned = query.and_then(|query| query.planned);
+        let early = query.map(|query| query.early).filter(|early| *early > 0);
         [
             (UNKNOWN_SINCE, unknown_since.map(|time| text(&time))),
             (DEADLINE, deadline.map(|time| text(&time))),
             (REFERENCE, provider_reference.as_ref().map(|reference| text(reference))),
-            (INQUIRY, inquiry.map(|inquiry| HeaderValue::Number(inquiry.number.into()))),
-            (PURPOSE, inquiry.map(|inquiry| text(&inquiry.purpose.as_str()))),
-            (NOT_BEFORE, inquiry.map(|inquiry| text(&inquiry.due))),
-            (TRIED, inquiry.map(|inquiry| HeaderValue::Number(inquiry.tried.into()))),
+            (INQUIRY, query.map(|query| HeaderValue::Number(query.number.into()))),
+            (PURPOSE, query.map(|query| text(&query.purpose.as_str()))),
+            (NOT_BEFORE, query.map(|query| text(&query.due))),
+            (TRIED, query.map(|query| HeaderValue::Number(query.tried.into()))),
             (EARLY, early.map(|early| HeaderValue::Number(early.into()))),
             (PLANNED_PURPOSE, planned.map(|planned| text(&planned.purpose.as_str()))),
             (PLANNED_NOT_BEFORE, planned.map(|planned| text(&planned.due))),
@@ -188,62 +205,91 @@ impl Travel {
     /// another type than it is written with: such a message must not be taken for a new command.
     #[must_use]
     pub fn read(headers: Option<&FieldTable>) -> Option<Self> {
-        let progress = Progress {
-            generation: u32::try_from(number(headers, GENERATION)?).ok()?,
-            attempt: u32::try_from(number(headers, ATTEMPT)?).ok()?,
-            since: time(headers, SINCE).ok()??,
-            key: whole(headers, KEY).ok()?.map(IdempotencyKey::from_header),
-            first_sent: time(headers, FIRST_SENT).ok()?,
-            unknown: flag(headers, UNKNOWN).ok()??,
-            unknown_since: time(headers, UNKNOWN_SINCE).ok()?,
-            deadline: time(headers, DEADLINE).ok()?,
-            provider_reference: whole(headers, REFERENCE).ok()?.map(str::to_owned),
-            inquiry: inquiry(headers).ok()?,
-            digest: whole(headers, DIGEST).ok()?.map(str::to_owned),
-            token: whole(headers, TOKEN).ok()?.map(str::to_owned),
-            history: text(headers, HISTORY).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+        let progress = GenerationProgress {
+            generation: u32::try_from(get_number(headers, GENERATION)?).ok()?,
+            attempt: u32::try_from(get_number(headers, ATTEMPT)?).ok()?,
+            since: read_time(headers, SINCE).ok()??,
+            key: read_optional_text(headers, KEY).ok()?.map(IdempotencyKey::from_header),
+            first_sent: read_time(headers, FIRST_SENT).ok()?,
+            unknown: read_flag(headers, UNKNOWN).ok()??,
+            unknown_since: read_time(headers, UNKNOWN_SINCE).ok()?,
+            deadline: read_time(headers, DEADLINE).ok()?,
+            provider_reference: read_optional_text(headers, REFERENCE).ok()?.map(str::to_owned),
+            inquiry: read_due_query(headers).ok()?,
+            digest: read_optional_text(headers, DIGEST).ok()?.map(str::to_owned),
+            token: read_optional_text(headers, TOKEN).ok()?.map(str::to_owned),
+            history: get_text(headers, HISTORY)
+                .and_then(|json| serde_json::from_str(json).ok())
+                .unwrap_or_default(),
         };
-        let routing_key = whole(headers, ROUTING_KEY).ok()?.map(str::to_owned);
-        let hop = number(headers, HOP).and_then(|hop| u32::try_from(hop).ok()).unwrap_or_default();
-        let recorded = flag(headers, RECORDED).ok()?.unwrap_or_default();
-        let waited_out = text(headers, CLAIM).and_then(|claim| claim.parse().ok());
-        let extended_to = time(headers, EXTENDED_TO).ok()?;
-        let publisher = whole(headers, PUBLISHER).ok()?.map(str::to_owned);
-        let unchecked = flag(headers, UNCHECKED).ok()?.unwrap_or_default();
-        Some(Self { progress, hop, routing_key, extended_to, recorded, waited_out, publisher, unchecked })
+        let routing_key = read_optional_text(headers, ROUTING_KEY).ok()?.map(str::to_owned);
+        let hop =
+            get_number(headers, HOP).and_then(|hop| u32::try_from(hop).ok()).unwrap_or_default();
+        let recorded = read_flag(headers, RECORDED).ok()?.unwrap_or_default();
+        let expired_claim = get_text(headers, CLAIM).and_then(|claim| claim.parse().ok());
+        let extended_to = read_time(headers, EXTENDED_TO).ok()?;
+        let publisher = read_optional_text(headers, PUBLISHER).ok()?.map(str::to_owned);
+        let unchecked = read_flag(headers, UNCHECKED).ok()?.unwrap_or_default();
+        Some(Self {
+            progress,
+            hop,
+            routing_key,
+            extended_to,
+            recorded,
+            expired_claim,
+            publisher,
+            unchecked,
+        })
     }
 }
 
 /// An error: a header is present and can't be read.
-struct Unreadable;
+struct UnreadableHeader;
 
 /// Reads the query that is due, if one is. A query that can't be read must not be taken for a call.
-fn inquiry(headers: Option<&FieldTable>) -> Result<Option<Inquiry>, Unreadable> {
-    let Some(purpose) = purpose(headers, PURPOSE)? else { return Ok(None) };
-    let due = time(headers, NOT_BEFORE)?.ok_or(Unreadable)?;
-    let number = count(headers, INQUIRY).ok_or(Unreadable)?;
-    let (tried, early) = (count(headers, TRIED).unwrap_or_default(), count(headers, EARLY).unwrap_or_default());
-    Ok(Some(Inquiry { number, purpose, due, tried, early, planned: planned(headers)? }))
+fn read_due_query(headers: Option<&FieldTable>) -> Result<Option<ProviderQuery>, UnreadableHeader> {
+    let Some(purpose) = read_purpose(headers, PURPOSE)? else { return Ok(None) };
+    let due = read_time(headers, NOT_BEFORE)?.ok_or(UnreadableHeader)?;
+    let number = count(headers, INQUIRY).ok_or(UnreadableHeader)?;
+    let (tried, early) =
+        (count(headers, TRIED).unwrap_or_default(), count(headers, EARLY).unwrap_or_default());
+    Ok(Some(ProviderQuery {
+        number,
+        purpose,
+        due,
+        tried,
+        early,
+        planned: read_planned_query(headers)?,
+    }))
 }
 
 /// Reads the query that was planned before one was made early.
-fn planned(headers: Option<&FieldTable>) -> Result<Option<PlannedInquiry>, Unreadable> {
-    let Some(purpose) = purpose(headers, PLANNED_PURPOSE)? else { return Ok(None) };
-    let due = time(headers, PLANNED_NOT_BEFORE)?.ok_or(Unreadable)?;
-    Ok(Some(PlannedInquiry { purpose, due, tried: count(headers, PLANNED_TRIED).unwrap_or_default() }))
+fn read_planned_query(
+    headers: Option<&FieldTable>,
+) -> Result<Option<PlannedQuery>, UnreadableHeader> {
+    let Some(purpose) = read_purpose(headers, PLANNED_PURPOSE)? else { return Ok(None) };
+    let due = read_time(headers, PLANNED_NOT_BEFORE)?.ok_or(UnreadableHeader)?;
+    Ok(Some(PlannedQuery {
+        purpose,
+        due,
+        tried: count(headers, PLANNED_TRIED).unwrap_or_default(),
+    }))
 }
 
-fn purpose(headers: Option<&FieldTable>, name: &str) -> Result<Option<Purpose>, Unreadable> {
-    match whole(headers, name)? {
+fn read_purpose(
+    headers: Option<&FieldTable>,
+    name: &str,
+) -> Result<Option<QueryPurpose>, UnreadableHeader> {
+    match read_optional_text(headers, name)? {
         None => Ok(None),
-        Some("poll") => Ok(Some(Purpose::Poll)),
-        Some("lookup") => Ok(Some(Purpose::Lookup)),
-        Some(_) => Err(Unreadable),
+        Some("poll") => Ok(Some(QueryPurpose::Poll)),
+        Some("lookup") => Ok(Some(QueryPurpose::Lookup)),
+        Some(_) => Err(UnreadableHeader),
     }
 }
 
 fn count(headers: Option<&FieldTable>, name: &str) -> Option<u32> {
-    number(headers, name).and_then(|number| u32::try_from(number).ok())
+    get_number(headers, name).and_then(|number| u32::try_from(number).ok())
 }
 
 /// Changes the headers of a message that waits for a query of its provider, so that the query
@@ -253,13 +299,15 @@ fn count(headers: Option<&FieldTable>, name: &str) -> Option<u32> {
 #[must_use]
 pub fn asking_now(
     waiting: &BTreeMap<String, HeaderValue>,
-    purpose: Option<Purpose>,
+    purpose: Option<QueryPurpose>,
     now: Timestamp,
 ) -> BTreeMap<String, HeaderValue> {
     let mut headers = waiting.clone();
     if !waiting.contains_key(PLANNED_PURPOSE) {
         // Otherwise the query is early already, and the one planned before stays planned.
-        for (planned, due) in [(PLANNED_PURPOSE, PURPOSE), (PLANNED_NOT_BEFORE, NOT_BEFORE), (PLANNED_TRIED, TRIED)] {
+        for (planned, due) in
+            [(PLANNED_PURPOSE, PURPOSE), (PLANNED_NOT_BEFORE, NOT_BEFORE), (PLANNED_TRIED, TRIED)]
+        {
             headers.extend(waiting.get(due).map(|value| (planned.to_owned(), value.clone())));
         }
     }
@@ -278,7 +326,10 @@ pub fn asking_now(
 
 /// Adds ferryd's own headers to those of a publisher.
 #[must_use]
-pub fn with_own(properties: BasicProperties, own: &BTreeMap<String, HeaderValue>) -> BasicProperties {
+pub fn add_own_headers(
+    properties: BasicProperties,
+    own: &BTreeMap<String, HeaderValue>,
+) -> BasicProperties {
     let mut table = properties.headers().clone().unwrap_or_default();
     for (name, value) in own {
         let value = match value {
@@ -292,23 +343,29 @@ pub fn with_own(properties: BasicProperties, own: &BTreeMap<String, HeaderValue>
 }
 
 /// Reads a text, which may be absent but not unreadable.
-fn whole<'t>(headers: Option<&'t FieldTable>, name: &str) -> Result<Option<&'t str>, Unreadable> {
+fn read_optional_text<'t>(
+    headers: Option<&'t FieldTable>,
+    name: &str,
+) -> Result<Option<&'t str>, UnreadableHeader> {
     let is_there = headers.is_some_and(|headers| headers.inner().contains_key(name));
-    let text = text(headers, name);
-    if text.is_some() == is_there { Ok(text) } else { Err(Unreadable) }
+    let text = get_text(headers, name);
+    if text.is_some() == is_there { Ok(text) } else { Err(UnreadableHeader) }
 }
 
 /// Reads a time, which may be absent but not unreadable.
-fn time(headers: Option<&FieldTable>, name: &str) -> Result<Option<Timestamp>, Unreadable> {
-    whole(headers, name)?.map(str::parse).transpose().map_err(|_| Unreadable)
+fn read_time(
+    headers: Option<&FieldTable>,
+    name: &str,
+) -> Result<Option<Timestamp>, UnreadableHeader> {
+    read_optional_text(headers, name)?.map(str::parse).transpose().map_err(|_| UnreadableHeader)
 }
 
 /// Reads a boolean, which may be absent but not unreadable.
-fn flag(headers: Option<&FieldTable>, name: &str) -> Result<Option<bool>, Unreadable> {
+fn read_flag(headers: Option<&FieldTable>, name: &str) -> Result<Option<bool>, UnreadableHeader> {
     match headers.and_then(|headers| headers.inner().get(name)) {
         None => Ok(None),
         Some(AMQPValue::Boolean(flag)) => Ok(Some(*flag)),
-        Some(_) => Err(Unreadable),
+        Some(_) => Err(UnreadableHeader),
     }
 }
 
@@ -320,7 +377,7 @@ pub fn died_of_age(properties: &BasicProperties) -> bool {
     let deaths = properties.headers().as_ref().and_then(|headers| headers.inner().get("x-death"));
     let Some(AMQPValue::FieldArray(deaths)) = deaths else { return false };
     match deaths.as_slice().first() {
-        Some(AMQPValue::FieldTable(latest)) => text(Some(latest), "reason") == Some("expired"),
+        Some(AMQPValue::FieldTable(latest)) => get_text(Some(latest), "reason") == Some("expired"),
         _ => false,
     }
 }
@@ -331,12 +388,14 @@ pub fn died_of_age(properties: &BasicProperties) -> bool {
 #[must_use]
 pub fn first_death_exchange(properties: &BasicProperties) -> Option<&str> {
     let headers = properties.headers().as_ref();
-    text(headers, "x-first-death-exchange").or_else(|| match headers?.inner().get("x-death")? {
-        AMQPValue::FieldArray(deaths) => match deaths.as_slice().last()? {
-            AMQPValue::FieldTable(oldest) => text(Some(oldest), "exchange"),
+    get_text(headers, "x-first-death-exchange").or_else(|| {
+        match headers?.inner().get("x-death")? {
+            AMQPValue::FieldArray(deaths) => match deaths.as_slice().last()? {
+                AMQPValue::FieldTable(oldest) => get_text(Some(oldest), "exchange"),
+                _ => None,
+            },
             _ => None,
-        },
-        _ => None,
+        }
     })
 }
 
@@ -344,9 +403,10 @@ pub fn first_death_exchange(properties: &BasicProperties) -> Option<&str> {
 /// which the message can have been sent.
 #[must_use]
 pub fn stamped_at(properties: &BasicProperties) -> Option<Timestamp> {
-    let millis = number(properties.headers().as_ref(), "timestamp_in_ms");
+    let millis = get_number(properties.headers().as_ref(), "timestamp_in_ms");
     let by_broker = millis.and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    let by_publisher = || Timestamp::from_second(i64::try_from((*properties.timestamp())?).ok()?).ok();
+    let by_publisher =
+        || Timestamp::from_second(i64::try_from((*properties.timestamp())?).ok()?).ok();
     by_broker.or_else(by_publisher)
 }
 

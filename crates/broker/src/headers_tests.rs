@@ -4,40 +4,44 @@ use lapin::types::LongString;
 use proptest::prelude::*;
 
 use super::*;
-use crate::carried::LARGEST_HEADERS;
+use crate::copied_properties::LARGEST_HEADERS;
 use crate::message::put_text;
 use ferryd_domain::outcome::{Failure, Outcome};
-use ferryd_domain::progress::Attempted;
+use ferryd_domain::progress::AttemptSummary;
 
-fn travel(unknown: bool, key: Option<&str>) -> Travel {
-    let mut progress = Progress::of_generation(2, Timestamp::from_second(1_800_000_000).unwrap());
+fn travel(unknown: bool, key: Option<&str>) -> MessageState {
+    let mut progress =
+        GenerationProgress::of_generation(2, Timestamp::from_second(1_800_000_000).unwrap());
     progress.attempt = 3;
     progress.unknown = unknown;
     progress.key = key.map(IdempotencyKey::from_header);
     progress.first_sent = key.map(|_| Timestamp::from_millisecond(1_800_000_000_123).unwrap());
-    progress.record(Attempted::new(
+    progress.record_attempt(AttemptSummary::new(
         2,
         progress.since,
         Duration::from_millis(12),
         &Outcome::Unknown(Failure::new("timeout", "no answer")),
     ));
     let routing_key = Some("payment.stripe.charge".to_owned());
-    let waited_out = key.map(|_| "6f3c9f2e-7d0b-4c55-9a31-f0e25d7a61c4.12".parse().unwrap());
+    let expired_claim = key.map(|_| "6f3c9f2e-7d0b-4c55-9a31-f0e25d7a61c4.12".parse().unwrap());
     let publisher = key.map(|_| "shop".to_owned());
-    Travel {
+    MessageState {
         progress,
         hop: 7,
         routing_key,
         extended_to: None,
         recorded: unknown,
-        waited_out,
+        expired_claim,
         publisher,
         unchecked: !unknown,
     }
 }
 
-fn written(travel: &Travel) -> FieldTable {
-    with_own(BasicProperties::default(), &travel.headers(Kind::Retry)).headers().clone().unwrap()
+fn written(state: &MessageState) -> FieldTable {
+    add_own_headers(BasicProperties::default(), &state.headers(ContinuationKind::Retry))
+        .headers()
+        .clone()
+        .unwrap()
 }
 
 fn time(millisecond: i64) -> Timestamp {
@@ -45,20 +49,21 @@ fn time(millisecond: i64) -> Timestamp {
 }
 
 /// Builds the state of a command that waits for a query.
-fn asked_about(purpose: Purpose) -> Travel {
-    let mut travel = travel(true, Some("k"));
-    travel.progress.unknown_since = Some(time(1_800_000_001_001));
-    travel.progress.deadline = Some(time(1_800_000_900_000));
-    travel.progress.provider_reference = Some("pi_1 ü".to_owned());
-    travel.progress.inquiry = Some(Inquiry { tried: 2, ..Inquiry::new(4, purpose, time(1_800_000_060_500)) });
-    travel
+fn asked_about(purpose: QueryPurpose) -> MessageState {
+    let mut state = travel(true, Some("k"));
+    state.progress.unknown_since = Some(time(1_800_000_001_001));
+    state.progress.deadline = Some(time(1_800_000_900_000));
+    state.progress.provider_reference = Some("pi_1 ü".to_owned());
+    state.progress.inquiry =
+        Some(ProviderQuery { tried: 2, ..ProviderQuery::new(4, purpose, time(1_800_000_060_500)) });
+    state
 }
 
 #[test]
 fn progress_survives_the_way_through_a_queue() {
-    let asked_about = [Purpose::Poll, Purpose::Lookup].map(asked_about);
-    for travel in [travel(true, Some("k")), travel(false, None)].into_iter().chain(asked_about) {
-        assert_eq!(Travel::read(Some(&written(&travel))).unwrap(), travel);
+    let asked_about = [QueryPurpose::Poll, QueryPurpose::Lookup].map(asked_about);
+    for state in [travel(true, Some("k")), travel(false, None)].into_iter().chain(asked_about) {
+        assert_eq!(MessageState::read(Some(&written(&state))).unwrap(), state);
     }
 }
 
@@ -78,49 +83,55 @@ fn a_question_that_is_not_understood_is_not_taken_for_a_call() {
         (PLANNED_PURPOSE, AMQPValue::LongString("poll".into())),
     ];
     for (name, value) in broken {
-        let mut headers = written(&asked_about(Purpose::Lookup));
+        let mut headers = written(&asked_about(QueryPurpose::Lookup));
         headers.insert(name.into(), value.clone());
-        assert_eq!(Travel::read(Some(&headers)), None, "{name} {value:?}");
+        assert_eq!(MessageState::read(Some(&headers)), None, "{name} {value:?}");
     }
 }
 
 #[test]
 fn what_a_version_without_questions_wrote_is_up_for_its_next_call() {
-    let travel = travel(true, Some("k"));
-    let headers = written(&travel);
+    let state = travel(true, Some("k"));
+    let headers = written(&state);
     for name in [PURPOSE, INQUIRY, NOT_BEFORE, TRIED, DEADLINE, REFERENCE, UNKNOWN_SINCE] {
         assert!(!headers.contains_key(name), "{name}");
     }
-    let mut untold = written(&asked_about(Purpose::Poll));
+    let mut untold = written(&asked_about(QueryPurpose::Poll));
     untold.insert(TRIED.into(), AMQPValue::Void);
-    assert_eq!(Travel::read(Some(&untold)).unwrap().progress.inquiry.unwrap().tried, 0);
+    assert_eq!(MessageState::read(Some(&untold)).unwrap().progress.inquiry.unwrap().tried, 0);
 }
 
 #[test]
 fn what_asks_now_says_what_was_planned_however_often_it_is_asked() {
-    for purpose in [Purpose::Poll, Purpose::Lookup] {
+    for purpose in [QueryPurpose::Poll, QueryPurpose::Lookup] {
         let waits = asked_about(purpose);
         let question = waits.progress.inquiry.unwrap();
-        let planned = PlannedInquiry { purpose, due: question.due, tried: question.tried };
+        let planned = PlannedQuery { purpose, due: question.due, tried: question.tried };
         let mut headers = waits.headers(purpose.into());
-        for (second, wanted) in [(1_800_000_000, Some(Purpose::Lookup)), (1_800_000_007, None)] {
+        for (second, wanted) in [(1_800_000_000, Some(QueryPurpose::Lookup)), (1_800_000_007, None)]
+        {
             let now = Timestamp::new(second, 400_000_000).unwrap();
             let together = Timestamp::new(second, 999_999_999).unwrap();
-            assert_eq!(asking_now(&headers, wanted, now), asking_now(&headers, wanted, together), "they are one");
+            assert_eq!(
+                asking_now(&headers, wanted, now),
+                asking_now(&headers, wanted, together),
+                "they are one"
+            );
             headers = asking_now(&headers, wanted, now);
-            let table = with_own(BasicProperties::default(), &headers).headers().clone().unwrap();
-            let asked = Travel::read(Some(&table)).unwrap().progress.inquiry.unwrap();
+            let table =
+                add_own_headers(BasicProperties::default(), &headers).headers().clone().unwrap();
+            let asked = MessageState::read(Some(&table)).unwrap().progress.inquiry.unwrap();
             let due = Timestamp::from_second(second + 1).unwrap();
-            let fresh = Inquiry::new(question.number, wanted.unwrap_or(purpose), due);
-            assert_eq!(asked, Inquiry { planned: Some(planned), ..fresh });
+            let fresh = ProviderQuery::new(question.number, wanted.unwrap_or(purpose), due);
+            assert_eq!(asked, ProviderQuery { planned: Some(planned), ..fresh });
         }
     }
 }
 
 #[test]
 fn the_kind_of_a_message_that_asks_is_the_purpose() {
-    for purpose in [Purpose::Poll, Purpose::Lookup] {
-        assert_eq!(Kind::from(purpose).as_str(), purpose.as_str());
+    for purpose in [QueryPurpose::Poll, QueryPurpose::Lookup] {
+        assert_eq!(ContinuationKind::from(purpose).as_str(), purpose.as_str());
     }
 }
 
@@ -135,17 +146,28 @@ fn a_header_that_is_missing_or_broken_where_money_depends_on_it_makes_the_whole_
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect::<std::collections::BTreeMap<_, _>>()
             .into();
-        assert_eq!(Travel::read(Some(&without)), None, "{name}");
+        assert_eq!(MessageState::read(Some(&without)), None, "{name}");
     }
     let mut headers = written(&travel(true, Some("k")));
     put_text(&mut headers, FIRST_SENT, "yesterday");
-    assert_eq!(Travel::read(Some(&headers)), None);
-    for name in [UNKNOWN, RECORDED, KEY, DIGEST, FIRST_SENT, UNKNOWN_SINCE, DEADLINE, REFERENCE, PURPOSE, EXTENDED_TO] {
+    assert_eq!(MessageState::read(Some(&headers)), None);
+    for name in [
+        UNKNOWN,
+        RECORDED,
+        KEY,
+        DIGEST,
+        FIRST_SENT,
+        UNKNOWN_SINCE,
+        DEADLINE,
+        REFERENCE,
+        PURPOSE,
+        EXTENDED_TO,
+    ] {
         let mut headers = written(&travel(true, Some("k")));
         headers.insert(name.into(), AMQPValue::ByteArray(b"true"[..].into()));
-        assert_eq!(Travel::read(Some(&headers)), None, "{name} of another type");
+        assert_eq!(MessageState::read(Some(&headers)), None, "{name} of another type");
     }
-    assert_eq!(Travel::read(None), None);
+    assert_eq!(MessageState::read(None), None);
 }
 
 #[test]
@@ -155,8 +177,15 @@ fn a_copy_keeps_what_is_the_publishers_and_loses_what_would_misroute_or_expire_i
     for name in ["traceparent", "tenant", "x-mine"] {
         headers.insert(name.into(), long("kept"));
     }
-    for name in ["CC", "BCC", "x-death", "x-first-death-queue", "x-last-death-reason", "x-delivery-count", "ferry-key"]
-    {
+    for name in [
+        "CC",
+        "BCC",
+        "x-death",
+        "x-first-death-queue",
+        "x-last-death-reason",
+        "x-delivery-count",
+        "ferry-key",
+    ] {
         headers.insert(name.into(), long("stripped"));
     }
     let original = BasicProperties::default()
@@ -168,8 +197,9 @@ fn a_copy_keeps_what_is_the_publishers_and_loses_what_would_misroute_or_expire_i
         .with_user_id("shop".into())
         .with_delivery_mode(1)
         .with_headers(headers);
-    let copy = carried(&original);
-    let kept: Vec<_> = copy.headers().as_ref().unwrap().inner().keys().map(ToString::to_string).collect();
+    let copy = carried_properties(&original);
+    let kept: Vec<_> =
+        copy.headers().as_ref().unwrap().inner().keys().map(ToString::to_string).collect();
     assert_eq!(kept, ["tenant", "traceparent", "x-mine"]);
     assert_eq!((copy.expiration(), copy.user_id(), *copy.delivery_mode()), (&None, &None, Some(2)));
     assert_eq!(copy.message_id().as_ref().unwrap().as_str(), "m");
@@ -181,9 +211,13 @@ fn a_copy_keeps_what_is_the_publishers_and_loses_what_would_misroute_or_expire_i
 fn headers_too_large_to_travel_beside_ferryds_own_are_left_out_but_for_the_trace() {
     let mut headers = FieldTable::default();
     headers.insert("traceparent".into(), AMQPValue::LongString(LongString::from("00-a-b-01")));
-    headers.insert("large".into(), AMQPValue::LongString(LongString::from("x".repeat(LARGEST_HEADERS))));
-    let copy = carried(&BasicProperties::default().with_headers(headers));
-    let kept: Vec<_> = copy.headers().as_ref().unwrap().inner().keys().map(ToString::to_string).collect();
+    headers.insert(
+        "large".into(),
+        AMQPValue::LongString(LongString::from("x".repeat(LARGEST_HEADERS))),
+    );
+    let copy = carried_properties(&BasicProperties::default().with_headers(headers));
+    let kept: Vec<_> =
+        copy.headers().as_ref().unwrap().inner().keys().map(ToString::to_string).collect();
     assert_eq!(kept, ["traceparent"]);
 }
 
@@ -205,7 +239,7 @@ proptest! {
             put_text(&mut headers, name, &value);
         }
         headers.insert(GENERATION.into(), AMQPValue::LongLongInt(integer));
-        let _ = Travel::read(Some(&headers));
+        let _ = MessageState::read(Some(&headers));
     }
 
     #[test]
@@ -213,13 +247,13 @@ proptest! {
         (number, tried, early, poll, is_early) in any::<(u32, u32, u32, bool, bool)>(),
         due in 0_i64..4_000_000_000_000, reference in ".{0,40}",
     ) {
-        let mut travel = asked_about(if poll { Purpose::Poll } else { Purpose::Lookup });
-        let purpose = travel.progress.inquiry.unwrap().purpose;
-        let planned = is_early.then(|| PlannedInquiry { purpose, due: time(due / 2), tried: early });
-        travel.progress.inquiry = Some(Inquiry { number, purpose, due: time(due), tried, early, planned });
-        travel.progress.deadline = poll.then(|| time(due));
-        travel.progress.provider_reference = Some(reference);
-        prop_assert_eq!(Travel::read(Some(&written(&travel))), Some(travel));
+        let mut state = asked_about(if poll { QueryPurpose::Poll } else { QueryPurpose::Lookup });
+        let purpose = state.progress.inquiry.unwrap().purpose;
+        let planned = is_early.then(|| PlannedQuery { purpose, due: time(due / 2), tried: early });
+        state.progress.inquiry = Some(ProviderQuery { number, purpose, due: time(due), tried, early, planned });
+        state.progress.deadline = poll.then(|| time(due));
+        state.progress.provider_reference = Some(reference);
+        prop_assert_eq!(MessageState::read(Some(&written(&state))), Some(state));
     }
 }
 
@@ -239,7 +273,11 @@ fn only_the_latest_death_says_whether_a_message_died_of_age() {
         let deaths: Vec<_> = reasons.iter().map(|reason| death(reason)).collect();
         let mut headers = FieldTable::default();
         headers.insert("x-death".into(), AMQPValue::FieldArray(deaths.into()));
-        assert_eq!(died_of_age(&BasicProperties::default().with_headers(headers)), aged, "{reasons:?}");
+        assert_eq!(
+            died_of_age(&BasicProperties::default().with_headers(headers)),
+            aged,
+            "{reasons:?}"
+        );
     }
     assert!(!died_of_age(&BasicProperties::default()));
 }

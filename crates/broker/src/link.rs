@@ -39,7 +39,10 @@ impl PublishingLink {
 
     /// Opens a channel in confirm mode. A connection whose broker does not even answer to that is
     /// dead.
-    pub(super) async fn open_channel(&self, session: &SessionEnd) -> Result<Channel, PublishFailure> {
+    pub(super) async fn open_channel(
+        &self,
+        session: &SessionEnd,
+    ) -> Result<Channel, PublishFailure> {
         let opening = async {
             let channel = self.connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -64,7 +67,7 @@ impl PublishingLink {
         tokio::select! {
             biased;
             answer = answer => Ok(answer),
-            () = session.ended() => Ok(Err(session.loss())),
+            () = session.ended() => Ok(Err(session.publish_failure())),
             () = self.stall(session) => Err(self.publish_timeout),
         }
     }

@@ -8,7 +8,7 @@ const PERSISTENT: u8 = 2;
 
 /// A persistent message, ready to be published.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message {
+pub struct OutgoingMessage {
     /// The exchange; empty for the default exchange.
     pub exchange: ShortString,
     /// The routing key.
@@ -22,26 +22,26 @@ pub struct Message {
 /// An error: a text has more than 255 bytes and does not fit AMQP's short string.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}…` is longer than the 255 bytes AMQP takes there")]
-pub struct TooLong(String);
+pub struct TextTooLong(String);
 
 /// Converts a text to AMQP's short string.
 ///
 /// # Errors
-/// [`TooLong`] above 255 bytes.
-pub fn short(text: &str) -> Result<ShortString, TooLong> {
-    ShortString::try_new(text).map_err(|_| TooLong(text.chars().take(40).collect()))
+/// [`TextTooLong`] above 255 bytes.
+pub fn short_string(text: &str) -> Result<ShortString, TextTooLong> {
+    ShortString::try_new(text).map_err(|_| TextTooLong(text.chars().take(40).collect()))
 }
 
 /// Converts a text to AMQP's short string, for texts that are short by construction: names have at
 /// most 63 bytes, ids 128. An over-long text becomes empty, which the broker refuses.
 #[must_use]
 pub fn short_or_empty(text: &str) -> ShortString {
-    short(text).unwrap_or_default()
+    short_string(text).unwrap_or_default()
 }
 
 /// Returns the properties of a message that the broker writes to disk before it confirms.
 #[must_use]
-pub fn persistent() -> BasicProperties {
+pub fn persistent_properties() -> BasicProperties {
     BasicProperties::default().with_delivery_mode(PERSISTENT)
 }
 
@@ -49,10 +49,13 @@ pub fn persistent() -> BasicProperties {
 /// other.
 ///
 /// # Errors
-/// [`TooLong`] above 255 bytes.
-pub fn with_user(properties: BasicProperties, user: Option<&str>) -> Result<BasicProperties, TooLong> {
+/// [`TextTooLong`] above 255 bytes.
+pub fn set_user(
+    properties: BasicProperties,
+    user: Option<&str>,
+) -> Result<BasicProperties, TextTooLong> {
     Ok(match user {
-        Some(user) => properties.with_user_id(short(user)?),
+        Some(user) => properties.with_user_id(short_string(user)?),
         None => properties,
     })
 }
@@ -64,7 +67,7 @@ pub fn put_text(headers: &mut FieldTable, name: &'static str, value: &str) {
 
 /// Reads a text from a header table.
 #[must_use]
-pub fn text<'a>(headers: Option<&'a FieldTable>, name: &str) -> Option<&'a str> {
+pub fn get_text<'a>(headers: Option<&'a FieldTable>, name: &str) -> Option<&'a str> {
     match headers?.inner().get(name)? {
         AMQPValue::LongString(value) => std::str::from_utf8(value.as_bytes()).ok(),
         AMQPValue::ShortString(value) => Some(value.as_str()),
@@ -74,7 +77,7 @@ pub fn text<'a>(headers: Option<&'a FieldTable>, name: &str) -> Option<&'a str> 
 
 /// Reads a whole number from a header table, whatever width its publisher chose.
 #[must_use]
-pub fn number(headers: Option<&FieldTable>, name: &str) -> Option<i64> {
+pub fn get_number(headers: Option<&FieldTable>, name: &str) -> Option<i64> {
     match *headers?.inner().get(name)? {
         AMQPValue::ShortShortInt(value) => Some(value.into()),
         AMQPValue::ShortShortUInt(value) => Some(value.into()),

@@ -13,9 +13,9 @@ pub fn rung_word(group: Option<&Name>, rung: Rung) -> String {
 
 /// The names of ferryd's exchanges and queues, all under one prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names(Name);
+pub struct TopologyNames(Name);
 
-impl Names {
+impl TopologyNames {
     /// Creates the names under a prefix.
     #[must_use]
     pub fn new(prefix: Name) -> Self {
@@ -91,23 +91,23 @@ impl Names {
         self.name("unroutable")
     }
 
-    /// Names the exchange of verified webhook calls.
+    /// Names the exchange of verified webhooks.
     #[must_use]
-    pub fn callbacks(&self) -> String {
-        self.name("callbacks")
+    pub fn webhooks(&self) -> String {
+        self.name("webhooks")
     }
 
-    /// Names a provider's queue of webhook calls.
+    /// Names a provider's queue of webhooks.
     #[must_use]
-    pub fn callbacks_of(&self, provider: &Name) -> String {
-        self.name(&format!("callbacks.{provider}"))
+    pub fn webhooks_of(&self, provider: &Name) -> String {
+        self.name(&format!("webhooks.{provider}"))
     }
 
-    /// Names the exchange and queue of webhook calls that no queue takes, or that were delivered
+    /// Names the exchange and queue of webhooks that no queue takes, or that were delivered
     /// too often. No provider may be named `dead`.
     #[must_use]
-    pub fn callbacks_dead(&self) -> String {
-        self.name("callbacks.dead")
+    pub fn webhooks_dead(&self) -> String {
+        self.name("webhooks.dead")
     }
 
     /// Names the exchange to which ferryd publishes events.
@@ -124,8 +124,8 @@ impl Names {
 
     /// Names the stream of calls: requests and answers.
     #[must_use]
-    pub fn exchanges(&self) -> String {
-        self.name("exchanges")
+    pub fn calls(&self) -> String {
+        self.name("calls")
     }
 
     /// Returns a key of the ledger of these names at a broker, which no other ledger has.

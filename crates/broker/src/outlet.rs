@@ -16,12 +16,12 @@ use tracing::{info, warn};
 
 use super::connection::AmqpSettings;
 use super::destination::{DestinationMap, PublishDestination};
+use super::destination_health::{DestinationHealth, HealthChange};
 use super::failure::{CloseCause, PublishFailure};
 use super::header_frame::{fit_header_frame, header_frame_size};
 use super::link::PublishingLink;
-use super::message::Message;
-use super::session::Session;
-use super::standing::{DestinationStanding, StandingChange};
+use super::message::OutgoingMessage;
+use super::session::BrokerSession;
 use super::topology::Topology;
 
 /// The maximum number of unconfirmed messages of a channel. The broker lets a connection send 400
@@ -43,18 +43,18 @@ pub(super) struct DestinationOutlet {
     destination: PublishDestination,
     unconfirmed: Semaphore,
     channel: tokio::sync::Mutex<Option<OpenChannel>>,
-    standing: watch::Sender<DestinationStanding>,
+    standing: watch::Sender<DestinationHealth>,
     probing: tokio::sync::Mutex<()>,
 }
 
 /// The right to publish one message; given back when dropped.
-pub(super) struct PublishTurn<'a> {
+pub(super) struct PublishPermit<'a> {
     _permit: Option<SemaphorePermit<'a>>,
     /// Held by the only message that is published to a destination which is down.
     probe: Option<MutexGuard<'a, ()>>,
 }
 
-impl PublishTurn<'_> {
+impl PublishPermit<'_> {
     pub(super) fn is_probe(&self) -> bool {
         self.probe.is_some()
     }
@@ -71,11 +71,15 @@ struct OpenChannel {
 impl OutletMap {
     pub(super) fn new(settings: &AmqpSettings, topology: &Topology) -> Self {
         let most_unconfirmed = settings.max_unconfirmed.clamp(1, MOST_UNCONFIRMED);
-        Self { destinations: DestinationMap::new(topology), most_unconfirmed, outlets: Mutex::default() }
+        Self {
+            destinations: DestinationMap::new(topology),
+            most_unconfirmed,
+            outlets: Mutex::default(),
+        }
     }
 
     /// Returns the outlet of a message's destination.
-    pub(super) fn outlet(&self, message: &Message) -> Arc<DestinationOutlet> {
+    pub(super) fn outlet(&self, message: &OutgoingMessage) -> Arc<DestinationOutlet> {
         let destination = self.destinations.find(message);
         let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
         let outlet = outlets.entry(destination).or_insert_with_key(|destination| {
@@ -95,11 +99,11 @@ impl DestinationOutlet {
     /// Waits until a message may be published: at once, unless the limit of unconfirmed messages is
     /// reached, or the destination is down. While it is down, one of the waiting messages probes
     /// it.
-    pub(super) async fn wait_for_turn(&self) -> PublishTurn<'_> {
+    pub(super) async fn wait_for_turn(&self) -> PublishPermit<'_> {
         loop {
             let permit = self.unconfirmed.acquire().await.ok();
             if !self.standing.borrow().is_down() {
-                return PublishTurn { _permit: permit, probe: None };
+                return PublishPermit { _permit: permit, probe: None };
             }
             drop(permit);
             let mut standing = self.standing.subscribe();
@@ -109,7 +113,7 @@ impl DestinationOutlet {
                 probe = self.wait_for_probe() => probe,
             };
             if probe.is_some() {
-                return PublishTurn { _permit: self.unconfirmed.acquire().await.ok(), probe };
+                return PublishPermit { _permit: self.unconfirmed.acquire().await.ok(), probe };
             }
         }
     }
@@ -118,7 +122,7 @@ impl DestinationOutlet {
     async fn wait_for_probe(&self) -> Option<MutexGuard<'_, ()>> {
         let guard = self.probing.lock().await;
         loop {
-            let DestinationStanding::Down { next, .. } = *self.standing.borrow() else { return None };
+            let DestinationHealth::Down { next, .. } = *self.standing.borrow() else { return None };
             if next <= Instant::now() {
                 return Some(guard);
             }
@@ -127,17 +131,21 @@ impl DestinationOutlet {
     }
 
     /// Publishes a message once, which holds a turn, and records the answer of the destination.
-    pub(super) async fn publish(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
+    pub(super) async fn publish(
+        &self,
+        session: &BrokerSession,
+        message: &OutgoingMessage,
+    ) -> Result<(), PublishFailure> {
         let sent = Instant::now();
         let published = self.confirm(session, message).await;
-        let mut change = StandingChange::None;
+        let mut change = HealthChange::None;
         self.standing.send_if_modified(|standing| {
             let before = *standing;
             change = match &published {
                 Ok(()) => standing.confirm(Instant::now()),
                 // The end of a session is no answer of the destination.
-                Err(PublishFailure::SessionLost { .. }) => StandingChange::None,
-                Err(failure) if failure.refusal().is_some() => StandingChange::None,
+                Err(PublishFailure::SessionLost { .. }) => HealthChange::None,
+                Err(failure) if failure.refusal().is_some() => HealthChange::None,
                 Err(_) => standing.refuse(sent, Instant::now()),
             };
             before != *standing
@@ -153,45 +161,68 @@ impl DestinationOutlet {
 
     /// Publishes a message once, if its turn comes soon: while the destination does not answer, no
     /// messages gather in memory.
-    pub(super) async fn publish_soon(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
+    pub(super) async fn publish_soon(
+        &self,
+        session: &BrokerSession,
+        message: &OutgoingMessage,
+    ) -> Result<(), PublishFailure> {
         match timeout(BEST_EFFORT, self.unconfirmed.acquire()).await {
             Ok(Ok(_permit)) => self.confirm(session, message).await,
             _ => Err(PublishFailure::Unconfirmed { after: BEST_EFFORT }),
         }
     }
 
-    async fn confirm(&self, session: &Session, message: &Message) -> Result<(), PublishFailure> {
+    async fn confirm(
+        &self,
+        session: &BrokerSession,
+        message: &OutgoingMessage,
+    ) -> Result<(), PublishFailure> {
         let link = session.link(self.destination.link).await?;
         let too_large = || PublishFailure::TooLarge {
             cause: CloseCause::large_header_frame(header_frame_size(&message.properties)),
         };
-        let fitting = fit_header_frame(message, link.connection.configuration().frame_max()).ok_or_else(too_large)?;
+        let fitting = fit_header_frame(message, link.connection.configuration().frame_max())
+            .ok_or_else(too_large)?;
         let open = self.open(session, link).await?;
-        let Message { exchange, routing_key, properties, body } = fitting.as_ref();
+        let OutgoingMessage { exchange, routing_key, properties, body } = fitting.as_ref();
         let options = BasicPublishOptions::default();
-        let sending =
-            open.channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone());
+        let sending = open.channel.basic_publish(
+            exchange.clone(),
+            routing_key.clone(),
+            options,
+            body,
+            properties.clone(),
+        );
         let confirming = async { Ok::<_, PublishFailure>(sending.await?.await?) };
         let confirmed = link.await_answer(session.session_end(), confirming).await.map_or_else(
             |after| Err(PublishFailure::Unconfirmed { after }),
             |answer| match answer? {
                 Confirmation::Ack(_) => Ok(()),
                 Confirmation::Nack(_) => Err(PublishFailure::Nacked),
-                Confirmation::NotRequested => {
-                    Err(PublishFailure::ChannelClosed { cause: CloseCause::found("publisher confirms are off") })
-                }
+                Confirmation::NotRequested => Err(PublishFailure::ChannelClosed {
+                    cause: CloseCause::found("publisher confirms are off"),
+                }),
             },
         );
-        if matches!(confirmed, Err(PublishFailure::Unconfirmed { .. } | PublishFailure::ChannelClosed { .. })) {
+        if matches!(
+            confirmed,
+            Err(PublishFailure::Unconfirmed { .. } | PublishFailure::ChannelClosed { .. })
+        ) {
             self.give_up(&open).await;
         }
         confirmed
     }
 
     /// Returns the channel of this session.
-    async fn open(&self, session: &Session, link: &PublishingLink) -> Result<OpenChannel, PublishFailure> {
+    async fn open(
+        &self,
+        session: &BrokerSession,
+        link: &PublishingLink,
+    ) -> Result<OpenChannel, PublishFailure> {
         let mut slot = self.channel.lock().await;
-        let usable = |open: &&OpenChannel| open.session == session.number && open.channel.status().connected();
+        let usable = |open: &&OpenChannel| {
+            open.session == session.number && open.channel.status().connected()
+        };
         if let Some(open) = slot.as_ref().filter(usable) {
             return Ok(open.clone());
         }
@@ -208,16 +239,24 @@ impl DestinationOutlet {
         }
     }
 
-    fn log_change(&self, change: StandingChange, failure: Option<&PublishFailure>) {
+    fn log_change(&self, change: HealthChange, failure: Option<&PublishFailure>) {
         let destination = self.destination.name.as_str();
         match change {
-            StandingChange::None => {}
-            StandingChange::WentDown => {
+            HealthChange::None => {}
+            HealthChange::WentDown => {
                 let reason = failure.map(ToString::to_string).unwrap_or_default();
-                warn!(destination, reason, "the destination is down; what has to go there is held, all else goes on");
+                warn!(
+                    destination,
+                    reason,
+                    "the destination is down; what has to go there is held, all else goes on"
+                );
             }
-            StandingChange::CameUp(after) => {
-                info!(destination, down_s = after.as_secs(), "the destination takes messages again");
+            HealthChange::CameUp(after) => {
+                info!(
+                    destination,
+                    down_s = after.as_secs(),
+                    "the destination takes messages again"
+                );
             }
         }
     }
@@ -232,7 +271,10 @@ mod tests {
 
     fn outlet(most_unconfirmed: usize) -> DestinationOutlet {
         DestinationOutlet {
-            destination: PublishDestination { link: LinkPurpose::Events, name: "ferry.events acme".to_owned() },
+            destination: PublishDestination {
+                link: LinkPurpose::Events,
+                name: "ferry.events acme".to_owned(),
+            },
             unconfirmed: Semaphore::new(most_unconfirmed),
             channel: tokio::sync::Mutex::default(),
             standing: watch::Sender::default(),
@@ -253,7 +295,7 @@ mod tests {
     async fn what_is_down_gets_one_message_at_a_time_until_it_confirms() {
         let outlet = outlet(2);
         let now = Instant::now();
-        outlet.standing.send_replace(DestinationStanding::Down { since: now, probes: 0, next: now });
+        outlet.standing.send_replace(DestinationHealth::Down { since: now, probes: 0, next: now });
         let probe = outlet.wait_for_turn().await;
         assert!(probe.is_probe());
         let mut next = Box::pin(outlet.wait_for_turn());
@@ -271,7 +313,11 @@ mod tests {
         let mut next = Box::pin(outlet.wait_for_turn());
         assert!(next.as_mut().now_or_never().is_none());
         let later = Instant::now() + Duration::from_mins(1);
-        outlet.standing.send_replace(DestinationStanding::Down { since: later, probes: 0, next: later });
+        outlet.standing.send_replace(DestinationHealth::Down {
+            since: later,
+            probes: 0,
+            next: later,
+        });
         drop(turn);
         assert!(next.as_mut().now_or_never().is_none(), "it is no time for a probe");
     }

@@ -5,7 +5,7 @@ use lapin::{BasicProperties, Connection, ErrorKind};
 
 use super::connection::AmqpSettings;
 use super::error::BrokerError;
-use super::message::with_user;
+use super::message::set_user;
 
 /// The reply code for a missing right of the user (AMQP 0-9-1, `access-refused`).
 const ACCESS_REFUSED: u16 = 403;
@@ -23,10 +23,13 @@ impl AmqpSettings {
         let Some(user) = &self.user else { return Ok(()) };
         match tokio::time::timeout(self.publish_timeout, publish_as(connection, user)).await {
             Ok(Err(error)) if is_access_refused(&error) => Ok(()),
-            Ok(published) => {
-                published.map_err(BrokerError::during(format!("publish as the AMQP user `{user}` (amqp.user)")))
-            }
-            Err(_) => Err(BrokerError::Timeout { action: "publish".to_owned(), after: self.publish_timeout }),
+            Ok(published) => published.map_err(BrokerError::while_doing(format!(
+                "publish as the AMQP user `{user}` (amqp.user)"
+            ))),
+            Err(_) => Err(BrokerError::Timeout {
+                action: "publish".to_owned(),
+                after: self.publish_timeout,
+            }),
         }
     }
 }
@@ -35,9 +38,13 @@ async fn publish_as(connection: &Connection, user: &str) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     // The configuration limits the length of the user.
-    let properties = with_user(BasicProperties::default(), Some(user)).unwrap_or_default();
+    let properties = set_user(BasicProperties::default(), Some(user)).unwrap_or_default();
     let options = BasicPublishOptions::default();
-    channel.basic_publish("".into(), NOWHERE.into(), options, b"", properties).await?.await.map(drop)
+    channel
+        .basic_publish("".into(), NOWHERE.into(), options, b"", properties)
+        .await?
+        .await
+        .map(drop)
 }
 
 fn is_access_refused(error: &lapin::Error) -> bool {

@@ -10,7 +10,7 @@ use lapin::Channel;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::broker::Session;
+use super::broker::BrokerSession;
 use super::error::BrokerError;
 
 /// The longest time for the broker to close a channel.
@@ -18,19 +18,19 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A channel for consuming, closed in the background when dropped.
 pub struct OwnedChannel {
-    session: Arc<Session>,
+    session: Arc<BrokerSession>,
     channel: Channel,
 }
 
 impl OwnedChannel {
     /// Opens a channel on the connection that consumes.
-    pub(super) async fn open(session: &Arc<Session>) -> Result<Self, BrokerError> {
+    pub(super) async fn open(session: &Arc<BrokerSession>) -> Result<Self, BrokerError> {
         let channel = session.consuming_channel().await?;
         Ok(Self { session: Arc::clone(session), channel })
     }
 
     /// Returns the session that the channel belongs to.
-    pub(super) fn session(&self) -> &Arc<Session> {
+    pub(super) fn session(&self) -> &Arc<BrokerSession> {
         &self.session
     }
 

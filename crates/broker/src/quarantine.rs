@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::connection::AmqpSettings;
 use super::failure::{CloseCause, PublishFailure};
-use super::message::Message;
+use super::message::OutgoingMessage;
 
 /// The number of times that a message has to end the connection on which it is alone, to be
 /// refused.
@@ -28,19 +28,19 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The connection on which one message is published at a time.
 pub struct PublishQuarantine {
     settings: Arc<AmqpSettings>,
-    link: Mutex<Option<LoneLink>>,
+    link: Mutex<Option<QuarantineLink>>,
     /// The number of messages that wait or are under way.
     suspects: AtomicUsize,
 }
 
-struct LoneLink {
+struct QuarantineLink {
     connection: Connection,
     channel: Channel,
 }
 
 /// The result of publishing a message alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LonePublish {
+pub enum QuarantinedPublish {
     /// The broker has confirmed the message.
     Confirmed,
     /// The broker refuses the message.
@@ -57,7 +57,7 @@ impl PublishQuarantine {
     }
 
     /// Publishes a message while no other is under way here.
-    pub async fn publish_alone(&self, message: &Message) -> LonePublish {
+    pub async fn publish_alone(&self, message: &OutgoingMessage) -> QuarantinedPublish {
         let suspect = SuspectGuard::enter(&self.suspects);
         let mut slot = self.link.lock().await;
         // A task that is dropped here leaves no connection with an unconfirmed message behind.
@@ -65,36 +65,58 @@ impl PublishQuarantine {
         let published = self.try_twice(&mut link, message).await;
         if !suspect.is_last() {
             *slot = link;
-        } else if let Some(LoneLink { connection, .. }) = link {
+        } else if let Some(QuarantineLink { connection, .. }) = link {
             let _ = timeout(CLOSE_TIMEOUT, connection.close(200, "done".into())).await;
         }
         published
     }
 
-    async fn try_twice(&self, link: &mut Option<LoneLink>, message: &Message) -> LonePublish {
+    async fn try_twice(
+        &self,
+        link: &mut Option<QuarantineLink>,
+        message: &OutgoingMessage,
+    ) -> QuarantinedPublish {
         let mut refused = CloseCause::found("");
         for strike in 1..=STRIKES {
             let failure = match self.publish(link, message).await {
-                Ok(()) => return LonePublish::Confirmed,
+                Ok(()) => return QuarantinedPublish::Confirmed,
                 Err(failure) => failure,
             };
             *link = None;
-            let Some(cause) = failure.refusal() else { return LonePublish::Undecided(failure) };
+            let Some(cause) = failure.refusal() else {
+                return QuarantinedPublish::Undecided(failure);
+            };
             let (exchange, routing_key) = (message.exchange.as_str(), message.routing_key.as_str());
-            warn!(exchange, routing_key, strike, reason = cause.reason, "the broker refuses a message that was alone");
+            warn!(
+                exchange,
+                routing_key,
+                strike,
+                reason = cause.reason,
+                "the broker refuses a message that was alone"
+            );
             refused = cause.clone();
         }
-        LonePublish::Refused(refused)
+        QuarantinedPublish::Refused(refused)
     }
 
-    async fn publish(&self, link: &mut Option<LoneLink>, message: &Message) -> Result<(), PublishFailure> {
-        let LoneLink { channel, .. } = match link {
+    async fn publish(
+        &self,
+        link: &mut Option<QuarantineLink>,
+        message: &OutgoingMessage,
+    ) -> Result<(), PublishFailure> {
+        let QuarantineLink { channel, .. } = match link {
             Some(link) => link,
             None => link.insert(self.open().await?),
         };
-        let Message { exchange, routing_key, properties, body } = message;
+        let OutgoingMessage { exchange, routing_key, properties, body } = message;
         let options = BasicPublishOptions::default();
-        let sending = channel.basic_publish(exchange.clone(), routing_key.clone(), options, body, properties.clone());
+        let sending = channel.basic_publish(
+            exchange.clone(),
+            routing_key.clone(),
+            options,
+            body,
+            properties.clone(),
+        );
         let after = self.settings.publish_timeout;
         let confirming = async { sending.await?.await };
         match timeout(after, confirming).await {
@@ -106,18 +128,23 @@ impl PublishQuarantine {
         }
     }
 
-    async fn open(&self) -> Result<LoneLink, PublishFailure> {
+    async fn open(&self) -> Result<QuarantineLink, PublishFailure> {
         let lost = |reason: &str| PublishFailure::SessionLost { cause: CloseCause::found(reason) };
-        let connection = self.settings.connect("publish-quarantine").await.map_err(|error| lost(&error.to_string()))?;
+        let connection = self
+            .settings
+            .connect("publish-quarantine")
+            .await
+            .map_err(|error| lost(&error.to_string()))?;
         let opening = async {
             let channel = connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             Ok::<_, lapin::Error>(channel)
         };
         let opened = timeout(self.settings.connect_timeout, opening).await;
-        let channel =
-            opened.map_err(|_| lost("no answer from the broker in time"))?.map_err(|error| lost(&error.to_string()))?;
-        Ok(LoneLink { connection, channel })
+        let channel = opened
+            .map_err(|_| lost("no answer from the broker in time"))?
+            .map_err(|error| lost(&error.to_string()))?;
+        Ok(QuarantineLink { connection, channel })
     }
 }
 

@@ -21,7 +21,11 @@ pub(super) struct ReconnectPauses {
 impl ReconnectPauses {
     /// Creates the pauses between rounds of attempts at so many nodes, before the first failure.
     pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes: u64::try_from(nodes).unwrap_or(u64::MAX).max(1), failures: 0, pauses: pauses() }
+        Self {
+            nodes: u64::try_from(nodes).unwrap_or(u64::MAX).max(1),
+            failures: 0,
+            pauses: pauses(),
+        }
     }
 
     /// Returns the pause after a session that has `lived` for so long; zero after a stable one.
@@ -52,7 +56,12 @@ impl ReconnectPauses {
 /// random by up to its own length, so that instances do not reconnect at the same time.
 fn pauses() -> ExponentialBackoff {
     let (shortest, longest) = PAUSES;
-    ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest).with_jitter().without_max_times().build()
+    ExponentialBuilder::new()
+        .with_min_delay(shortest)
+        .with_max_delay(longest)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
 
 #[cfg(test)]
@@ -68,7 +77,10 @@ mod tests {
         let mut reconnect = ReconnectPauses::new(1);
         for failures in 0..1_000 {
             let pause = reconnect.after_failure();
-            assert!(pause >= least(failures) && pause <= least(failures) * 2, "{failures}: {pause:?}");
+            assert!(
+                pause >= least(failures) && pause <= least(failures) * 2,
+                "{failures}: {pause:?}"
+            );
         }
         assert_eq!(reconnect.failures(), 1_000);
     }
@@ -86,7 +98,8 @@ mod tests {
     }
 
     #[test]
-    fn sessions_that_die_at_once_are_paused_after_like_attempts_that_fail_until_one_has_lived_for_ten_seconds() {
+    fn sessions_that_die_at_once_are_paused_after_like_attempts_that_fail_until_one_has_lived_for_ten_seconds()
+     {
         let mut reconnect = ReconnectPauses::new(1);
         for failures in 0..6 {
             let pause = match failures % 2 {

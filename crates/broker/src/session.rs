@@ -24,7 +24,7 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A session with the broker, from connecting until one of its connections ends.
-pub struct Session {
+pub struct BrokerSession {
     /// The number of the session in this process, from 1.
     pub number: u64,
     settings: Arc<AmqpSettings>,
@@ -35,7 +35,7 @@ pub struct Session {
     end: Arc<SessionEnd>,
 }
 
-impl Session {
+impl BrokerSession {
     pub(super) async fn open(
         settings: &Arc<AmqpSettings>,
         topology: &Topology,
@@ -50,7 +50,7 @@ impl Session {
     }
 
     /// Waits until the session is over or ferryd stops.
-    pub(super) async fn watch(&self, stop: &CancellationToken) {
+    pub(super) async fn wait_until_over(&self, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(STATUS_INTERVAL);
         while !stop.is_cancelled() && !self.is_over() {
             tokio::select! {
@@ -79,7 +79,12 @@ impl Session {
     pub(super) fn end_by(&self, cause: &CloseCause) {
         if !self.is_over() {
             let broker = self.settings.address();
-            warn!(session = self.number, broker, reason = cause.reason, "the session with the broker is over");
+            warn!(
+                session = self.number,
+                broker,
+                reason = cause.reason,
+                "the session with the broker is over"
+            );
             self.end.end(cause.clone());
         }
     }
@@ -104,8 +109,8 @@ impl Session {
     }
 
     /// Returns the failure of the messages that were under way on this session, once it is over.
-    pub(super) fn loss(&self) -> PublishFailure {
-        self.end.loss()
+    pub(super) fn publish_failure(&self) -> PublishFailure {
+        self.end.publish_failure()
     }
 
     /// Returns true if the broker blocks a link and takes no messages on it.
@@ -114,13 +119,16 @@ impl Session {
     }
 
     /// Returns the link for a purpose.
-    pub(super) async fn link(&self, purpose: LinkPurpose) -> Result<&PublishingLink, PublishFailure> {
+    pub(super) async fn link(
+        &self,
+        purpose: LinkPurpose,
+    ) -> Result<&PublishingLink, PublishFailure> {
         let opening = || PublishingLink::open(&self.settings, purpose, &self.end);
         tokio::select! {
             link = self.links[purpose as usize].get_or_try_init(opening) => link.map_err(|error| {
                 PublishFailure::SessionLost { cause: CloseCause::found(&error.to_string()) }
             }),
-            () = self.ended() => Err(self.loss()),
+            () = self.ended() => Err(self.publish_failure()),
         }
     }
 
@@ -130,7 +138,7 @@ impl Session {
     /// [`BrokerError`] where the connection is lost.
     pub async fn consuming_channel(&self) -> Result<Channel, BrokerError> {
         tokio::select! {
-            channel = self.consuming.create_channel() => channel.map_err(BrokerError::during("open a channel")),
+            channel = self.consuming.create_channel() => channel.map_err(BrokerError::while_doing("open a channel")),
             () = self.ended() => Err(BrokerError::Stopping),
         }
     }
@@ -142,7 +150,8 @@ impl Session {
     pub(super) async fn close(&self) {
         // All connections are closed at the same time: over a stalled network one takes all the
         // time there is.
-        let goodbyes = join_all(self.connections().map(|connection| connection.close(200, "bye".into())));
+        let goodbyes =
+            join_all(self.connections().map(|connection| connection.close(200, "bye".into())));
         // A dead peer does not answer; the socket is dropped then.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbyes).await;
     }

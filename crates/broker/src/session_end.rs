@@ -39,14 +39,19 @@ impl SessionEnd {
     }
 
     /// Returns the failure of the messages that were under way on the session, once it is over.
-    pub(super) fn loss(&self) -> PublishFailure {
-        let cause = self.cause.get().cloned().unwrap_or_else(|| CloseCause::found("the session ended"));
+    pub(super) fn publish_failure(&self) -> PublishFailure {
+        let cause =
+            self.cause.get().cloned().unwrap_or_else(|| CloseCause::found("the session ended"));
         PublishFailure::SessionLost { cause }
     }
 }
 
 /// Follows a connection's events until its session is over.
-pub(super) fn follow_events(connection: &Connection, blocking: Option<watch::Sender<bool>>, end: Arc<SessionEnd>) {
+pub(super) fn follow_events(
+    connection: &Connection,
+    blocking: Option<watch::Sender<bool>>,
+    end: Arc<SessionEnd>,
+) {
     let mut events = connection.events_listener();
     tokio::spawn(async move {
         loop {

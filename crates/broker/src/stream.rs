@@ -15,9 +15,9 @@ use lapin::{BasicProperties, Channel, Consumer};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::broker::{Broker, Session};
+use super::broker::{BrokerHandle, BrokerSession};
 use super::error::BrokerError;
-use super::message::number;
+use super::message::get_number;
 use super::owned_channel::OwnedChannel;
 
 /// The number of messages that the broker sends ahead. They are in memory here, and a message of
@@ -29,7 +29,8 @@ const ACKS_PER_PREFETCH: u16 = 4;
 /// the channel of a reader with a message that was not acked for the broker's `consumer_timeout`,
 /// even if no other message has arrived since.
 const ACK_WITHIN: Duration = Duration::from_secs(2);
-/// The shortest and the longest pause before a stream that could not be read is tried again on a session that is still up.
+/// The shortest and the longest pause before a stream that could not be read is tried again on a
+/// session that is still up.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// The longest time for the broker to begin a reader: a stream without a leader never answers.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
@@ -43,7 +44,7 @@ pub const OFFSET: &str = "x-stream-offset";
 
 /// The place in a stream at which reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum StreamPosition {
     /// The oldest message that is kept.
     First,
     /// The newest chunk, which has one message or more.
@@ -56,7 +57,7 @@ pub enum Place {
     Time(u64),
 }
 
-impl Place {
+impl StreamPosition {
     /// Returns the place as the argument [`OFFSET`] of a consumer.
     #[must_use]
     pub fn argument(self) -> AMQPValue {
@@ -65,7 +66,9 @@ impl Place {
             Self::First => word("first"),
             Self::Last => word("last"),
             Self::Next => word("next"),
-            Self::Offset(offset) => AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX)),
+            Self::Offset(offset) => {
+                AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX))
+            }
             Self::Time(seconds) => AMQPValue::Timestamp(seconds),
         }
     }
@@ -73,7 +76,7 @@ impl Place {
 
 /// A message of a stream.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct StreamEntry {
     /// The offset of the message. Offsets grow, and have gaps.
     pub offset: u64,
     /// The properties of the message.
@@ -83,15 +86,15 @@ pub struct Entry {
 }
 
 /// A stream that is being read.
-pub struct Stream {
-    broker: Broker,
+pub struct BrokerStream {
+    broker: BrokerHandle,
     queue: ShortString,
-    place: Place,
+    place: StreamPosition,
     prefetch: u16,
-    reader: Option<Reader>,
+    reader: Option<StreamReader>,
 }
 
-struct Reader {
+struct StreamReader {
     channel: OwnedChannel,
     consumer: Consumer,
     unacked: u16,
@@ -102,10 +105,10 @@ struct Reader {
     since: Instant,
 }
 
-impl Stream {
+impl BrokerStream {
     /// Creates a reader of the stream `queue` that begins at `place`.
     #[must_use]
-    pub fn new(broker: Broker, queue: ShortString, place: Place) -> Self {
+    pub fn new(broker: BrokerHandle, queue: ShortString, place: StreamPosition) -> Self {
         Self { broker, queue, place, prefetch: PREFETCH, reader: None }
     }
 
@@ -117,7 +120,7 @@ impl Stream {
 
     /// Waits for the next message, through outages of any length; `None` once ferryd is stopping.
     /// May be cancelled and called again.
-    pub async fn next(&mut self) -> Option<Entry> {
+    pub async fn next(&mut self) -> Option<StreamEntry> {
         loop {
             if !self.is_attached() {
                 self.attach().await?;
@@ -150,12 +153,12 @@ impl Stream {
 
     /// Creates another reader of the same stream.
     #[must_use]
-    pub fn fork(&self, place: Place) -> Self {
+    pub fn new_reader(&self, place: StreamPosition) -> Self {
         Self::new(self.broker.clone(), self.queue.clone(), place).with_prefetch(self.prefetch)
     }
 
     /// Sets the place at which the next reader begins.
-    pub fn reposition(&mut self, place: Place) {
+    pub fn reposition(&mut self, place: StreamPosition) {
         self.detach();
         self.place = place;
     }
@@ -166,10 +169,17 @@ impl Stream {
         let (mut begun, mut pause) = (Instant::now(), PAUSES.0);
         loop {
             let session = self.broker.session().await?;
-            let attaching = timeout(ATTACH_TIMEOUT, Reader::attach(&session, &self.queue, self.place, self.prefetch));
+            let attaching = timeout(
+                ATTACH_TIMEOUT,
+                StreamReader::attach(&session, &self.queue, self.place, self.prefetch),
+            );
             let mut attaching = std::pin::pin!(attaching);
-            let late =
-                |_| Err(BrokerError::StreamTimeout { stream: self.queue.as_str().to_owned(), after: ATTACH_TIMEOUT });
+            let late = |_| {
+                Err(BrokerError::StreamTimeout {
+                    stream: self.queue.as_str().to_owned(),
+                    after: ATTACH_TIMEOUT,
+                })
+            };
             let attached = tokio::select! {
                 attached = &mut attaching => attached.unwrap_or_else(late),
                 () = session.ended() => {
@@ -188,7 +198,9 @@ impl Stream {
                     self.reader = Some(reader);
                     return Some(());
                 }
-                Err(error) => warn!(stream = %self.queue, %error, "failed to read a stream; trying again"),
+                Err(error) => {
+                    warn!(stream = %self.queue, %error, "failed to read a stream; trying again");
+                }
             }
             if begun.elapsed() > RECONNECT_AFTER {
                 session.end(&format!("stream {} can't be read over it", self.queue));
@@ -201,7 +213,7 @@ impl Stream {
     }
 
     /// Declares the topology again after a pause, for a stream that was deleted.
-    async fn declare_again(&self, session: &Session, pause: Duration) {
+    async fn declare_again(&self, session: &BrokerSession, pause: Duration) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = session.ended() => return,
@@ -217,14 +229,14 @@ impl Stream {
 
     /// Waits for the next message of the current reader; `None` where it has ended. May be
     /// cancelled and called again.
-    pub async fn read(&mut self) -> Option<Entry> {
+    pub async fn read(&mut self) -> Option<StreamEntry> {
         let reader = self.reader.as_mut()?;
         let Some(entry) = reader.next().await else {
             debug!(stream = %self.queue, "the reader of a stream is gone");
             self.detach();
             return None;
         };
-        self.place = Place::Offset(entry.offset.saturating_add(1));
+        self.place = StreamPosition::Offset(entry.offset.saturating_add(1));
         Some(entry)
     }
 
@@ -236,14 +248,14 @@ impl Stream {
 /// Reads a message's offset from its properties; `None` where it came from no stream.
 #[must_use]
 pub fn offset_of(properties: &BasicProperties) -> Option<u64> {
-    number(properties.headers().as_ref(), OFFSET).and_then(|offset| u64::try_from(offset).ok())
+    get_number(properties.headers().as_ref(), OFFSET).and_then(|offset| u64::try_from(offset).ok())
 }
 
-impl Reader {
+impl StreamReader {
     async fn attach(
-        session: &Arc<Session>,
+        session: &Arc<BrokerSession>,
         queue: &ShortString,
-        place: Place,
+        place: StreamPosition,
         prefetch: u16,
     ) -> Result<Self, BrokerError> {
         let channel = OwnedChannel::open(session).await?;
@@ -255,18 +267,23 @@ impl Reader {
     async fn consume(
         channel: &Channel,
         queue: &ShortString,
-        place: Place,
+        place: StreamPosition,
         prefetch: u16,
     ) -> Result<Consumer, BrokerError> {
-        let reading = || BrokerError::reading(queue.as_str());
+        let reading = || BrokerError::while_reading(queue.as_str());
         channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(reading())?;
         let mut arguments = FieldTable::default();
         arguments.insert(OFFSET.into(), place.argument());
-        let consuming = channel.basic_consume(queue.clone(), "".into(), BasicConsumeOptions::default(), arguments);
+        let consuming = channel.basic_consume(
+            queue.clone(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            arguments,
+        );
         consuming.await.map_err(reading())
     }
 
-    async fn next(&mut self) -> Option<Entry> {
+    async fn next(&mut self) -> Option<StreamEntry> {
         loop {
             if self.is_ack_due() {
                 self.ack().await?;
@@ -283,9 +300,11 @@ impl Reader {
             self.unacked += 1;
             self.latest = Some(acker);
             if let Some(offset) = offset_of(&properties) {
-                return Some(Entry { offset, properties, data });
+                return Some(StreamEntry { offset, properties, data });
             }
-            warn!("a message without an offset: the queue is no stream; delete it, and ferryd makes a new one");
+            warn!(
+                "a message without an offset: the queue is no stream; delete it, and ferryd makes a new one"
+            );
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-pub use super::names::{Names, rung_word};
+pub use super::names::{TopologyNames, rung_word};
 use ferryd_domain::name::Name;
 use ferryd_domain::retry::Rung;
 
@@ -21,15 +21,15 @@ const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// connection counts for every prefetched message, so this leaves room for a bad day.
 const COMMAND_DELIVERY_LIMIT: i64 = 50;
 
-/// The number of deliveries of a webhook call after which the broker dead-letters it.
-const CALLBACK_DELIVERY_LIMIT: i64 = 50;
+/// The number of deliveries of a webhook after which the broker dead-letters it.
+const WEBHOOK_DELIVERY_LIMIT: i64 = 50;
 
 /// The retention of the ledger, in RabbitMQ's form, where `ledger.duplicate_window` in the
 /// configuration is not known.
 const LEDGER_MAX_AGE: &str = "60D";
 
 /// The retention of the stream of calls, in RabbitMQ's form.
-pub const EXCHANGES_MAX_AGE: &str = "7D";
+pub const CALLS_MAX_AGE: &str = "7D";
 
 /// The size of a segment of a stream, in bytes. The broker drops whole segments, and checks their
 /// age when it begins one: so messages past the retention stay until as much has been written.
@@ -61,7 +61,7 @@ impl ExchangeKind {
 
 /// A durable exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exchange {
+pub struct BrokerExchange {
     /// The name of the exchange.
     pub name: String,
     /// The kind of routing.
@@ -72,7 +72,7 @@ pub struct Exchange {
 
 /// The value of a queue argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Argument {
+pub enum QueueArgument {
     /// A whole number.
     Number(i64),
     /// A text.
@@ -81,16 +81,16 @@ pub enum Argument {
 
 /// A durable queue: a quorum queue or a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queue {
+pub struct BrokerQueue {
     /// The name of the queue.
     pub name: String,
     /// The `x-` arguments of the queue.
-    pub arguments: BTreeMap<&'static str, Argument>,
+    pub arguments: BTreeMap<&'static str, QueueArgument>,
 }
 
 /// A binding of a queue to an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Binding {
+pub struct QueueBinding {
     /// The exchange.
     pub exchange: String,
     /// The queue.
@@ -101,7 +101,7 @@ pub struct Binding {
 
 /// A subscriber's queue on the events exchange, declared so that it exists before the first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscriber {
+pub struct SubscriberQueue {
     /// The queue's name.
     pub queue: String,
     /// The binding keys of the queue, such as `payment.#`.
@@ -110,7 +110,7 @@ pub struct Subscriber {
 
 /// The broker's policy for the queues of a name, set by operators and not by clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
+pub struct QueuePolicy {
     /// The name of the queue, which is also that of the policy.
     pub queue: String,
     /// The retention of the queue's messages, such as `60D`.
@@ -121,36 +121,36 @@ pub struct Policy {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Topology {
     /// The exchanges.
-    pub exchanges: Vec<Exchange>,
+    pub exchanges: Vec<BrokerExchange>,
     /// The queues.
-    pub queues: Vec<Queue>,
+    pub queues: Vec<BrokerQueue>,
     /// The bindings.
-    pub bindings: Vec<Binding>,
+    pub bindings: Vec<QueueBinding>,
     /// The policies: printed, never declared.
-    pub policies: Vec<Policy>,
+    pub policies: Vec<QueuePolicy>,
 }
 
 impl Topology {
     /// Builds the topology for a set of providers, routes (type to provider) and subscribers.
     #[must_use]
     pub fn new<'a>(
-        names: &Names,
+        names: &TopologyNames,
         providers: impl IntoIterator<Item = &'a Name>,
         routes: impl IntoIterator<Item = (&'a Name, &'a Name)>,
-        subscribers: &[Subscriber],
+        subscribers: &[SubscriberQueue],
     ) -> Self {
         let mut topology = Self::default();
         topology.add_exchanges(names);
         topology.add_shared_queues(names);
         topology.add_stream(names.ledger(), LEDGER_MAX_AGE);
-        topology.add_stream(names.exchanges(), EXCHANGES_MAX_AGE);
+        topology.add_stream(names.calls(), CALLS_MAX_AGE);
         for provider in providers {
             topology.add_provider(names, provider);
         }
         for (kind, provider) in routes {
             topology.bind(names.commands(), names.commands_of(provider), format!("{kind}.any.#"));
         }
-        for Subscriber { queue, bindings } in subscribers {
+        for SubscriberQueue { queue, bindings } in subscribers {
             topology.queue(queue.clone(), NO_DELIVERY_LIMIT, []);
             for key in bindings {
                 topology.bind(names.events(), queue.clone(), key.clone());
@@ -159,15 +159,23 @@ impl Topology {
         topology
     }
 
-    /// Adds a queue of webhook calls for each of these providers.
+    /// Adds a queue of webhooks for each of these providers.
     #[must_use]
-    pub fn with_callbacks<'a>(mut self, names: &Names, providers: impl IntoIterator<Item = &'a Name>) -> Self {
+    pub fn with_webhooks<'a>(
+        mut self,
+        names: &TopologyNames,
+        providers: impl IntoIterator<Item = &'a Name>,
+    ) -> Self {
         for provider in providers {
-            let callbacks = names.callbacks_of(provider);
-            self.queue(callbacks.clone(), CALLBACK_DELIVERY_LIMIT, dead_letters_to(names.callbacks_dead()));
-            self.bind(names.callbacks(), callbacks.clone(), format!("{provider}.*"));
-            // Webhook calls that wait until their command is known return by this exchange.
-            self.bind(names.redeliver(), callbacks, format!("*.{provider}.*"));
+            let webhooks = names.webhooks_of(provider);
+            self.queue(
+                webhooks.clone(),
+                WEBHOOK_DELIVERY_LIMIT,
+                dead_letters_to(names.webhooks_dead()),
+            );
+            self.bind(names.webhooks(), webhooks.clone(), format!("{provider}.*"));
+            // Webhooks that wait until their command is known return by this exchange.
+            self.bind(names.redeliver(), webhooks, format!("*.{provider}.*"));
         }
         self
     }
@@ -175,7 +183,11 @@ impl Topology {
     /// Adds rungs for each of these retry groups; a group that is named more than once has them
     /// once.
     #[must_use]
-    pub fn with_retry_groups<'a>(mut self, names: &Names, groups: impl IntoIterator<Item = &'a Name>) -> Self {
+    pub fn with_retry_groups<'a>(
+        mut self,
+        names: &TopologyNames,
+        groups: impl IntoIterator<Item = &'a Name>,
+    ) -> Self {
         for group in groups.into_iter().collect::<BTreeSet<_>>() {
             self.add_rungs(names, Some(group));
         }
@@ -184,7 +196,7 @@ impl Topology {
 
     /// Adds a policy that keeps the ledger for as long as duplicates have to be recognised.
     #[must_use]
-    pub fn with_duplicate_window(mut self, names: &Names, window: Duration) -> Self {
+    pub fn with_duplicate_window(mut self, names: &TopologyNames, window: Duration) -> Self {
         let ledger = names.ledger();
         for policy in self.policies.iter_mut().filter(|policy| policy.queue == ledger) {
             policy.max_age = max_age(window);
@@ -195,7 +207,7 @@ impl Topology {
     /// Builds the topology of the ledger's stream alone, for a program that reads and writes only
     /// that.
     #[must_use]
-    pub fn of_ledger(names: &Names) -> Self {
+    pub fn of_ledger(names: &TopologyNames) -> Self {
         let mut topology = Self::default();
         topology.add_stream(names.ledger(), LEDGER_MAX_AGE);
         topology
@@ -210,8 +222,8 @@ impl Topology {
             .map(|exchange| exchange.name.as_str())
     }
 
-    fn add_exchanges(&mut self, names: &Names) {
-        let exchange = |name, kind, alternate| Exchange { name, kind, alternate };
+    fn add_exchanges(&mut self, names: &TopologyNames) {
+        let exchange = |name, kind, alternate| BrokerExchange { name, kind, alternate };
         self.exchanges = vec![
             exchange(names.unroutable(), ExchangeKind::Fanout, None),
             exchange(names.dead_other(), ExchangeKind::Fanout, None),
@@ -221,13 +233,13 @@ impl Topology {
             exchange(names.redeliver(), ExchangeKind::Topic, Some(names.unroutable())),
             exchange(names.dead(), ExchangeKind::Direct, Some(names.dead_other())),
             exchange(names.events(), ExchangeKind::Topic, None),
-            exchange(names.callbacks_dead(), ExchangeKind::Fanout, None),
-            exchange(names.callbacks(), ExchangeKind::Topic, Some(names.callbacks_dead())),
+            exchange(names.webhooks_dead(), ExchangeKind::Fanout, None),
+            exchange(names.webhooks(), ExchangeKind::Topic, Some(names.webhooks_dead())),
         ];
     }
 
-    fn add_shared_queues(&mut self, names: &Names) {
-        let own = [names.unroutable(), names.dead_other(), names.poison(), names.callbacks_dead()];
+    fn add_shared_queues(&mut self, names: &TopologyNames) {
+        let own = [names.unroutable(), names.dead_other(), names.poison(), names.webhooks_dead()];
         for name in own {
             self.queue(name.clone(), NO_DELIVERY_LIMIT, []);
             self.bind(name.clone(), name, String::new());
@@ -235,12 +247,12 @@ impl Topology {
         self.add_rungs(names, None);
     }
 
-    fn add_rungs(&mut self, names: &Names, group: Option<&Name>) {
+    fn add_rungs(&mut self, names: &TopologyNames, group: Option<&Name>) {
         for rung in Rung::all() {
             let name = names.retry_of(group, rung);
             let ttl = i64::try_from(rung.duration().as_millis()).unwrap_or(i64::MAX);
             let mut arguments = dead_letters_to(names.redeliver()).to_vec();
-            arguments.push(("x-message-ttl", Argument::Number(ttl)));
+            arguments.push(("x-message-ttl", QueueArgument::Number(ttl)));
             self.queue(name.clone(), NO_DELIVERY_LIMIT, arguments);
             self.bind(names.retry(), name, format!("{}.#", rung_word(group, rung)));
         }
@@ -248,12 +260,13 @@ impl Topology {
 
     /// Adds a stream. The default exchange publishes to it, under its own name.
     fn add_stream(&mut self, name: String, max_age: &'static str) {
-        let arguments = BTreeMap::from([("x-queue-type", Argument::Text("stream".to_owned()))]);
-        self.queues.push(Queue { name: name.clone(), arguments });
-        self.policies.push(Policy { queue: name, max_age: max_age.to_owned() });
+        let arguments =
+            BTreeMap::from([("x-queue-type", QueueArgument::Text("stream".to_owned()))]);
+        self.queues.push(BrokerQueue { name: name.clone(), arguments });
+        self.policies.push(QueuePolicy { queue: name, max_age: max_age.to_owned() });
     }
 
-    fn add_provider(&mut self, names: &Names, provider: &Name) {
+    fn add_provider(&mut self, names: &TopologyNames, provider: &Name) {
         let commands = names.commands_of(provider);
         self.queue(commands.clone(), COMMAND_DELIVERY_LIMIT, dead_letters_to(names.poison()));
         self.bind(names.commands(), commands.clone(), format!("*.{provider}.#"));
@@ -263,44 +276,53 @@ impl Topology {
         self.bind(names.dead(), dead, provider.to_string());
     }
 
-    fn queue(&mut self, name: String, limit: i64, more: impl IntoIterator<Item = (&'static str, Argument)>) {
+    fn queue(
+        &mut self,
+        name: String,
+        limit: i64,
+        more: impl IntoIterator<Item = (&'static str, QueueArgument)>,
+    ) {
         let mut arguments = BTreeMap::from([
-            ("x-queue-type", Argument::Text("quorum".to_owned())),
-            ("x-delivery-limit", Argument::Number(limit)),
+            ("x-queue-type", QueueArgument::Text("quorum".to_owned())),
+            ("x-delivery-limit", QueueArgument::Number(limit)),
         ]);
         arguments.extend(more);
-        self.queues.push(Queue { name, arguments });
+        self.queues.push(BrokerQueue { name, arguments });
     }
 
     fn bind(&mut self, exchange: String, queue: String, key: String) {
-        self.bindings.push(Binding { exchange, queue, key });
+        self.bindings.push(QueueBinding { exchange, queue, key });
     }
 
     /// Returns the part of RabbitMQ's definitions format that describes this topology in `vhost`
     /// (<https://www.rabbitmq.com/docs/definitions>).
     #[must_use]
     pub fn definitions(&self, vhost: &str) -> Value {
-        let exchange = |exchange: &Exchange| {
-            let arguments = exchange.alternate.iter().map(|name| ("alternate-exchange".to_owned(), json!(name)));
+        let exchange = |exchange: &BrokerExchange| {
+            let arguments = exchange
+                .alternate
+                .iter()
+                .map(|name| ("alternate-exchange".to_owned(), json!(name)));
             json!({
                 "name": exchange.name, "vhost": vhost, "type": exchange.kind.as_str(), "durable": true,
                 "auto_delete": false, "internal": false, "arguments": arguments.collect::<Map<_, _>>(),
             })
         };
-        let queue = |queue: &Queue| {
-            let arguments = queue.arguments.iter().map(|(name, value)| ((*name).to_owned(), value.to_json()));
+        let queue = |queue: &BrokerQueue| {
+            let arguments =
+                queue.arguments.iter().map(|(name, value)| ((*name).to_owned(), value.to_json()));
             json!({
                 "name": queue.name, "vhost": vhost, "durable": true, "auto_delete": false,
                 "arguments": arguments.collect::<Map<_, _>>(),
             })
         };
-        let binding = |binding: &Binding| {
+        let binding = |binding: &QueueBinding| {
             json!({
                 "source": binding.exchange, "vhost": vhost, "destination": binding.queue, "destination_type": "queue",
                 "routing_key": binding.key, "arguments": {},
             })
         };
-        let policy = |policy: &Policy| {
+        let policy = |policy: &QueuePolicy| {
             let pattern = format!("^{}$", policy.queue.replace('.', "\\."));
             json!({
                 "vhost": vhost, "name": policy.queue, "pattern": pattern, "apply-to": "queues", "priority": 0,
@@ -316,7 +338,7 @@ impl Topology {
     }
 }
 
-impl Argument {
+impl QueueArgument {
     fn to_json(&self) -> Value {
         match self {
             Self::Number(number) => json!(number),
@@ -338,11 +360,11 @@ pub fn max_age(time: Duration) -> String {
 
 /// Returns the arguments of a queue whose dead-lettering must not lose a message: the broker keeps
 /// the message until the target confirms.
-fn dead_letters_to(exchange: String) -> [(&'static str, Argument); 3] {
+fn dead_letters_to(exchange: String) -> [(&'static str, QueueArgument); 3] {
     [
-        ("x-dead-letter-exchange", Argument::Text(exchange)),
-        ("x-dead-letter-strategy", Argument::Text("at-least-once".to_owned())),
-        ("x-overflow", Argument::Text("reject-publish".to_owned())),
+        ("x-dead-letter-exchange", QueueArgument::Text(exchange)),
+        ("x-dead-letter-strategy", QueueArgument::Text("at-least-once".to_owned())),
+        ("x-overflow", QueueArgument::Text("reject-publish".to_owned())),
     ]
 }
 

@@ -1,10 +1,12 @@
 use super::*;
 
 fn topology() -> Topology {
-    let names = Names::new("ferry".parse().unwrap());
+    let names = TopologyNames::new("ferry".parse().unwrap());
     let [stripe, payment]: [Name; 2] = ["stripe", "payment"].map(|name| name.parse().unwrap());
-    let subscriber = Subscriber { queue: "shop.events".to_owned(), bindings: vec!["payment.#".to_owned()] };
-    Topology::new(&names, [&stripe], [(&payment, &stripe)], &[subscriber]).with_callbacks(&names, [&stripe])
+    let subscriber =
+        SubscriberQueue { queue: "shop.events".to_owned(), bindings: vec!["payment.#".to_owned()] };
+    Topology::new(&names, [&stripe], [(&payment, &stripe)], &[subscriber])
+        .with_webhooks(&names, [&stripe])
 }
 
 #[test]
@@ -21,7 +23,10 @@ fn everything_bound_exists_and_every_dead_letter_exchange_catches_what_it_cannot
         assert!(topology.queues.iter().any(|queue| queue.name == binding.queue), "{binding:?}");
     }
     for queue in &topology.queues {
-        let Some(Argument::Text(target)) = queue.arguments.get("x-dead-letter-exchange") else { continue };
+        let Some(QueueArgument::Text(target)) = queue.arguments.get("x-dead-letter-exchange")
+        else {
+            continue;
+        };
         let target = exchange(target).unwrap();
         assert!(target.kind == ExchangeKind::Fanout || target.alternate.is_some(), "{queue:?}");
     }
@@ -30,9 +35,14 @@ fn everything_bound_exists_and_every_dead_letter_exchange_catches_what_it_cannot
 #[test]
 fn every_queue_is_a_quorum_queue_with_a_delivery_limit_or_a_stream_and_none_has_a_length() {
     for queue in topology().queues {
-        let stream = queue.name == "ferry.ledger" || queue.name == "ferry.exchanges";
+        let stream = queue.name == "ferry.ledger" || queue.name == "ferry.calls";
         let kind = if stream { "stream" } else { "quorum" };
-        assert_eq!(queue.arguments["x-queue-type"], Argument::Text(kind.to_owned()), "{}", queue.name);
+        assert_eq!(
+            queue.arguments["x-queue-type"],
+            QueueArgument::Text(kind.to_owned()),
+            "{}",
+            queue.name
+        );
         assert_eq!(queue.arguments.contains_key("x-delivery-limit"), !stream, "{}", queue.name);
         assert!(!queue.arguments.keys().any(|name| name.starts_with("x-max")), "{}", queue.name);
     }
@@ -41,14 +51,18 @@ fn every_queue_is_a_quorum_queue_with_a_delivery_limit_or_a_stream_and_none_has_
 #[test]
 fn only_streams_have_a_policy_and_it_fits_nothing_but_their_name() {
     let definitions = topology().definitions("/");
-    let patterns: Vec<_> =
-        definitions["policies"].as_array().unwrap().iter().map(|policy| &policy["pattern"]).collect();
-    assert_eq!(patterns, ["^ferry\\.ledger$", "^ferry\\.exchanges$"]);
+    let patterns: Vec<_> = definitions["policies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|policy| &policy["pattern"])
+        .collect();
+    assert_eq!(patterns, ["^ferry\\.ledger$", "^ferry\\.calls$"]);
 }
 
 #[test]
 fn the_policy_of_the_ledger_keeps_it_for_as_long_as_duplicates_are_told() {
-    let names = Names::new("ferry".parse().unwrap());
+    let names = TopologyNames::new("ferry".parse().unwrap());
     for (hours, max_age) in [(24 * 60, "60D"), (24 * 90, "90D"), (73, "73h")] {
         let window = std::time::Duration::from_hours(hours);
         let topology = topology().with_duplicate_window(&names, window);

@@ -4,11 +4,11 @@
 //! The order is: nothing sent, no complete answer, `in_progress`, the file's `classify` rules
 //! (first match), then for a 2xx `accepted` and `success`, then the [built-in table](by_status).
 
-use super::outcome::Verdict;
+use super::outcome::OutcomeName;
 
 /// The shape of an answer, as far as the table uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum AnswerShape {
     /// Nothing reached the provider.
     NotSent,
     /// A part of the request reached the provider, and no complete answer came back.
@@ -25,9 +25,9 @@ pub enum Shape {
 /// The results of the provider file's conditions on a complete answer. `None` means that the file
 /// does not have the condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Conditions {
+pub struct AnswerConditions {
     /// The verdict of the first `classify` rule that matched.
-    pub rule: Option<Verdict>,
+    pub rule: Option<OutcomeName>,
     /// True if ferryd's own first call is still running at the provider
     /// (`idempotency.in_progress`).
     pub in_progress: bool,
@@ -39,25 +39,25 @@ pub struct Conditions {
 
 /// Returns the verdict on an answer.
 #[must_use]
-pub fn classify(shape: Shape, conditions: Conditions) -> Verdict {
+pub fn classify(shape: AnswerShape, conditions: AnswerConditions) -> OutcomeName {
     let (status, retry_after) = match shape {
-        Shape::NotSent => return Verdict::Transient,
-        Shape::Incomplete => return Verdict::Unknown,
-        Shape::Answered { status, retry_after } => (status, retry_after),
+        AnswerShape::NotSent => return OutcomeName::Transient,
+        AnswerShape::Incomplete => return OutcomeName::Unknown,
+        AnswerShape::Answered { status, retry_after } => (status, retry_after),
     };
     if conditions.in_progress {
-        return Verdict::Transient;
+        return OutcomeName::Transient;
     }
-    if let Some(verdict) = conditions.rule {
-        return verdict;
+    if let Some(outcome) = conditions.rule {
+        return outcome;
     }
     if !(200..300).contains(&status) {
         return by_status(status, retry_after);
     }
     match (conditions.accepted, conditions.success) {
-        (Some(true), _) => Verdict::Waiting,
-        (_, Some(false)) => Verdict::Unknown,
-        (_, Some(true) | None) => Verdict::Completed,
+        (Some(true), _) => OutcomeName::Waiting,
+        (_, Some(false)) => OutcomeName::Unknown,
+        (_, Some(true) | None) => OutcomeName::Completed,
     }
 }
 
@@ -66,13 +66,13 @@ pub fn classify(shape: Shape, conditions: Conditions) -> Verdict {
 /// A status that a proxy or an overloaded server may send *after* the provider acted is unknown,
 /// not transient.
 #[must_use]
-pub fn by_status(status: u16, retry_after: bool) -> Verdict {
+pub fn by_status(status: u16, retry_after: bool) -> OutcomeName {
     match status {
-        200..=299 => Verdict::Completed,
-        425 | 429 => Verdict::Transient,
-        503 if retry_after => Verdict::Transient,
-        408 | 500 | 502 | 503 | 504 => Verdict::Unknown,
-        _ => Verdict::Rejected,
+        200..=299 => OutcomeName::Completed,
+        425 | 429 => OutcomeName::Transient,
+        503 if retry_after => OutcomeName::Transient,
+        408 | 500 | 502 | 503 | 504 => OutcomeName::Unknown,
+        _ => OutcomeName::Rejected,
     }
 }
 
@@ -80,56 +80,71 @@ pub fn by_status(status: u16, retry_after: bool) -> Verdict {
 mod tests {
     use super::*;
 
-    fn answered(status: u16) -> Shape {
-        Shape::Answered { status, retry_after: false }
+    fn answered(status: u16) -> AnswerShape {
+        AnswerShape::Answered { status, retry_after: false }
     }
 
     #[test]
     fn the_built_in_table_reads_every_status() {
-        let table: &[(&[u16], bool, Verdict)] = &[
-            (&[200, 201, 202, 204, 299], false, Verdict::Completed),
-            (&[425, 429], false, Verdict::Transient),
-            (&[429, 503], true, Verdict::Transient),
-            (&[408, 500, 502, 503, 504], false, Verdict::Unknown),
-            (&[408, 500, 502, 504], true, Verdict::Unknown),
+        let table: &[(&[u16], bool, OutcomeName)] = &[
+            (&[200, 201, 202, 204, 299], false, OutcomeName::Completed),
+            (&[425, 429], false, OutcomeName::Transient),
+            (&[429, 503], true, OutcomeName::Transient),
+            (&[408, 500, 502, 503, 504], false, OutcomeName::Unknown),
+            (&[408, 500, 502, 504], true, OutcomeName::Unknown),
             (
                 &[501, 505, 301, 302, 307, 308, 400, 401, 402, 403, 404, 409, 410, 422, 100, 599],
                 false,
-                Verdict::Rejected,
+                OutcomeName::Rejected,
             ),
         ];
         for (statuses, retry_after, expected) in table {
             for &status in *statuses {
-                let shape = Shape::Answered { status, retry_after: *retry_after };
-                assert_eq!(classify(shape, Conditions::default()), *expected, "{status} retry_after={retry_after}");
+                let shape = AnswerShape::Answered { status, retry_after: *retry_after };
+                assert_eq!(
+                    classify(shape, AnswerConditions::default()),
+                    *expected,
+                    "{status} retry_after={retry_after}"
+                );
             }
         }
     }
 
     #[test]
     fn without_a_complete_answer_no_condition_is_asked() {
-        let all =
-            Conditions { rule: Some(Verdict::Completed), in_progress: true, accepted: Some(true), success: Some(true) };
-        assert_eq!(classify(Shape::NotSent, all), Verdict::Transient);
-        assert_eq!(classify(Shape::Incomplete, all), Verdict::Unknown);
+        let all = AnswerConditions {
+            rule: Some(OutcomeName::Completed),
+            in_progress: true,
+            accepted: Some(true),
+            success: Some(true),
+        };
+        assert_eq!(classify(AnswerShape::NotSent, all), OutcomeName::Transient);
+        assert_eq!(classify(AnswerShape::Incomplete, all), OutcomeName::Unknown);
     }
 
     #[test]
     fn conditions_are_asked_in_order() {
         let table = [
             // status, rule, in_progress, accepted, success, expected
-            (409, Some(Verdict::Declined), true, None, None, Verdict::Transient),
-            (200, Some(Verdict::Declined), false, Some(true), Some(true), Verdict::Declined),
-            (500, Some(Verdict::Completed), false, None, None, Verdict::Completed),
-            (200, None, false, Some(true), Some(true), Verdict::Waiting),
-            (200, None, false, Some(false), Some(true), Verdict::Completed),
-            (200, None, false, None, Some(true), Verdict::Completed),
-            (200, None, false, None, Some(false), Verdict::Unknown),
-            (200, None, false, Some(false), Some(false), Verdict::Unknown),
-            (202, None, false, Some(false), None, Verdict::Completed),
+            (409, Some(OutcomeName::Declined), true, None, None, OutcomeName::Transient),
+            (
+                200,
+                Some(OutcomeName::Declined),
+                false,
+                Some(true),
+                Some(true),
+                OutcomeName::Declined,
+            ),
+            (500, Some(OutcomeName::Completed), false, None, None, OutcomeName::Completed),
+            (200, None, false, Some(true), Some(true), OutcomeName::Waiting),
+            (200, None, false, Some(false), Some(true), OutcomeName::Completed),
+            (200, None, false, None, Some(true), OutcomeName::Completed),
+            (200, None, false, None, Some(false), OutcomeName::Unknown),
+            (200, None, false, Some(false), Some(false), OutcomeName::Unknown),
+            (202, None, false, Some(false), None, OutcomeName::Completed),
         ];
         for (status, rule, in_progress, accepted, success, expected) in table {
-            let conditions = Conditions { rule, in_progress, accepted, success };
+            let conditions = AnswerConditions { rule, in_progress, accepted, success };
             assert_eq!(classify(answered(status), conditions), expected, "{status} {conditions:?}");
         }
     }
@@ -137,8 +152,16 @@ mod tests {
     #[test]
     fn success_and_accepted_speak_only_of_a_2xx() {
         for status in [302, 404, 500] {
-            let conditions = Conditions { accepted: Some(true), success: Some(true), ..Conditions::default() };
-            assert_eq!(classify(answered(status), conditions), by_status(status, false), "{status}");
+            let conditions = AnswerConditions {
+                accepted: Some(true),
+                success: Some(true),
+                ..AnswerConditions::default()
+            };
+            assert_eq!(
+                classify(answered(status), conditions),
+                by_status(status, false),
+                "{status}"
+            );
         }
     }
 }

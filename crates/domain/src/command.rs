@@ -20,8 +20,9 @@ pub const MAX_BODY: usize = 1 << 20;
 /// The value of `provider` that selects the provider of the type's route.
 pub const ANY: &str = "any";
 
-/// A command as it stands in a message body: UTF-8 JSON, published persistent to the exchange `ferry.commands` under the
-/// routing key `<type>.<provider>.<operation>`. `null` is absent; fields that start with `x_` are ignored; any other unknown field is refused.
+/// A command as it stands in a message body: UTF-8 JSON, published persistent to the exchange
+/// `ferry.commands` under the routing key `<type>.<provider>.<operation>`. `null` is absent; fields
+/// that start with `x_` are ignored; any other unknown field is refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "ferryd command")]
@@ -84,9 +85,9 @@ pub struct Command {
 /// A command's identity, as echoed in events and dead letters. Fields that could not be read from
 /// an invalid message are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Identity {
-    /// The command's id, one derived from the content where a message has none; in records and dead letters of a message that
-    /// was refused, `<id>/refused/<digest>`.
+pub struct EchoedIdentity {
+    /// The command's id, one derived from the content where a message has none; in records and dead
+    /// letters of a message that was refused, `<id>/refused/<digest>`.
     pub id: CommandId,
     /// The provider's type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,8 +111,9 @@ pub struct Identity {
 
 /// The parts of a message besides the body that decoding reads.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Envelope<'a> {
-    /// The routing key the command was published under; `None` where it is no longer known and already checked.
+pub struct CommandEnvelope<'a> {
+    /// The routing key the command was published under; `None` where it is no longer known and
+    /// already checked.
     pub routing_key: Option<&'a str>,
     /// The AMQP property `message_id`.
     pub message_id: Option<&'a str>,
@@ -121,9 +123,9 @@ pub struct Envelope<'a> {
 
 /// A message that is no valid command, with the error and the identity that could be read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Invalid {
+pub struct InvalidCommand {
     /// The fields of the identity that could be read.
-    pub identity: Box<Identity>,
+    pub identity: Box<EchoedIdentity>,
     /// The code and the message for the event.
     pub failure: Failure,
 }
@@ -132,22 +134,35 @@ impl Command {
     /// Decodes a command.
     ///
     /// # Errors
-    /// [`Invalid`] with one of the codes `too_large`, `not_json`, `invalid_field`, `missing_id`,
-    /// `key_mismatch`.
-    pub fn decode(body: &[u8], envelope: Envelope<'_>) -> Result<Self, Invalid> {
+    /// [`InvalidCommand`] with one of the codes `too_large`, `not_json`, `invalid_field`,
+    /// `missing_id`, `key_mismatch`.
+    pub fn decode(body: &[u8], envelope: CommandEnvelope<'_>) -> Result<Self, InvalidCommand> {
         if body.len() > MAX_BODY {
-            let message = format!("the body has {} bytes; at most {MAX_BODY} are taken", body.len());
-            return Err(Invalid::new(Identity::glean(&Value::Null, body, envelope), "too_large", message));
+            let message =
+                format!("the body has {} bytes; at most {MAX_BODY} are taken", body.len());
+            return Err(InvalidCommand::new(
+                EchoedIdentity::glean_identity(&Value::Null, body, envelope),
+                "too_large",
+                message,
+            ));
         }
         let value: Value = serde_json::from_slice(body).map_err(|error| {
             let message = format!("the body is not UTF-8 JSON: {error}");
-            Invalid::new(Identity::glean(&Value::Null, body, envelope), "not_json", message)
+            InvalidCommand::new(
+                EchoedIdentity::glean_identity(&Value::Null, body, envelope),
+                "not_json",
+                message,
+            )
         })?;
-        let identity = Identity::glean(&value, body, envelope);
-        Self::from_value(value, envelope).map_err(|(code, message)| Invalid::new(identity, code, message))
+        let identity = EchoedIdentity::glean_identity(&value, body, envelope);
+        Self::from_value(value, envelope)
+            .map_err(|(code, message)| InvalidCommand::new(identity, code, message))
     }
 
-    fn from_value(value: Value, envelope: Envelope<'_>) -> Result<Self, (&'static str, String)> {
+    fn from_value(
+        value: Value,
+        envelope: CommandEnvelope<'_>,
+    ) -> Result<Self, (&'static str, String)> {
         if !value.is_object() {
             let found = match &value {
                 Value::Array(_) => "a list",
@@ -156,21 +171,29 @@ impl Command {
                 Value::Bool(_) => "a truth value",
                 Value::Null | Value::Object(_) => "null",
             };
-            return Err(("invalid_field", format!("the body is {found}, not an object with the fields of a command")));
+            return Err((
+                "invalid_field",
+                format!("the body is {found}, not an object with the fields of a command"),
+            ));
         }
-        let body: CommandBody = serde_path_to_error::deserialize(normalise(value)).map_err(|error| {
-            let path = error.path().to_string();
-            let place = if path == "." { String::new() } else { format!("`{path}`: ") };
-            ("invalid_field", format!("{place}{}", error.inner()))
-        })?;
+        let body: CommandBody =
+            serde_path_to_error::deserialize(normalise(value)).map_err(|error| {
+                let path = error.path().to_string();
+                let place = if path == "." { String::new() } else { format!("`{path}`: ") };
+                ("invalid_field", format!("{place}{}", error.inner()))
+            })?;
         let id = match (&body.id, envelope.message_id) {
             (Some(id), _) => id.clone().into(),
-            (None, Some(text)) => text
-                .parse::<PublishedCommandId>()
-                .map(CommandId::from)
-                .map_err(|error| ("missing_id", format!("no `id`, and the property message_id: {error}")))?,
+            (None, Some(text)) => {
+                text.parse::<PublishedCommandId>().map(CommandId::from).map_err(|error| {
+                    ("missing_id", format!("no `id`, and the property message_id: {error}"))
+                })?
+            }
             (None, None) => {
-                return Err(("missing_id", "neither the field `id` nor the property message_id is there".to_owned()));
+                return Err((
+                    "missing_id",
+                    "neither the field `id` nor the property message_id is there".to_owned(),
+                ));
             }
         };
         let provider = body.provider.filter(|name| name.as_str() != ANY);
@@ -178,7 +201,8 @@ impl Command {
             let word = provider.as_ref().map_or(ANY, Name::as_str);
             let expected = format!("{}.{word}.{}", body.r#type, body.operation);
             if key != expected {
-                let message = format!("published under `{}`, but the body says `{expected}`", excerpt(key));
+                let message =
+                    format!("published under `{}`, but the body says `{expected}`", excerpt(key));
                 return Err(("key_mismatch", message));
             }
         }
@@ -198,8 +222,8 @@ impl Command {
 
     /// Returns the identity that events echo, with the provider that is really called.
     #[must_use]
-    pub fn identity(&self, provider: &Name) -> Identity {
-        Identity {
+    pub fn identity(&self, provider: &Name) -> EchoedIdentity {
+        EchoedIdentity {
             id: self.id.clone(),
             r#type: Some(self.kind.clone()),
             provider: Some(provider.clone()),
@@ -215,7 +239,8 @@ impl Command {
 /// an empty map.
 fn normalise(value: Value) -> Value {
     let Value::Object(fields) = value else { return value };
-    let kept = fields.into_iter().filter(|(name, value)| !value.is_null() && !name.starts_with("x_"));
+    let kept =
+        fields.into_iter().filter(|(name, value)| !value.is_null() && !name.starts_with("x_"));
     let mapped = kept.map(|(name, value)| {
         let empty_list = matches!(&value, Value::Array(items) if items.is_empty());
         let is_map = name == "payload" || name == "metadata";
@@ -224,50 +249,65 @@ fn normalise(value: Value) -> Value {
     Value::Object(mapped.collect())
 }
 
-impl Invalid {
-    fn new(identity: Identity, code: &str, message: String) -> Self {
+impl InvalidCommand {
+    fn new(identity: EchoedIdentity, code: &str, message: String) -> Self {
         Self { identity: Box::new(identity), failure: Failure::new(code, message) }
     }
 }
 
-impl Identity {
+impl EchoedIdentity {
     /// Reads the identity fields that a message shows, from its body first and its routing key
     /// second. Never fails.
     #[must_use]
-    pub fn glean(value: &Value, body: &[u8], envelope: Envelope<'_>) -> Self {
+    pub fn glean_identity(value: &Value, body: &[u8], envelope: CommandEnvelope<'_>) -> Self {
         let text = |field: &str| value.get(field).and_then(Value::as_str);
         let name = |field: &str| text(field).and_then(|text| text.parse::<Name>().ok());
-        let words: Vec<&str> = envelope.routing_key.map(|key| key.split('.').collect()).unwrap_or_default();
-        let word = |index: usize| (words.len() == 3).then(|| words[index].parse::<Name>().ok()).flatten();
+        let words: Vec<&str> =
+            envelope.routing_key.map(|key| key.split('.').collect()).unwrap_or_default();
+        let word =
+            |index: usize| (words.len() == 3).then(|| words[index].parse::<Name>().ok()).flatten();
         let not_any = |name: Name| (name.as_str() != ANY).then_some(name);
         let metadata = value.get("metadata").and_then(Value::as_object).into_iter().flatten();
-        let id = text("id").or(envelope.message_id).and_then(|id| id.parse::<PublishedCommandId>().ok());
+        let id =
+            text("id").or(envelope.message_id).and_then(|id| id.parse::<PublishedCommandId>().ok());
         Self {
-            id: id.map_or_else(|| CommandId::of_unidentified(body), CommandId::from),
+            id: id.map_or_else(|| CommandId::for_unidentified(body), CommandId::from),
             r#type: name("type").or_else(|| word(0)),
             provider: name("provider").or_else(|| word(1)).and_then(not_any),
             account: name("account"),
             operation: name("operation").or_else(|| word(2)),
             reference: text("reference").or(envelope.correlation_id).map(str::to_owned),
-            metadata: metadata.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),
+            metadata: metadata
+                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+                .collect(),
         }
     }
 }
 
-impl Identity {
+impl EchoedIdentity {
     /// Creates the identity of a command of which only the id is known.
     #[must_use]
     pub fn unknown(id: CommandId) -> Self {
         let metadata = BTreeMap::new();
-        Self { id, r#type: None, provider: None, account: None, operation: None, reference: None, metadata }
+        Self {
+            id,
+            r#type: None,
+            provider: None,
+            account: None,
+            operation: None,
+            reference: None,
+            metadata,
+        }
     }
 
     /// Returns the same identity without a reference or metadata too large for a header. The
     /// message body has them whole.
     #[must_use]
-    pub fn shortened(mut self) -> Self {
+    pub fn shorten(mut self) -> Self {
         const MOST: usize = 4 * 1024;
-        if self.metadata.iter().map(|(name, value)| name.len() + value.len() + 6).sum::<usize>() > MOST {
+        if self.metadata.iter().map(|(name, value)| name.len() + value.len() + 6).sum::<usize>()
+            > MOST
+        {
             self.metadata.clear();
         }
         self.reference = self.reference.filter(|reference| reference.len() <= MOST);

@@ -1,4 +1,5 @@
-//! The id under which a command is known to publishers, subscribers and operators, and the id of a message that was refused.
+//! The id under which a command is known to publishers, subscribers and operators, and the id of a
+//! message that was refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,8 +17,11 @@ const REFUSED: &str = "/refused/";
 /// The length of a digest, in hexadecimal digits.
 const DIGEST_LENGTH: usize = 32;
 
-/// A command's id as its publisher gives it: 1 to 128 of `A-Z a-z 0-9 . _ : -`, unique over all publishers.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+/// A command's id as its publisher gives it: 1 to 128 of `A-Z a-z 0-9 . _ : -`, unique over all
+/// publishers.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[A-Za-z0-9._:-]{1,128}$"))]
 pub struct PublishedCommandId(CommandId);
@@ -25,7 +29,9 @@ pub struct PublishedCommandId(CommandId);
 /// The id by which the ledger and operators know a command: the one that its publisher gave. A
 /// message that was refused claims no command's id and has one of a name space of its own,
 /// `<id>/refused/<digest>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[A-Za-z0-9._:-]{1,128}(/refused/[0-9a-f]{32})?$"))]
 pub struct CommandId(String);
@@ -45,14 +51,14 @@ impl CommandId {
     /// Derives an id from the content of a message which has none of its own, so that every copy of
     /// the message is reported under the same id.
     #[must_use]
-    pub fn of_unidentified(body: &[u8]) -> Self {
+    pub fn for_unidentified(body: &[u8]) -> Self {
         Self(format!("unidentified:{}", digest_of(&[body])))
     }
 
     /// Derives the id of a refused message in which its publisher wrote this id. `parts` identify
     /// the message when it is delivered again.
     #[must_use]
-    pub fn of_refused(&self, parts: &[&[u8]]) -> Self {
+    pub fn for_refused(&self, parts: &[&[u8]]) -> Self {
         Self(format!("{}{REFUSED}{}", self.published_part(), digest_of(parts)))
     }
 
@@ -64,7 +70,7 @@ impl CommandId {
 
     /// Returns the id that the publisher gave, of a refused message too.
     #[must_use]
-    pub fn published(&self) -> Self {
+    pub fn published_id(&self) -> Self {
         Self(self.published_part().to_owned())
     }
 
@@ -103,7 +109,8 @@ fn is_published_form(text: &str) -> bool {
 }
 
 fn is_digest(text: &str) -> bool {
-    text.len() == DIGEST_LENGTH && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
+    text.len() == DIGEST_LENGTH
+        && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
 }
 
 impl FromStr for CommandId {
@@ -114,7 +121,11 @@ impl FromStr for CommandId {
             Some((published, digest)) if is_digest(digest) => published,
             _ => text,
         };
-        if is_published_form(published) { Ok(Self(text.to_owned())) } else { Err(InvalidCommandId(excerpt(text))) }
+        if is_published_form(published) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidCommandId(excerpt(text)))
+        }
     }
 }
 
@@ -188,24 +199,24 @@ mod tests {
 
     #[test]
     fn a_message_without_an_id_gets_the_same_valid_one_for_every_copy() {
-        let id = CommandId::of_unidentified(b"not json");
-        assert_eq!(id, CommandId::of_unidentified(b"not json"));
-        assert_ne!(id, CommandId::of_unidentified(b"other"));
+        let id = CommandId::for_unidentified(b"not json");
+        assert_eq!(id, CommandId::for_unidentified(b"not json"));
+        assert_ne!(id, CommandId::for_unidentified(b"other"));
         assert!(id.as_str().parse::<CommandId>().is_ok());
     }
 
     #[test]
     fn a_refused_message_has_an_id_that_no_publisher_can_write() {
         let order: CommandId = "order-1".parse().unwrap();
-        let refused = order.of_refused(&[b"acme", b"{}"]);
+        let refused = order.for_refused(&[b"acme", b"{}"]);
         assert!(refused.is_refused() && !order.is_refused());
-        assert_eq!((refused.published(), order.published()), (order.clone(), order.clone()));
+        assert_eq!((refused.published_id(), order.published_id()), (order.clone(), order.clone()));
         assert_eq!(refused.as_str().parse::<CommandId>(), Ok(refused.clone()));
         assert!(refused.as_str().parse::<PublishedCommandId>().is_err());
         assert!(serde_json::from_value::<PublishedCommandId>(refused.as_str().into()).is_err());
         let others = [&[b"acme".as_slice(), b"[]"][..], &[b"acme{", b"}"], &[b"acme{}"]];
         for other in others {
-            assert_ne!(order.of_refused(other), refused, "{other:?}");
+            assert_ne!(order.for_refused(other), refused, "{other:?}");
         }
         let (first, behind) = order.refused_range();
         assert!(refused.as_str() > first.as_str() && refused.as_str() < behind.as_str());

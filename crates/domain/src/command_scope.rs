@@ -7,10 +7,11 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::command::Identity;
+use super::command::EchoedIdentity;
 use super::name::Name;
 
-/// A set of commands. Every list that is given has to name the command's own; without any list all commands are in it.
+/// A set of commands. Every list that is given has to name the command's own; without any list all
+/// commands are in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CommandScope {
@@ -51,20 +52,27 @@ impl CommandScope {
     /// Returns true if the scope admits a command. A command whose type, provider or account is
     /// unknown is in no scope that limits it.
     #[must_use]
-    pub fn admits(&self, command: &Identity) -> bool {
-        let Identity { r#type, provider, account, .. } = command;
-        let [r#type, provider, account] = [r#type, provider, account].map(|name| name.as_ref().map(Name::as_str));
+    pub fn admits(&self, command: &EchoedIdentity) -> bool {
+        let EchoedIdentity { r#type, provider, account, .. } = command;
+        let [r#type, provider, account] =
+            [r#type, provider, account].map(|name| name.as_ref().map(Name::as_str));
         self.admits_names(r#type, provider, account)
     }
 
     /// Returns true if the scope admits a command of these names.
     #[must_use]
-    pub fn admits_names(&self, r#type: Option<&str>, provider: Option<&str>, account: Option<&str>) -> bool {
+    pub fn admits_names(
+        &self,
+        r#type: Option<&str>,
+        provider: Option<&str>,
+        account: Option<&str>,
+    ) -> bool {
         let names = |list: &Option<BTreeSet<Name>>, name: Option<&str>| {
             list.as_ref().is_none_or(|list| list.iter().any(|listed| Some(listed.as_str()) == name))
         };
-        let is_account =
-            |path: &AccountPath| Some(path.provider.as_str()) == provider && Some(path.account.as_str()) == account;
+        let is_account = |path: &AccountPath| {
+            Some(path.provider.as_str()) == provider && Some(path.account.as_str()) == account
+        };
         names(&self.types, r#type)
             && names(&self.providers, provider)
             && self.accounts.as_ref().is_none_or(|accounts| accounts.iter().any(is_account))
@@ -72,13 +80,15 @@ impl CommandScope {
 }
 
 impl CommandScope {
-    /// Tells whether every command of another scope is certainly in this one.
+    /// Returns whether every command of another scope is certainly in this one.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let providers = |wanted: &BTreeSet<Name>| {
-            let named = other.providers.as_ref().is_some_and(|providers| providers.is_subset(wanted));
-            let of_accounts =
-                |accounts: &BTreeSet<AccountPath>| accounts.iter().all(|path| wanted.contains(&path.provider));
+            let named =
+                other.providers.as_ref().is_some_and(|providers| providers.is_subset(wanted));
+            let of_accounts = |accounts: &BTreeSet<AccountPath>| {
+                accounts.iter().all(|path| wanted.contains(&path.provider))
+            };
             named || other.accounts.as_ref().is_some_and(of_accounts)
         };
         is_within(other.types.as_ref(), self.types.as_ref())
@@ -87,7 +97,7 @@ impl CommandScope {
     }
 }
 
-/// Tells whether everything that one list allows is allowed by another; none allows all.
+/// Returns whether everything that one list allows is allowed by another; none allows all.
 fn is_within<T: Ord>(list: Option<&BTreeSet<T>>, allowed: Option<&BTreeSet<T>>) -> bool {
     allowed.is_none_or(|allowed| list.is_some_and(|list| list.is_subset(allowed)))
 }
@@ -142,8 +152,8 @@ mod tests {
             (r#"{"accounts":[]}"#, [false, false, false]),
         ] {
             let scope = scope(text);
-            let found =
-                [stripe, twilio, unknown].map(|(kind, provider, account)| scope.admits_names(kind, provider, account));
+            let found = [stripe, twilio, unknown]
+                .map(|(kind, provider, account)| scope.admits_names(kind, provider, account));
             assert_eq!(found, admitted, "{text}");
             assert_eq!(scope.is_unlimited(), text == "{}");
         }

@@ -5,17 +5,18 @@ use super::*;
 
 const KEY: &str = "payment.stripe.charge";
 
-fn decode(body: &Value) -> Result<Command, Invalid> {
+fn decode(body: &Value) -> Result<Command, InvalidCommand> {
     decode_under(body, Some(KEY))
 }
 
-fn decode_under(body: &Value, routing_key: Option<&str>) -> Result<Command, Invalid> {
-    let envelope = Envelope { routing_key, message_id: None, correlation_id: None };
+fn decode_under(body: &Value, routing_key: Option<&str>) -> Result<Command, InvalidCommand> {
+    let envelope = CommandEnvelope { routing_key, message_id: None, correlation_id: None };
     Command::decode(&serde_json::to_vec(body).unwrap(), envelope)
 }
 
 fn body(changes: &Value) -> Value {
-    let mut body = json!({"id": "order-1", "type": "payment", "provider": "stripe", "operation": "charge"});
+    let mut body =
+        json!({"id": "order-1", "type": "payment", "provider": "stripe", "operation": "charge"});
     for (name, value) in changes.as_object().unwrap() {
         body[name] = value.clone();
     }
@@ -68,36 +69,48 @@ fn what_other_languages_write_for_nothing_is_read_as_nothing() {
         "account": null, "reference": null, "payload": [], "metadata": [], "x_trace": {"any": 1}, "not_before": null
     })))
     .unwrap();
-    assert!(command.payload.is_empty() && command.metadata.is_empty() && command.reference.is_none());
+    assert!(
+        command.payload.is_empty() && command.metadata.is_empty() && command.reference.is_none()
+    );
 }
 
 #[test]
 fn amqp_properties_stand_in_for_absent_fields() {
     let bytes = serde_json::to_vec(&body(&json!({"id": null}))).unwrap();
-    let envelope = Envelope { routing_key: Some(KEY), message_id: Some("m-1"), correlation_id: Some("c-1") };
+    let envelope = CommandEnvelope {
+        routing_key: Some(KEY),
+        message_id: Some("m-1"),
+        correlation_id: Some("c-1"),
+    };
     let command = Command::decode(&bytes, envelope).unwrap();
     assert_eq!((command.id.as_str(), command.reference.as_deref()), ("m-1", Some("c-1")));
 
-    let bad = Command::decode(&bytes, Envelope { message_id: Some("not an id"), ..envelope }).unwrap_err();
+    let bad =
+        Command::decode(&bytes, CommandEnvelope { message_id: Some("not an id"), ..envelope })
+            .unwrap_err();
     assert_eq!(bad.failure.code.as_deref(), Some("missing_id"));
 }
 
 #[test]
 fn any_provider_is_written_or_left_out_and_published_under_the_word_any() {
     for provider in [json!("any"), Value::Null] {
-        let command = decode_under(&body(&json!({"provider": provider})), Some("payment.any.charge")).unwrap();
+        let command =
+            decode_under(&body(&json!({"provider": provider})), Some("payment.any.charge"))
+                .unwrap();
         assert_eq!(command.provider, None);
     }
 }
 
 #[test]
 fn a_broken_message_keeps_whatever_identity_it_shows() {
-    let wrong = body(&json!({"surprise": 1, "reference": "r", "metadata": {"tenant": "eu", "n": 1}}));
+    let wrong =
+        body(&json!({"surprise": 1, "reference": "r", "metadata": {"tenant": "eu", "n": 1}}));
     let identity = decode(&wrong).unwrap_err().identity;
     assert_eq!((identity.id.as_str(), identity.reference.as_deref()), ("order-1", Some("r")));
     assert_eq!(identity.metadata.len(), 1);
 
-    let envelope = Envelope { routing_key: Some(KEY), message_id: Some("m-1"), correlation_id: None };
+    let envelope =
+        CommandEnvelope { routing_key: Some(KEY), message_id: Some("m-1"), correlation_id: None };
     let identity = Command::decode(b"{not json", envelope).unwrap_err().identity;
     assert_eq!(identity.id.as_str(), "m-1");
     assert_eq!(identity.provider.unwrap().as_str(), "stripe");
@@ -107,7 +120,7 @@ fn a_broken_message_keeps_whatever_identity_it_shows() {
 #[test]
 fn a_body_over_the_limit_is_refused_by_its_size() {
     let large = vec![b' '; MAX_BODY + 1];
-    let failure = Command::decode(&large, Envelope::default()).unwrap_err().failure;
+    let failure = Command::decode(&large, CommandEnvelope::default()).unwrap_err().failure;
     assert_eq!(failure.code.as_deref(), Some("too_large"));
 }
 
@@ -119,7 +132,7 @@ fn the_default_account_is_a_valid_name() {
 proptest! {
     #[test]
     fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), key in ".{0,20}") {
-        let envelope = Envelope { routing_key: Some(&key), message_id: Some(&key), correlation_id: None };
+        let envelope = CommandEnvelope { routing_key: Some(&key), message_id: Some(&key), correlation_id: None };
         let _ = Command::decode(&bytes, envelope);
     }
 

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::command::Identity;
+use super::command::EchoedIdentity;
 use super::digest::digest;
-use super::event::{Event, Trace, routing_key};
-use super::lifecycle::State;
+use super::event::{Event, TraceContext, routing_key};
+use super::lifecycle::LifecycleState;
 use super::name::excerpt;
 use super::outcome::Failure;
 
@@ -47,9 +47,9 @@ pub struct ConflictEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConflictData {
     /// The command, as the contradicting message names it.
-    pub command: Identity,
+    pub command: EchoedIdentity,
     /// The kind of the contradiction.
-    pub conflict: Conflict,
+    pub conflict: ConflictKind,
     /// The error message, for a person.
     pub message: String,
     /// The id of the event that stays valid, where the command has ended.
@@ -57,7 +57,7 @@ pub struct ConflictData {
     pub stands: Option<String>,
     /// The state that the contradicting answer would have led to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contradicted_by: Option<State>,
+    pub contradicted_by: Option<LifecycleState>,
     /// The provider's own id in the contradicting message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_reference: Option<String>,
@@ -66,7 +66,7 @@ pub struct ConflictData {
 /// The kind of a contradiction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Conflict {
+pub enum ConflictKind {
     /// A command arrived under an id that is known with another content. It was not carried out.
     Content,
     /// The provider gave an answer that contradicts the one by which the command has ended.
@@ -78,7 +78,7 @@ pub enum Conflict {
     Amount,
 }
 
-impl Conflict {
+impl ConflictKind {
     /// Returns the name of the kind, as a filter has it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -108,10 +108,15 @@ impl ConflictEvent {
     /// Builds the event of a command that arrived under an id known with another content; `content`
     /// is its digest.
     #[must_use]
-    pub fn of_content(command: Identity, content: &str, trace: Trace, at: Timestamp) -> Self {
+    pub fn of_content(
+        command: EchoedIdentity,
+        content: &str,
+        trace: TraceContext,
+        at: Timestamp,
+    ) -> Self {
         let id = format!("{}/conflict/{}", command.id, content.replace(':', "-"));
         let data = ConflictData {
-            conflict: Conflict::Content,
+            conflict: ConflictKind::Content,
             message: "a command with this id and another content came before; this one is not carried out: \
                       publish it under an id of its own"
                 .to_owned(),
@@ -132,14 +137,15 @@ impl ConflictEvent {
             stands.data.state.as_str(),
         );
         let data = ConflictData {
-            conflict: Conflict::Answer,
+            conflict: ConflictKind::Answer,
             message,
             stands: Some(stands.id.clone()),
             contradicted_by: Some(answer.data.state),
             provider_reference: answer.data.provider_reference.clone(),
             command: answer.data.command.clone(),
         };
-        let trace = Trace { parent: answer.traceparent.clone(), state: answer.tracestate.clone() };
+        let trace =
+            TraceContext { parent: answer.traceparent.clone(), state: answer.tracestate.clone() };
         Self::new(format!("{}/conflict", answer.id), data, trace, answer.time)
     }
 
@@ -147,7 +153,7 @@ impl ConflictEvent {
     /// `reference`, where its id of the command's operation was `known` so far, if it had one.
     #[must_use]
     pub fn of_reference(
-        command: Identity,
+        command: EchoedIdentity,
         reference: &str,
         known: Option<&str>,
         stands: Option<&Event>,
@@ -163,20 +169,20 @@ impl ConflictEvent {
             excerpt(reference),
         );
         let data = ConflictData {
-            conflict: Conflict::Reference,
+            conflict: ConflictKind::Reference,
             message,
             stands: stands.map(|stands| stands.id.clone()),
-            contradicted_by: Some(State::Completed),
+            contradicted_by: Some(LifecycleState::Completed),
             provider_reference: Some(reference.to_owned()),
             command,
         };
         let id = format!("{}/conflict/{}", data.command.id, digest(reference.as_bytes()));
-        Self::new(id, data, Trace::default(), at)
+        Self::new(id, data, TraceContext::default(), at)
     }
 
     /// Returns the contradiction in the form that the ledger records.
     #[must_use]
-    pub fn note(&self) -> ConflictNote {
+    pub fn to_note(&self) -> ConflictNote {
         let ConflictData { conflict, message, .. } = &self.data;
         ConflictNote {
             at: self.time,
@@ -189,10 +195,16 @@ impl ConflictEvent {
     /// Builds the event of an amount at the provider that differs from the command's. `generation`
     /// is the command's.
     #[must_use]
-    pub fn of_amount(command: Identity, generation: u32, mismatch: &Failure, trace: Trace, at: Timestamp) -> Self {
+    pub fn of_amount(
+        command: EchoedIdentity,
+        generation: u32,
+        mismatch: &Failure,
+        trace: TraceContext,
+        at: Timestamp,
+    ) -> Self {
         let id = format!("{}/{generation}/conflict/amount", command.id);
         let message = mismatch.message.clone();
-        let conflict = Conflict::Amount;
+        let conflict = ConflictKind::Amount;
         let data = ConflictData {
             conflict,
             message,
@@ -204,11 +216,14 @@ impl ConflictEvent {
         Self::new(id, data, trace, at)
     }
 
-    fn new(id: String, data: ConflictData, trace: Trace, at: Timestamp) -> Self {
+    fn new(id: String, data: ConflictData, trace: TraceContext, at: Timestamp) -> Self {
         Self {
             specversion: "1.0".to_owned(),
             id,
-            source: format!("/ferryd/{}", data.command.provider.as_ref().map_or("unknown", |name| name.as_str())),
+            source: format!(
+                "/ferryd/{}",
+                data.command.provider.as_ref().map_or("unknown", |name| name.as_str())
+            ),
             r#type: format!("ferry.command.{WORD}"),
             subject: data.command.id.to_string(),
             time: at,

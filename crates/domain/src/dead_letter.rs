@@ -10,23 +10,23 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::command::Identity;
-use super::inquiry::{Inquiry, Purpose};
+use super::command::EchoedIdentity;
 use super::key::IdempotencyKey;
-use super::lifecycle::{Kind, key_deadline};
+use super::lifecycle::{FailureKind, key_deadline};
 use super::outcome::Failure;
-use super::progress::{Attempted, Progress};
+use super::progress::{AttemptSummary, GenerationProgress};
+use super::query::{ProviderQuery, QueryPurpose};
 
 /// The header in which [`DeadLetter`] travels, as JSON.
-pub const HEADER: &str = "ferry-dead";
+pub const HEADER: &str = "ferry-dead-letter";
 
 /// The description of a dead letter: its command, its failure and its calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetter {
     /// The command, as far as it could be read.
-    pub command: Identity,
+    pub command: EchoedIdentity,
     /// The kind of failure for which the command was given up.
-    pub kind: Kind,
+    pub kind: FailureKind,
     /// The provider's error code, or ferryd's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -68,7 +68,7 @@ pub struct DeadLetter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// The calls that were made, oldest first; of a long history the middle is left out.
-    pub history: Vec<Attempted>,
+    pub history: Vec<AttemptSummary>,
     /// The time at which the first call failed.
     pub first_failed_at: Timestamp,
     /// The time at which the command was dead-lettered.
@@ -92,7 +92,7 @@ pub struct DeadLetter {
 
 /// The place and time at which a command was given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct DeadLetterOrigin {
     /// The routing key under which the command was published, where known.
     pub routing_key: Option<String>,
     /// The host.
@@ -125,26 +125,34 @@ pub enum ReplayRefusal {
     )]
     MayHaveActed,
     /// The message is no valid command, so a replay would fail again.
-    #[error("the message itself is wrong and would fail again; discard it, and let its publisher send a correct one")]
+    #[error(
+        "the message itself is wrong and would fail again; discard it, and let its publisher send a correct one"
+    )]
     NotACommand,
 }
 
 impl DeadLetter {
     /// Describes a command given up as `kind`.
     #[must_use]
-    pub fn new(command: Identity, kind: Kind, failure: Failure, progress: &Progress, place: Place) -> Self {
+    pub fn new(
+        command: EchoedIdentity,
+        kind: FailureKind,
+        failure: Failure,
+        progress: &GenerationProgress,
+        place: DeadLetterOrigin,
+    ) -> Self {
         Self {
-            command: command.shortened(),
+            command: command.shorten(),
             kind,
-            code: failure.code.map(|code| shortened(&code).to_owned()),
-            message: shortened(&failure.message).to_owned(),
+            code: failure.code.map(|code| shorten(&code).to_owned()),
+            message: shorten(&failure.message).to_owned(),
             http_status: failure.http_status,
             generation: progress.generation,
             attempt: progress.attempt,
             key: progress.key.as_ref().map(ToString::to_string),
             digest: progress.digest.clone(),
             token: progress.token.clone(),
-            unknown: progress.unknown || kind == Kind::Unresolved,
+            unknown: progress.unknown || kind == FailureKind::Unresolved,
             first_sent: progress.first_sent,
             unknown_since: progress.unknown_since,
             provider_reference: progress.provider_reference.clone(),
@@ -164,20 +172,23 @@ impl DeadLetter {
     /// Returns the progress with which a lookup of the last call begins, at `now`; `None` where it
     /// is certain that no call acted.
     #[must_use]
-    pub fn look_up(&self, now: Timestamp) -> Option<Progress> {
-        let inquiry = Inquiry { tried: u32::MAX, ..Inquiry::new(u32::MAX, Purpose::Lookup, now) };
-        self.unknown.then(|| Progress {
+    pub fn look_up(&self, now: Timestamp) -> Option<GenerationProgress> {
+        let query = ProviderQuery {
+            tried: u32::MAX,
+            ..ProviderQuery::new(u32::MAX, QueryPurpose::Lookup, now)
+        };
+        self.unknown.then(|| GenerationProgress {
             attempt: self.attempt,
             key: self.key.as_deref().map(IdempotencyKey::from_header),
             first_sent: self.first_sent,
             unknown: true,
             unknown_since: Some(self.unknown_since.unwrap_or(self.dead_lettered_at)),
             provider_reference: self.provider_reference.clone(),
-            inquiry: Some(inquiry),
+            inquiry: Some(query),
             digest: self.digest.clone(),
             token: self.token.clone(),
             history: self.history.clone(),
-            ..Progress::of_generation(self.generation, now)
+            ..GenerationProgress::of_generation(self.generation, now)
         })
     }
 
@@ -186,7 +197,11 @@ impl DeadLetter {
     ///
     /// # Errors
     /// [`ReplayRefusal`] where sending again is pointless or not safe.
-    pub fn replay(&self, now: Timestamp, options: ReplayOptions) -> Result<Progress, ReplayRefusal> {
+    pub fn replay(
+        &self,
+        now: Timestamp,
+        options: ReplayOptions,
+    ) -> Result<GenerationProgress, ReplayRefusal> {
         if self.command.operation.is_none() || self.command.r#type.is_none() {
             return Err(ReplayRefusal::NotACommand);
         }
@@ -194,13 +209,16 @@ impl DeadLetter {
         if expiry.is_some_and(|expiry| now > expiry) {
             return Err(ReplayRefusal::Expired);
         }
-        let mut progress = Progress::of_generation(self.generation + 1, now);
+        let mut progress = GenerationProgress::of_generation(self.generation + 1, now);
         if !self.unknown || options.force_new_key {
             // The adapter knows whether the operation takes keys, and how long they may be.
-            progress.key = Some(IdempotencyKey::for_generation(&self.command.id, progress.generation));
+            progress.key =
+                Some(IdempotencyKey::for_generation(&self.command.id, progress.generation));
             return Ok(progress);
         }
-        let (Some(key), Some(first_sent), Some(retention)) = (&self.key, self.first_sent, self.key_retention_s) else {
+        let (Some(key), Some(first_sent), Some(retention)) =
+            (&self.key, self.first_sent, self.key_retention_s)
+        else {
             return Err(ReplayRefusal::MayHaveActed);
         };
         if now > key_deadline(first_sent, Duration::from_secs(retention)) {
@@ -221,7 +239,7 @@ const MAX_TEXT: usize = 2_000;
 
 /// Returns the start of a text, as far as a dead letter holds it.
 #[must_use]
-pub fn shortened(text: &str) -> &str {
+pub fn shorten(text: &str) -> &str {
     text.char_indices().nth(MAX_TEXT).map_or(text, |(end, _)| &text[..end])
 }
 

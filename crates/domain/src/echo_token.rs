@@ -16,8 +16,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
-use super::callback_token::{BadToken, TokenKey, Whose, day_of, ends_at};
 use super::command_id::CommandId;
+use super::webhook_token::{TokenError, TokenKey, TokenScope, day_of, ends_at};
 
 /// The purpose of all echo tokens, so that none can be taken for the token of a webhook URL, or the
 /// other way round.
@@ -29,13 +29,20 @@ const HEAD: usize = 5;
 /// The bytes of the signature.
 const MAC: usize = 32;
 
-/// Makes the token of a command whose first call of a generation is made, or was made, at this time.
+/// Makes the token of a command whose first call of a generation is made, or was made, at this
+/// time.
 #[must_use]
-pub fn make(key: &TokenKey, whose: Whose<'_>, command: &CommandId, generation: u32, first_sent: Timestamp) -> String {
+pub fn make_token(
+    key: &TokenKey,
+    scope: TokenScope<'_>,
+    command: &CommandId,
+    generation: u32,
+    first_sent: Timestamp,
+) -> String {
     let generation = u16::try_from(generation).unwrap_or(u16::MAX);
     let mut bytes = vec![VERSION];
     bytes.extend([day_of(first_sent), generation].map(u16::to_be_bytes).concat());
-    let mac = key.sign(&signed(whose, command, &bytes));
+    let mac = key.sign(&signed_bytes(scope, command, &bytes));
     bytes.extend(mac);
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -44,34 +51,39 @@ pub fn make(key: &TokenKey, whose: Whose<'_>, command: &CommandId, generation: u
 /// was made.
 ///
 /// # Errors
-/// [`BadToken`]: the token is not valid.
+/// [`TokenError`]: the token is not valid.
 pub fn read(
     keys: &[TokenKey],
-    whose: Whose<'_>,
+    scope: TokenScope<'_>,
     command: &CommandId,
     token: &str,
     now: Timestamp,
     lifetime: Duration,
-) -> Result<u32, BadToken> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken::Forged)?;
-    let (head, mac) = bytes.split_last_chunk::<MAC>().ok_or(BadToken::Forged)?;
+) -> Result<u32, TokenError> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenError::Forged)?;
+    let (head, mac) = bytes.split_last_chunk::<MAC>().ok_or(TokenError::Forged)?;
     let Ok(&[VERSION, day_high, day_low, high, low]) = <&[u8; HEAD]>::try_from(head) else {
-        return Err(BadToken::Forged);
+        return Err(TokenError::Forged);
     };
-    let signed = signed(whose, command, head);
+    let signed = signed_bytes(scope, command, head);
     if !keys.iter().any(|key| key.verifies(&signed, mac)) {
-        return Err(BadToken::Forged);
+        return Err(TokenError::Forged);
     }
     if now >= ends_at(u16::from_be_bytes([day_high, day_low]), lifetime) {
-        return Err(BadToken::Expired);
+        return Err(TokenError::Expired);
     }
     Ok(u16::from_be_bytes([high, low]).into())
 }
 
 /// Returns the bytes that the signature covers. Neither a name nor an id holds a zero byte, so no
 /// byte can move from one part to the other.
-fn signed(Whose { provider, account }: Whose<'_>, command: &CommandId, head: &[u8]) -> Vec<u8> {
-    let [provider, account, command] = [provider.as_str(), account.as_str(), command.as_str()].map(str::as_bytes);
+fn signed_bytes(
+    TokenScope { provider, account }: TokenScope<'_>,
+    command: &CommandId,
+    head: &[u8],
+) -> Vec<u8> {
+    let [provider, account, command] =
+        [provider.as_str(), account.as_str(), command.as_str()].map(str::as_bytes);
     [CONTEXT, provider, &[0], account, &[0], command, &[0], head].concat()
 }
 
@@ -95,15 +107,28 @@ mod tests {
 
     fn made(key: &str, place: &str, id: &str, generation: u32) -> String {
         let (provider, account) = endpoint(place);
-        let whose = Whose { provider: &provider, account: &account };
-        make(&TokenKey::new(key), whose, &id.parse().unwrap(), generation, at(NOON))
+        let scope = TokenScope { provider: &provider, account: &account };
+        make_token(&TokenKey::new(key), scope, &id.parse().unwrap(), generation, at(NOON))
     }
 
-    fn proves(key: &str, place: &str, id: &str, token: &str, second: i64) -> Result<u32, BadToken> {
+    fn proves(
+        key: &str,
+        place: &str,
+        id: &str,
+        token: &str,
+        second: i64,
+    ) -> Result<u32, TokenError> {
         let (provider, account) = endpoint(place);
-        let whose = Whose { provider: &provider, account: &account };
+        let scope = TokenScope { provider: &provider, account: &account };
         let week = Duration::from_hours(7 * 24);
-        read(&[TokenKey::new("old"), TokenKey::new(key)], whose, &id.parse().unwrap(), token, at(second), week)
+        read(
+            &[TokenKey::new("old"), TokenKey::new(key)],
+            scope,
+            &id.parse().unwrap(),
+            token,
+            at(second),
+            week,
+        )
     }
 
     #[test]
@@ -113,14 +138,18 @@ mod tests {
         for (key, place, id, second, expected) in [
             ("new", "acme/default", "order-1", NOON, Ok(3)),
             ("new", "acme/default", "order-1", end - 1, Ok(3)),
-            ("new", "acme/default", "order-1", end, Err(BadToken::Expired)),
-            ("new", "acme/default", "order-2", NOON, Err(BadToken::Forged)),
-            ("new", "acme/default", "order-10", NOON, Err(BadToken::Forged)),
-            ("new", "acme/eu", "order-1", NOON, Err(BadToken::Forged)),
-            ("new", "acm/default", "order-1", NOON, Err(BadToken::Forged)),
-            ("other", "acme/default", "order-1", NOON, Err(BadToken::Forged)),
+            ("new", "acme/default", "order-1", end, Err(TokenError::Expired)),
+            ("new", "acme/default", "order-2", NOON, Err(TokenError::Forged)),
+            ("new", "acme/default", "order-10", NOON, Err(TokenError::Forged)),
+            ("new", "acme/eu", "order-1", NOON, Err(TokenError::Forged)),
+            ("new", "acm/default", "order-1", NOON, Err(TokenError::Forged)),
+            ("other", "acme/default", "order-1", NOON, Err(TokenError::Forged)),
         ] {
-            assert_eq!(proves(key, place, id, &token, second), expected, "{key} {place} {id} {second}");
+            assert_eq!(
+                proves(key, place, id, &token, second),
+                expected,
+                "{key} {place} {id} {second}"
+            );
         }
     }
 
@@ -134,27 +163,34 @@ mod tests {
             let altered = URL_SAFE_NO_PAD.encode(altered);
             assert_eq!(
                 proves("new", "acme/default", "order-1", &altered, NOON),
-                Err(BadToken::Forged),
+                Err(TokenError::Forged),
                 "{place} {bit}"
             );
         }
         for length in 0..token.len() {
             let cut = &token[..length];
-            assert_eq!(proves("new", "acme/default", "order-1", cut, NOON), Err(BadToken::Forged), "{length}");
+            assert_eq!(
+                proves("new", "acme/default", "order-1", cut, NOON),
+                Err(TokenError::Forged),
+                "{length}"
+            );
         }
     }
 
     #[test]
     fn no_token_is_taken_for_one_of_the_other_kind() {
-        use crate::callback_token;
+        use crate::webhook_token;
         let (provider, account) = endpoint("acme/default");
-        let whose = Whose { provider: &provider, account: &account };
+        let scope = TokenScope { provider: &provider, account: &account };
         let (key, id) = (TokenKey::new("new"), "order-1".parse().unwrap());
-        let of_url = key.token(whose, &id, 3, at(NOON));
-        assert_eq!(proves("new", "acme/default", "order-1", &of_url, NOON), Err(BadToken::Forged));
+        let of_url = key.make_token(scope, &id, 3, at(NOON));
+        assert_eq!(
+            proves("new", "acme/default", "order-1", &of_url, NOON),
+            Err(TokenError::Forged)
+        );
         let beside = made("new", "acme/default", "order-1", 3);
-        let read = callback_token::read(&[key], whose, &beside, at(NOON), Duration::from_hours(24));
-        assert_eq!(read, Err(BadToken::Forged));
+        let read = webhook_token::read(&[key], scope, &beside, at(NOON), Duration::from_hours(24));
+        assert_eq!(read, Err(TokenError::Forged));
     }
 
     #[test]
@@ -162,6 +198,9 @@ mod tests {
         let token = made("new", "acme/default", &"x".repeat(128), 65_535);
         assert_eq!(token.len(), 50);
         // Providers keep tokens for months, so their bytes must not change.
-        assert_eq!(made("new", "acme/default", "order-1", 3), "AVE0AAMSlStXNlb52kzxKUMagDfi2kYo6ojLUibE83La4MsiJw");
+        assert_eq!(
+            made("new", "acme/default", "order-1", 3),
+            "AVE0AAMSlStXNlb52kzxKUMagDfi2kYo6ojLUibE83La4MsiJw"
+        );
     }
 }

@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::command::Identity;
+use super::command::EchoedIdentity;
 use super::command_id::CommandId;
-use super::lifecycle::{Kind, State};
+use super::lifecycle::{FailureKind, LifecycleState};
 use super::name::Name;
-use super::outcome::{Failure, Party, Success};
+use super::outcome::{Failure, Success, WaitingFor};
 
 /// The content type of an event (`CloudEvents` AMQP and JSON format specifications).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -52,9 +52,9 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventData {
     /// The command that changed.
-    pub command: Identity,
+    pub command: EchoedIdentity,
     /// The state of the command after the change.
-    pub state: State,
+    pub state: LifecycleState,
     /// 0 for the command as published; each replay starts the next.
     pub generation: u32,
     /// The number of the call that the event is about, from 1; where none was made, the one that
@@ -77,7 +77,7 @@ pub struct EventData {
     pub provider_reference: Option<String>,
     /// The party that has to act, of `waiting`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waiting_for: Option<Party>,
+    pub waiting_for: Option<WaitingFor>,
     /// The time of the next call, of `pending`; of the first query of the provider, of `waiting`,
     /// or the deadline where the provider can't be queried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,7 +94,7 @@ pub struct EventData {
 pub struct EventError {
     /// The kind of failure; absent where the command goes on. Subscribers must tolerate new kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Kind>,
+    pub kind: Option<FailureKind>,
     /// The provider's error code, or ferryd's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -112,7 +112,7 @@ pub struct EventError {
 
 /// The generation, attempt and time of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct EventMoment {
     /// The generation.
     pub generation: u32,
     /// The number of the call that the event is about.
@@ -123,7 +123,7 @@ pub struct Moment {
 
 /// The kind of an event about a command, with the data that belongs to it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Happening {
+pub enum EventKind {
     /// The command waits for its next attempt.
     Pending {
         /// The time of the next attempt.
@@ -134,7 +134,7 @@ pub enum Happening {
     /// A call is about to be made.
     Processing,
     /// The provider accepted the command, and finishes it later.
-    Waiting(Success, Party),
+    Waiting(Success, WaitingFor),
     /// The provider is going to be queried about an accepted command, or about a call that may have
     /// acted. This is recorded and never published.
     Inquiring {
@@ -148,22 +148,24 @@ pub enum Happening {
     /// The command is completed.
     Completed(Success),
     /// The command has failed.
-    Failed(Kind, Failure),
+    Failed(FailureKind, Failure),
     /// The command has failed at the provider, which had accepted it: for reasons of the provider's
     /// own, and for good. There is no dead letter.
     FailedThere(Failure),
 }
 
-impl Happening {
+impl EventKind {
     /// Returns the state that the event leads to.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> LifecycleState {
         match self {
-            Self::Pending { .. } => State::Pending,
-            Self::Processing | Self::Inquiring { accepted: false, .. } => State::Processing,
-            Self::Waiting(..) | Self::Inquiring { accepted: true, .. } => State::Waiting,
-            Self::Completed(_) => State::Completed,
-            Self::Failed(..) | Self::FailedThere(_) => State::Failed,
+            Self::Pending { .. } => LifecycleState::Pending,
+            Self::Processing | Self::Inquiring { accepted: false, .. } => {
+                LifecycleState::Processing
+            }
+            Self::Waiting(..) | Self::Inquiring { accepted: true, .. } => LifecycleState::Waiting,
+            Self::Completed(_) => LifecycleState::Completed,
+            Self::Failed(..) | Self::FailedThere(_) => LifecycleState::Failed,
         }
     }
 }
@@ -176,13 +178,13 @@ pub const REFUSED_SEQUENCE: u64 = 0;
 /// last. The number stays below 2^53 for the first 2^30 generations of 2^20 attempts, so that
 /// JavaScript reads it exactly.
 #[must_use]
-pub fn sequence(generation: u32, attempt: u32, state: State) -> u64 {
+pub fn sequence(generation: u32, attempt: u32, state: LifecycleState) -> u64 {
     let rank = match state {
-        State::Pending => 0,
-        State::Processing => 1,
-        State::Waiting => 2,
-        State::Failed => 3,
-        State::Completed => 4,
+        LifecycleState::Pending => 0,
+        LifecycleState::Processing => 1,
+        LifecycleState::Waiting => 2,
+        LifecycleState::Failed => 3,
+        LifecycleState::Completed => 4,
     };
     ((u64::from(generation) << 20) + u64::from(attempt.min((1 << 20) - 1))) * 8 + rank
 }
@@ -194,14 +196,17 @@ pub fn attempt_of(sequence: u64) -> u32 {
 }
 
 /// Returns the id of an event, and its sequence number among those of its command.
-fn place(command: &CommandId, moment: Moment, happening: &Happening) -> (String, u64) {
-    let Moment { generation, attempt, .. } = moment;
-    let state = happening.state();
-    match happening {
-        _ if !command.is_refused() => {
-            (format!("{command}/{generation}/{attempt}/{}", state.as_str()), sequence(generation, attempt, state))
+fn place(command: &CommandId, moment: EventMoment, kind: &EventKind) -> (String, u64) {
+    let EventMoment { generation, attempt, .. } = moment;
+    let state = kind.state();
+    match kind {
+        _ if !command.is_refused() => (
+            format!("{command}/{generation}/{attempt}/{}", state.as_str()),
+            sequence(generation, attempt, state),
+        ),
+        EventKind::Failed(FailureKind::Discarded, _) => {
+            (format!("{command}/{}", FailureKind::Discarded.as_str()), REFUSED_SEQUENCE)
         }
-        Happening::Failed(Kind::Discarded, _) => (format!("{command}/{}", Kind::Discarded.as_str()), REFUSED_SEQUENCE),
         _ => (command.to_string(), REFUSED_SEQUENCE),
     }
 }
@@ -209,12 +214,17 @@ fn place(command: &CommandId, moment: Moment, happening: &Happening) -> (String,
 impl Event {
     /// Builds the event of `happening`.
     #[must_use]
-    pub fn new(command: Identity, moment: Moment, happening: Happening, trace: Trace) -> Self {
-        let state = happening.state();
-        let Moment { generation, attempt, at } = moment;
-        let (id, sequence) = place(&command.id, moment, &happening);
+    pub fn new(
+        command: EchoedIdentity,
+        moment: EventMoment,
+        kind: EventKind,
+        trace: TraceContext,
+    ) -> Self {
+        let state = kind.state();
+        let EventMoment { generation, attempt, at } = moment;
+        let (id, sequence) = place(&command.id, moment, &kind);
         // Subscribers know a message by the id that its publisher gave it.
-        let command = Identity { id: command.id.published(), ..command };
+        let command = EchoedIdentity { id: command.id.published_id(), ..command };
         let mut data = EventData {
             state,
             generation,
@@ -230,7 +240,7 @@ impl Event {
             occurred_at: at,
             command,
         };
-        data.fill(happening);
+        data.fill(kind);
         Self {
             specversion: "1.0".to_owned(),
             id,
@@ -248,8 +258,8 @@ impl Event {
     /// Fills in the names of a command that ended before they were known, from the later `command`;
     /// any other event stays as it is.
     #[must_use]
-    pub fn named(mut self, command: &Identity) -> Self {
-        if self.data.command == Identity::unknown(command.id.clone()) {
+    pub fn with_names(mut self, command: &EchoedIdentity) -> Self {
+        if self.data.command == EchoedIdentity::unknown(command.id.clone()) {
             self.source = format!("/ferryd/{}", word(command.provider.as_ref()));
             self.data.command = command.clone();
         }
@@ -265,40 +275,40 @@ impl Event {
 
 /// Returns the routing key of an event about a command: `<type>.<provider>.<operation>.<last>`.
 #[must_use]
-pub fn routing_key(command: &Identity, last: &str) -> String {
-    let Identity { r#type, provider, operation, .. } = command;
+pub fn routing_key(command: &EchoedIdentity, last: &str) -> String {
+    let EchoedIdentity { r#type, provider, operation, .. } = command;
     [word(r#type.as_ref()), word(provider.as_ref()), word(operation.as_ref()), last].join(".")
 }
 
 impl EventData {
-    fn fill(&mut self, happening: Happening) {
-        match happening {
-            Happening::Processing => {}
-            Happening::Pending { due, failure } => {
+    fn fill(&mut self, event_kind: EventKind) {
+        match event_kind {
+            EventKind::Processing => {}
+            EventKind::Pending { due, failure } => {
                 self.next_attempt_at = Some(due);
                 self.fail(None, false, failure);
             }
-            Happening::Inquiring { due, failure, .. } => {
+            EventKind::Inquiring { due, failure, .. } => {
                 self.next_attempt_at = Some(due);
                 if let Some(failure) = failure {
                     self.fail(None, false, failure);
                 }
             }
-            Happening::Waiting(success, party) => {
-                self.waiting_for = Some(party);
+            EventKind::Waiting(success, waiting_for) => {
+                self.waiting_for = Some(waiting_for);
                 self.succeed(success);
             }
-            Happening::Completed(success) => {
+            EventKind::Completed(success) => {
                 self.r#final = true;
                 self.succeed(success);
             }
-            Happening::Failed(kind, failure) => {
+            EventKind::Failed(kind, failure) => {
                 self.r#final = !kind.dead_letters();
                 self.fail(Some(kind), kind.dead_letters(), failure);
             }
-            Happening::FailedThere(failure) => {
+            EventKind::FailedThere(failure) => {
                 self.r#final = true;
-                self.fail(Some(Kind::Rejected), false, failure);
+                self.fail(Some(FailureKind::Rejected), false, failure);
             }
         }
     }
@@ -309,7 +319,7 @@ impl EventData {
         self.warnings = success.warnings;
     }
 
-    fn fail(&mut self, kind: Option<Kind>, dead_lettered: bool, failure: Failure) {
+    fn fail(&mut self, kind: Option<FailureKind>, dead_lettered: bool, failure: Failure) {
         self.provider_reference = failure.provider_reference;
         self.error = Some(EventError {
             kind,
@@ -325,14 +335,14 @@ impl EventData {
 /// The W3C trace context of a command's headers, passed on unchanged where it is no larger than the
 /// standard allows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Trace {
+pub struct TraceContext {
     /// `traceparent`.
     pub parent: Option<String>,
     /// `tracestate`.
     pub state: Option<String>,
 }
 
-impl Trace {
+impl TraceContext {
     /// The maximum size of a `traceparent`, in bytes (W3C Trace Context, section 3.2.2).
     pub const LONGEST_PARENT: usize = 55;
     /// The maximum size of a `tracestate` that everyone has to pass on, in bytes (section 3.3.1.5).
@@ -341,7 +351,7 @@ impl Trace {
     /// Keeps the parts that may be passed on: a header that is too long is left out, and so is a
     /// `tracestate` without its `traceparent`.
     #[must_use]
-    pub fn bounded(parent: Option<&str>, state: Option<&str>) -> Self {
+    pub fn from_headers(parent: Option<&str>, state: Option<&str>) -> Self {
         let parent = parent.filter(|parent| parent.len() <= Self::LONGEST_PARENT);
         let state = parent.and(state).filter(|state| state.len() <= Self::LONGEST_STATE);
         Self { parent: parent.map(str::to_owned), state: state.map(str::to_owned) }

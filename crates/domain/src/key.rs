@@ -26,7 +26,7 @@ impl IdempotencyKey {
     /// Returns the key of a generation whose messages name none: `<id>.g<n>`. A version that put no
     /// keys into messages began it, and may have sent a request under this one.
     #[must_use]
-    pub fn of_unnamed(id: &CommandId, generation: u32) -> Self {
+    pub fn for_unnamed(id: &CommandId, generation: u32) -> Self {
         Self(if generation == 0 { id.to_string() } else { format!("{id}.g{generation}") })
     }
 
@@ -59,7 +59,8 @@ impl fmt::Display for IdempotencyKey {
     }
 }
 
-/// The length of a shortened key; a provider whose `max_length` is smaller cannot be used with keys.
+/// The length of a shortened key; a provider whose `max_length` is smaller cannot be used with
+/// keys.
 pub const SHORTENED_LENGTH: usize = 36;
 
 #[cfg(test)]
@@ -86,7 +87,7 @@ mod tests {
     #[test]
     fn a_generation_whose_messages_name_no_key_has_the_one_that_may_have_been_sent() {
         for (generation, expected) in [(0, "order-1"), (1, "order-1.g1"), (2, "order-1.g2")] {
-            assert_eq!(IdempotencyKey::of_unnamed(&id("order-1"), generation).as_str(), expected);
+            assert_eq!(IdempotencyKey::for_unnamed(&id("order-1"), generation).as_str(), expected);
         }
     }
 

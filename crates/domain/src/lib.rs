@@ -4,8 +4,6 @@
 //! lapin, reqwest or axum; `tests/it/architecture.rs` holds this. So every decision about other
 //! people's money is a function from values to values.
 
-pub mod callback;
-pub mod callback_token;
 pub mod classify;
 pub mod command;
 pub mod command_id;
@@ -16,8 +14,7 @@ pub mod dead_letter;
 pub mod digest;
 pub mod echo_token;
 pub mod event;
-pub mod exchange;
-pub mod inquiry;
+pub mod http_call;
 pub mod job;
 pub mod key;
 pub mod ledger;
@@ -28,6 +25,9 @@ pub mod name;
 pub mod outcome;
 pub mod progress;
 pub mod publisher;
-pub mod received;
+pub mod query;
 pub mod retry;
 pub mod token;
+pub mod webhook;
+pub mod webhook_event;
+pub mod webhook_token;

@@ -1,7 +1,7 @@
 //! The state machine of a command: the transition functions, as pure code.
 //!
-//! [`before_call`] decides if a call may be made at all, [`after_call`] what its outcome leads to.
-//! Time and randomness are arguments. `docs/LIFECYCLE.md` draws the machine.
+//! [`decide_before_call`] decides if a call may be made at all, [`decide_after_call`] what its
+//! outcome leads to. Time and randomness are arguments. `docs/LIFECYCLE.md` draws the machine.
 
 use std::time::Duration;
 
@@ -9,30 +9,35 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::inquiry::{Accepted, Inquiry, LookupPolicy, PollPolicy, accepted, doubtful};
 use super::outcome::{Failure, Outcome, RetryAfter, Success};
-use super::progress::Progress;
+use super::progress::GenerationProgress;
+use super::query::{
+    AcceptedCommand, LookupPolicy, PollPolicy, ProviderQuery, decide_accepted, decide_unknown,
+};
 use super::retry::{RetryPolicy, Rung};
 
 /// The states a command passes through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum LifecycleState {
     /// Queued, or waiting for its next attempt.
     Pending,
     /// A call is being made.
     Processing,
     /// Accepted by the provider, finishes later.
     Waiting,
-    /// Ended without the wanted effect, or with an unknown outcome; see [`Kind`].
+    /// Ended without the wanted effect, or with an unknown outcome; see [`FailureKind`].
     Failed,
     /// Ended with the wanted effect.
     Completed,
 }
 
-impl State {
+impl LifecycleState {
     /// Every state.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Processing, Self::Waiting, Self::Failed, Self::Completed];
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Processing, Self::Waiting, Self::Failed, Self::Completed];
 
     /// Returns the name of the state in events and routing keys.
     #[must_use]
@@ -70,7 +75,7 @@ impl State {
 /// The kind of a command's failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum FailureKind {
     /// The provider declined for a business reason: a final answer, no dead letter.
     Declined,
     /// The command itself is invalid.
@@ -91,7 +96,7 @@ pub enum Kind {
     Discarded,
 }
 
-impl Kind {
+impl FailureKind {
     /// All kinds, for command lines and documentation.
     pub const ALL: [Self; 9] = [
         Self::Declined,
@@ -129,7 +134,7 @@ impl Kind {
     }
 }
 
-impl std::str::FromStr for Kind {
+impl std::str::FromStr for FailureKind {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
@@ -142,7 +147,7 @@ impl std::str::FromStr for Kind {
 
 /// The limits of a command's attempts.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct AttemptLimits {
     /// The retry schedule and `give_up_after`.
     pub policy: RetryPolicy,
     /// The time for which the provider remembers an idempotency key; `None` where the operation
@@ -177,9 +182,9 @@ pub enum Decision {
     /// The command is completed.
     Complete(Success),
     /// The command waits for the provider or the customer; the provider is queried meanwhile.
-    Wait(Box<Accepted>),
+    Wait(Box<AcceptedCommand>),
     /// The provider is queried; with the problem so far, if any.
-    Inquire(Inquiry, Option<Failure>),
+    Inquire(ProviderQuery, Option<Failure>),
     /// The call is made again after this rung.
     Retry {
         /// The rung on whose delay queue the command waits.
@@ -190,33 +195,49 @@ pub enum Decision {
         failure: Failure,
     },
     /// The command has failed.
-    GiveUp(Kind, Failure),
+    GiveUp(FailureKind, Failure),
 }
 
 /// Decides if a call may be made at `now`.
 #[must_use]
-pub fn before_call(progress: &Progress, limits: &Limits, now: Timestamp) -> Admission {
-    let give_up = |kind, failure| Admission::Instead(Box::new(given_up(kind, failure, progress, limits, now)));
+pub fn decide_before_call(
+    progress: &GenerationProgress,
+    limits: &AttemptLimits,
+    now: Timestamp,
+) -> Admission {
+    let give_up = |kind, failure| {
+        Admission::Instead(Box::new(given_up(kind, failure, progress, limits, now)))
+    };
     if progress.unknown {
         match limits.key_retention {
             None => {
-                let text =
-                    "an earlier call may have acted, and the operation has no idempotency key to repeat it under";
-                return give_up(Kind::Unresolved, last_failure(progress, "unknown_outcome", text));
+                let text = "an earlier call may have acted, and the operation has no idempotency key to repeat it under";
+                return give_up(
+                    FailureKind::Unresolved,
+                    last_failure(progress, "unknown_outcome", text),
+                );
             }
             Some(retention) if past_key(progress, retention, now) => {
-                let text =
-                    "an earlier call may have acted, and the provider may have forgotten its idempotency key by now";
-                return give_up(Kind::Unresolved, last_failure(progress, "key_expired", text));
+                let text = "an earlier call may have acted, and the provider may have forgotten its idempotency key by now";
+                return give_up(
+                    FailureKind::Unresolved,
+                    last_failure(progress, "key_expired", text),
+                );
             }
             Some(_) => {}
         }
     }
     if limits.expires_at.is_some_and(|expiry| now > expiry) {
-        return give_up(Kind::Expired, Failure::new("expired", "`expires_at` passed before this attempt could start"));
+        return give_up(
+            FailureKind::Expired,
+            Failure::new("expired", "`expires_at` passed before this attempt could start"),
+        );
     }
     if progress.attempt > 1 && now > after(progress.since, limits.policy.give_up_after) {
-        return give_up(Kind::Unavailable, last_failure(progress, "give_up_after", "`give_up_after` has passed"));
+        return give_up(
+            FailureKind::Unavailable,
+            last_failure(progress, "give_up_after", "`give_up_after` has passed"),
+        );
     }
     match limits.not_before {
         Some(start) if start > now => Admission::Park(Rung::at_most(until(now, start))),
@@ -225,59 +246,74 @@ pub fn before_call(progress: &Progress, limits: &Limits, now: Timestamp) -> Admi
 }
 
 /// Decides how a command continues after the outcome of the call just made. `progress` is that of
-/// the call; an unknown outcome is already marked in it (see [`mark`]). `random` is uniform in
-/// `[0, 1)`.
+/// the call; an unknown outcome is already marked in it (see [`note_outcome`]). `random` is uniform
+/// in `[0, 1)`.
 #[must_use]
-pub fn after_call(outcome: Outcome, progress: &Progress, limits: &Limits, now: Timestamp, random: f64) -> Decision {
+pub fn decide_after_call(
+    outcome: Outcome,
+    progress: &GenerationProgress,
+    limits: &AttemptLimits,
+    now: Timestamp,
+    random: f64,
+) -> Decision {
     let (failure, hint) = match outcome {
         Outcome::Completed(success) => return Decision::Complete(success),
-        Outcome::Waiting(success, party) => {
-            return accepted(success, party, progress, limits, now);
+        Outcome::Waiting(success, waiting_for) => {
+            return decide_accepted(success, waiting_for, progress, limits, now);
         }
-        Outcome::Declined(failure) => return Decision::GiveUp(Kind::Declined, failure),
-        Outcome::Rejected(failure) => return given_up(Kind::Rejected, failure, progress, limits, now),
+        Outcome::Declined(failure) => return Decision::GiveUp(FailureKind::Declined, failure),
+        Outcome::Rejected(failure) => {
+            return given_up(FailureKind::Rejected, failure, progress, limits, now);
+        }
         Outcome::Transient(failure, hint) => (failure, hint),
         Outcome::Unknown(failure) if limits.key_retention.is_none() => {
-            return doubtful(failure, progress, limits.lookup, now);
+            return decide_unknown(failure, progress, limits.lookup, now);
         }
         // Where no query is possible, the outcome is unknown like any other.
         Outcome::Lookup(failure) if limits.lookup.is_some() || limits.key_retention.is_none() => {
-            return doubtful(failure, progress, limits.lookup, now);
+            return decide_unknown(failure, progress, limits.lookup, now);
         }
         Outcome::Unknown(failure) | Outcome::Lookup(failure) => (failure, None),
     };
-    retried(failure, hint, progress, limits, now, random)
+    decide_retry(failure, hint, progress, limits, now, random)
 }
 
 /// Decides when a call that did not end the command is made again, if it may be.
-pub(super) fn retried(
+pub(super) fn decide_retry(
     failure: Failure,
     hint: Option<RetryAfter>,
-    progress: &Progress,
-    limits: &Limits,
+    progress: &GenerationProgress,
+    limits: &AttemptLimits,
     now: Timestamp,
     random: f64,
 ) -> Decision {
     let hint = hint.map(|hint| Duration::from_secs(hint.seconds_from(now)));
     let Some(rung) = limits.policy.next(progress.attempt, hint, random) else {
-        return given_up(Kind::Unavailable, failure, progress, limits, now);
+        return given_up(FailureKind::Unavailable, failure, progress, limits, now);
     };
     let due = after(now, rung.duration());
     if limits.expires_at.is_some_and(|expiry| due > expiry) {
-        return given_up(Kind::Expired, failure, progress, limits, now);
+        return given_up(FailureKind::Expired, failure, progress, limits, now);
     }
-    let key_gone = progress.unknown && limits.key_retention.is_some_and(|retention| past_key(progress, retention, due));
+    let key_gone = progress.unknown
+        && limits.key_retention.is_some_and(|retention| past_key(progress, retention, due));
     if key_gone || due > after(progress.since, limits.policy.give_up_after) {
-        return given_up(Kind::Unavailable, failure, progress, limits, now);
+        return given_up(FailureKind::Unavailable, failure, progress, limits, now);
     }
     Decision::Retry { rung, due, failure }
 }
 
 /// Decides how a command ends that is given up. While a call may have acted, the outcome is
 /// unknown, and a definite end is not possible.
-fn given_up(kind: Kind, failure: Failure, progress: &Progress, limits: &Limits, now: Timestamp) -> Decision {
+fn given_up(
+    kind: FailureKind,
+    failure: Failure,
+    progress: &GenerationProgress,
+    limits: &AttemptLimits,
+    now: Timestamp,
+) -> Decision {
     match unless_unknown(progress, kind) {
-        Kind::Unresolved => doubtful(failure, progress, limits.lookup, now),
+        FailureKind::Unresolved => decide_unknown(failure, progress, limits.lookup, now),
         kind => Decision::GiveUp(kind, failure),
     }
 }
@@ -286,20 +322,23 @@ fn given_up(kind: Kind, failure: Failure, progress: &Progress, limits: &Limits, 
 /// configured now. Only a command that was never called can be its publisher's mistake; the others
 /// were valid once, and end with their outcome so far.
 #[must_use]
-pub fn unfit(progress: &Progress) -> Kind {
-    let kind = if progress.history.is_empty() { Kind::Invalid } else { Kind::Unavailable };
+pub fn misfit_kind(progress: &GenerationProgress) -> FailureKind {
+    let kind =
+        if progress.history.is_empty() { FailureKind::Invalid } else { FailureKind::Unavailable };
     unless_unknown(progress, kind)
 }
 
 /// Records in `progress` the consequences of a call that came to `outcome` at `now`. An unknown
 /// outcome holds for the whole generation, and later queries use the provider's own id of the
 /// result.
-pub fn mark(progress: &mut Progress, outcome: &Outcome, now: Timestamp) {
+pub fn note_outcome(progress: &mut GenerationProgress, outcome: &Outcome, now: Timestamp) {
     if matches!(outcome, Outcome::Unknown(_) | Outcome::Lookup(_)) {
-        progress.suspect(now);
+        progress.mark_unknown(now);
     }
     let reference = match outcome {
-        Outcome::Completed(success) | Outcome::Waiting(success, _) => success.provider_reference.as_ref(),
+        Outcome::Completed(success) | Outcome::Waiting(success, _) => {
+            success.provider_reference.as_ref()
+        }
         other => other.failure().and_then(|failure| failure.provider_reference.as_ref()),
     };
     if reference.is_some() {
@@ -309,7 +348,7 @@ pub fn mark(progress: &mut Progress, outcome: &Outcome, now: Timestamp) {
 
 /// Returns true if a call at `at` would be too late for a repetition under the key. If the first
 /// use of the key is unknown, its retention counts from now on.
-fn past_key(progress: &Progress, retention: Duration, at: Timestamp) -> bool {
+fn past_key(progress: &GenerationProgress, retention: Duration, at: Timestamp) -> bool {
     progress.first_sent.is_some_and(|first_sent| at > key_deadline(first_sent, retention))
 }
 
@@ -323,16 +362,17 @@ pub fn key_deadline(first_sent: Timestamp, retention: Duration) -> Timestamp {
 }
 
 /// Replaces a definite kind by `unresolved` after an unknown outcome.
-fn unless_unknown(progress: &Progress, kind: Kind) -> Kind {
-    if progress.is_doubtful() { Kind::Unresolved } else { kind }
+fn unless_unknown(progress: &GenerationProgress, kind: FailureKind) -> FailureKind {
+    if progress.is_doubtful() { FailureKind::Unresolved } else { kind }
 }
 
 /// Builds a failure found before a call, with the error of the last call.
-fn last_failure(progress: &Progress, code: &str, text: &str) -> Failure {
+fn last_failure(progress: &GenerationProgress, code: &str, text: &str) -> Failure {
     match progress.history.last() {
         Some(last) => {
             let said = last.message.as_deref().or(last.code.as_deref()).unwrap_or("no message");
-            let message = format!("{text}; attempt {} ended {}: {said}", last.attempt, last.outcome.as_str());
+            let message =
+                format!("{text}; attempt {} ended {}: {said}", last.attempt, last.outcome.as_str());
             Failure { http_status: last.http_status, ..Failure::new(code, message) }
         }
         None => Failure::new(code, text),
@@ -340,7 +380,9 @@ fn last_failure(progress: &Progress, code: &str, text: &str) -> Failure {
 }
 
 pub(super) fn after(start: Timestamp, delay: Duration) -> Timestamp {
-    start.saturating_add(SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
+    start
+        .saturating_add(SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX))
+        .unwrap_or(Timestamp::MAX)
 }
 
 pub(super) fn until(now: Timestamp, later: Timestamp) -> Duration {

@@ -1,6 +1,6 @@
 use super::*;
-use crate::outcome::{Party, RetryAfter};
-use crate::progress::Attempted;
+use crate::outcome::{RetryAfter, WaitingFor};
+use crate::progress::AttemptSummary;
 
 const HOUR: u64 = 3600;
 
@@ -8,8 +8,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-fn limits(key_retention: Option<u64>) -> Limits {
-    Limits {
+fn limits(key_retention: Option<u64>) -> AttemptLimits {
+    AttemptLimits {
         policy: RetryPolicy { jitter: false, ..RetryPolicy::default() },
         key_retention: key_retention.map(Duration::from_secs),
         not_before: None,
@@ -20,8 +20,8 @@ fn limits(key_retention: Option<u64>) -> Limits {
     }
 }
 
-fn progress(attempt: u32, unknown: bool) -> Progress {
-    let mut progress = Progress::fresh(at(0));
+fn progress(attempt: u32, unknown: bool) -> GenerationProgress {
+    let mut progress = GenerationProgress::first_generation(at(0));
     progress.attempt = attempt;
     progress.unknown = unknown;
     progress.first_sent = Some(at(0));
@@ -52,7 +52,7 @@ fn outcomes_lead_where_the_design_says() {
         // outcome, attempt, unknown before, key retention, expected
         (Outcome::Completed(Success::default()), 1, false, None, "complete"),
         (Outcome::Completed(Success::default()), 3, true, key, "complete"),
-        (Outcome::Waiting(Success::default(), Party::Customer), 1, true, key, "wait"),
+        (Outcome::Waiting(Success::default(), WaitingFor::Customer), 1, true, key, "wait"),
         (Outcome::Declined(failure()), 1, false, None, "declined"),
         (Outcome::Declined(failure()), 2, true, key, "declined"),
         (Outcome::Rejected(failure()), 1, false, key, "rejected"),
@@ -68,22 +68,36 @@ fn outcomes_lead_where_the_design_says() {
         (Outcome::Unknown(failure()), 8, true, key, "unresolved"),
     ];
     for (outcome, attempt, unknown, retention, expected) in table {
-        let decision = after_call(outcome.clone(), &progress(attempt, unknown), &limits(retention), at(1), 0.5);
-        assert_eq!(word(&decision), expected, "{outcome:?} attempt {attempt} unknown {unknown} key {retention:?}");
+        let decision = decide_after_call(
+            outcome.clone(),
+            &progress(attempt, unknown),
+            &limits(retention),
+            at(1),
+            0.5,
+        );
+        assert_eq!(
+            word(&decision),
+            expected,
+            "{outcome:?} attempt {attempt} unknown {unknown} key {retention:?}"
+        );
     }
 }
 
 /// Limits with a lookup, whether or not "not found" proves anything.
-fn looked_up(key_retention: Option<u64>) -> Limits {
-    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence: false, needs_reference: false };
-    Limits { lookup: Some(lookup), ..limits(key_retention) }
+fn looked_up(key_retention: Option<u64>) -> AttemptLimits {
+    let lookup = LookupPolicy {
+        after: Duration::from_secs(90),
+        proves_absence: false,
+        needs_reference: false,
+    };
+    AttemptLimits { lookup: Some(lookup), ..limits(key_retention) }
 }
 
 #[test]
 fn where_the_provider_can_be_asked_nothing_is_left_to_a_person_unasked() {
     let key = Some(24 * HOUR);
     let transient = || Outcome::Transient(failure(), None);
-    let expiring = Limits { expires_at: Some(at(2)), ..looked_up(key) };
+    let expiring = AttemptLimits { expires_at: Some(at(2)), ..looked_up(key) };
     let table = [
         // outcome, attempt, unknown before, limits, expected
         (Outcome::Unknown(failure()), 1, false, looked_up(None), "inquire"),
@@ -103,19 +117,28 @@ fn where_the_provider_can_be_asked_nothing_is_left_to_a_person_unasked() {
     ];
     for (outcome, attempt, unknown, limits, expected) in table {
         let mut progress = progress(attempt, unknown);
-        mark(&mut progress, &outcome, at(1));
-        let decision = after_call(outcome.clone(), &progress, &limits, at(1), 0.5);
-        assert_eq!(word(&decision), expected, "{outcome:?} attempt {attempt} unknown {unknown} {limits:?}");
+        note_outcome(&mut progress, &outcome, at(1));
+        let decision = decide_after_call(outcome.clone(), &progress, &limits, at(1), 0.5);
+        assert_eq!(
+            word(&decision),
+            expected,
+            "{outcome:?} attempt {attempt} unknown {unknown} {limits:?}"
+        );
     }
 }
 
 #[test]
 fn a_call_that_may_not_be_made_any_more_is_looked_up_instead() {
-    let decided = |progress: &Progress, limits: &Limits, second| match before_call(progress, limits, at(second)) {
-        Admission::Instead(decision) => word(&decision),
-        other => panic!("{other:?}"),
-    };
-    let expiring = |limits| Limits { expires_at: Some(at(10)), ..limits };
+    let decided =
+        |progress: &GenerationProgress, limits: &AttemptLimits, second| match decide_before_call(
+            progress,
+            limits,
+            at(second),
+        ) {
+            Admission::Instead(decision) => word(&decision),
+            other => panic!("{other:?}"),
+        };
+    let expiring = |limits| AttemptLimits { expires_at: Some(at(10)), ..limits };
     let (key, too_late) = (Some(24 * HOUR), 24 * 3600 + 1);
     assert_eq!(decided(&progress(1, true), &looked_up(None), 1), "inquire");
     assert_eq!(decided(&progress(2, true), &looked_up(key), 23 * 3600 + 1), "inquire");
@@ -126,48 +149,85 @@ fn a_call_that_may_not_be_made_any_more_is_looked_up_instead() {
 
 #[test]
 fn what_is_accepted_and_cannot_be_called_any_more_is_not_claimed_to_have_failed() {
-    let accepted = Progress { deadline: Some(at(100)), ..progress(1, false) };
-    assert_eq!(unfit(&accepted), Kind::Unresolved);
+    let accepted = GenerationProgress { deadline: Some(at(100)), ..progress(1, false) };
+    assert_eq!(misfit_kind(&accepted), FailureKind::Unresolved);
 }
 
 #[test]
 fn no_attempt_is_scheduled_after_expiry_give_up_or_the_keys_retention() {
     let transient = || Outcome::Transient(failure(), None);
-    let expiring = Limits { expires_at: Some(at(5)), ..limits(None) };
-    assert_eq!(word(&after_call(transient(), &progress(1, false), &expiring, at(1), 0.5)), "expired");
-    assert_eq!(word(&after_call(transient(), &progress(1, true), &expiring, at(1), 0.5)), "unresolved");
-    assert_eq!(word(&after_call(transient(), &progress(1, false), &expiring, at(0), 0.5)), "5s");
+    let expiring = AttemptLimits { expires_at: Some(at(5)), ..limits(None) };
+    assert_eq!(
+        word(&decide_after_call(transient(), &progress(1, false), &expiring, at(1), 0.5)),
+        "expired"
+    );
+    assert_eq!(
+        word(&decide_after_call(transient(), &progress(1, true), &expiring, at(1), 0.5)),
+        "unresolved"
+    );
+    assert_eq!(
+        word(&decide_after_call(transient(), &progress(1, false), &expiring, at(0), 0.5)),
+        "5s"
+    );
 
     let mut short = limits(None);
     short.policy.give_up_after = Duration::from_secs(20);
-    assert_eq!(word(&after_call(transient(), &progress(2, false), &short, at(1), 0.5)), "unavailable");
+    assert_eq!(
+        word(&decide_after_call(transient(), &progress(2, false), &short, at(1), 0.5)),
+        "unavailable"
+    );
 
     let two_hours = limits(Some(2 * HOUR));
-    assert_eq!(word(&after_call(Outcome::Unknown(failure()), &progress(5, true), &two_hours, at(1), 0.5)), "30m");
     assert_eq!(
-        word(&after_call(Outcome::Unknown(failure()), &progress(5, true), &two_hours, at(1_801), 0.5)),
+        word(&decide_after_call(
+            Outcome::Unknown(failure()),
+            &progress(5, true),
+            &two_hours,
+            at(1),
+            0.5
+        )),
+        "30m"
+    );
+    assert_eq!(
+        word(&decide_after_call(
+            Outcome::Unknown(failure()),
+            &progress(5, true),
+            &two_hours,
+            at(1_801),
+            0.5
+        )),
         "unresolved"
     );
 }
 
 #[test]
 fn calls_are_admitted_only_when_safe_and_in_time() {
-    let admit = |progress: &Progress, limits: &Limits, second| match before_call(progress, limits, at(second)) {
-        Admission::Call => "call",
-        Admission::Park(rung) => rung.name(),
-        Admission::Instead(decision) => match *decision {
-            Decision::GiveUp(kind, _) => kind.as_str(),
-            other => panic!("{other:?}"),
-        },
-    };
-    let expiring = Limits { expires_at: Some(at(10)), ..limits(Some(24 * HOUR)) };
-    let scheduled = Limits { not_before: Some(at(100)), ..limits(None) };
+    let admit =
+        |progress: &GenerationProgress, limits: &AttemptLimits, second| match decide_before_call(
+            progress,
+            limits,
+            at(second),
+        ) {
+            Admission::Call => "call",
+            Admission::Park(rung) => rung.name(),
+            Admission::Instead(decision) => match *decision {
+                Decision::GiveUp(kind, _) => kind.as_str(),
+                other => panic!("{other:?}"),
+            },
+        };
+    let expiring = AttemptLimits { expires_at: Some(at(10)), ..limits(Some(24 * HOUR)) };
+    let scheduled = AttemptLimits { not_before: Some(at(100)), ..limits(None) };
     let table = [
         (progress(1, false), limits(None), 1, "call"),
         (progress(1, true), limits(None), 1, "unresolved"),
         (progress(2, true), limits(Some(24 * HOUR)), 60, "call"),
         (progress(2, true), limits(Some(24 * HOUR)), 23 * 3600 + 1, "unresolved"),
-        (Progress { first_sent: None, ..progress(1, true) }, limits(Some(24 * HOUR)), 1, "call"),
+        (
+            GenerationProgress { first_sent: None, ..progress(1, true) },
+            limits(Some(24 * HOUR)),
+            1,
+            "call",
+        ),
         (progress(2, false), limits(None), 24 * 3600 + 1, "unavailable"),
         (progress(1, false), limits(None), 24 * 3600 + 1, "call"),
         (progress(1, false), expiring.clone(), 10, "call"),
@@ -178,19 +238,23 @@ fn calls_are_admitted_only_when_safe_and_in_time() {
         (progress(1, false), scheduled, 100, "call"),
     ];
     for (progress, limits, second, expected) in table {
-        assert_eq!(admit(&progress, &limits, second), expected, "{progress:?} {limits:?} at {second}");
+        assert_eq!(
+            admit(&progress, &limits, second),
+            expected,
+            "{progress:?} {limits:?} at {second}"
+        );
     }
 }
 
 #[test]
 fn an_unknown_outcome_sticks() {
     let mut progress = progress(1, false);
-    mark(&mut progress, &Outcome::Unknown(failure()), at(0));
+    note_outcome(&mut progress, &Outcome::Unknown(failure()), at(0));
     assert!(progress.unknown);
-    mark(&mut progress, &Outcome::Transient(failure(), None), at(5));
+    note_outcome(&mut progress, &Outcome::Transient(failure(), None), at(5));
     assert!(progress.unknown);
     assert_eq!(progress.unknown_since, Some(at(0)));
-    mark(&mut progress, &Outcome::Lookup(failure()), at(9));
+    note_outcome(&mut progress, &Outcome::Lookup(failure()), at(9));
     assert_eq!(progress.unknown_since, Some(at(9)), "the latest call counts");
 }
 
@@ -202,11 +266,11 @@ fn the_providers_own_id_is_kept_from_whichever_answer_tells_it() {
     let mut progress = progress(1, false);
     for (outcome, expected) in [
         (Outcome::Transient(failure(), None), None),
-        (Outcome::Waiting(success, Party::Provider), id("a")),
+        (Outcome::Waiting(success, WaitingFor::Provider), id("a")),
         (Outcome::Unknown(failure()), id("a")),
         (Outcome::Rejected(refusal), id("b")),
     ] {
-        mark(&mut progress, &outcome, at(0));
+        note_outcome(&mut progress, &outcome, at(0));
         assert_eq!(progress.provider_reference, expected, "{outcome:?}");
     }
 }
@@ -216,29 +280,30 @@ fn what_was_called_once_is_never_its_publishers_mistake() {
     let called = |unknown| {
         let mut progress = progress(2, unknown);
         let outcome = Outcome::Transient(failure(), None);
-        progress.record(Attempted::new(1, at(0), Duration::ZERO, &outcome));
+        progress.record_attempt(AttemptSummary::new(1, at(0), Duration::ZERO, &outcome));
         progress
     };
     let table = [
-        (progress(1, false), Kind::Invalid),
-        (progress(1, true), Kind::Unresolved),
-        (called(false), Kind::Unavailable),
-        (called(true), Kind::Unresolved),
+        (progress(1, false), FailureKind::Invalid),
+        (progress(1, true), FailureKind::Unresolved),
+        (called(false), FailureKind::Unavailable),
+        (called(true), FailureKind::Unresolved),
     ];
     for (progress, kind) in table {
-        assert_eq!(unfit(&progress), kind, "{progress:?}");
+        assert_eq!(misfit_kind(&progress), kind, "{progress:?}");
     }
 }
 
 #[test]
 fn every_terminal_kind_but_the_providers_and_peoples_decisions_leaves_a_dead_letter() {
-    let without: Vec<_> = Kind::ALL.into_iter().filter(|kind| !kind.dead_letters()).collect();
-    assert_eq!(without, [Kind::Declined, Kind::Cancelled, Kind::Discarded]);
+    let without: Vec<_> =
+        FailureKind::ALL.into_iter().filter(|kind| !kind.dead_letters()).collect();
+    assert_eq!(without, [FailureKind::Declined, FailureKind::Cancelled, FailureKind::Discarded]);
 }
 
 #[test]
 fn completed_is_the_only_state_nothing_follows() {
-    for state in State::ALL {
-        assert_eq!(state.next().is_empty(), state == State::Completed, "{state:?}");
+    for state in LifecycleState::ALL {
+        assert_eq!(state.next().is_empty(), state == LifecycleState::Completed, "{state:?}");
     }
 }

@@ -36,13 +36,17 @@ impl MoneyAmount {
     #[must_use]
     pub fn mismatch(&self, stated: &StatedAmount) -> Option<Failure> {
         let StatedAmount { money, partial } = stated;
-        let same_amount = *partial || plain(&self.amount) == plain(&money.amount);
+        let same_amount = *partial || plain_decimal(&self.amount) == plain_decimal(&money.amount);
         let same_currency = self
             .currency
             .as_ref()
             .zip(money.currency.as_ref())
             .is_none_or(|(one, other)| one.eq_ignore_ascii_case(other));
-        let text = || format!("{self} were asked for, and the provider says {money}; look it up at the provider");
+        let text = || {
+            format!(
+                "{self} were asked for, and the provider says {money}; look it up at the provider"
+            )
+        };
         (!same_amount || !same_currency).then(|| Failure::new(AMOUNT_MISMATCH, text()))
     }
 }
@@ -57,9 +61,13 @@ impl fmt::Display for MoneyAmount {
 }
 
 /// Removes the zeros of a decimal number that have no value: `010.50` becomes `10.5`.
-fn plain(number: &str) -> &str {
+fn plain_decimal(number: &str) -> &str {
     let number = number.trim();
-    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    let number = if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        number
+    };
     let whole = number.trim_start_matches('0');
     if whole.is_empty() { "0" } else { whole }
 }
@@ -98,6 +106,8 @@ mod tests {
         let stated = StatedAmount { money: money("1 USD"), partial: false };
         let failure = money("1099 eur").mismatch(&stated).unwrap();
         assert_eq!(failure.code.as_deref(), Some(AMOUNT_MISMATCH));
-        assert!(failure.message.starts_with("1099 EUR were asked for, and the provider says 1 USD"));
+        assert!(
+            failure.message.starts_with("1099 EUR were asked for, and the provider says 1 USD")
+        );
     }
 }

@@ -11,8 +11,11 @@ pub const MAX_NAME_LEN: usize = 63;
 
 /// The name of a type, provider, operation, account or topology prefix: `[a-z][a-z0-9_-]{0,62}`.
 ///
-/// Names become words of AMQP routing keys, so they hold no dot, and parts of queue names, so they are short.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+/// Names become words of AMQP routing keys, so they hold no dot, and parts of queue names, so they
+/// are short.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[a-z][a-z0-9_-]{0,62}$"))]
 pub struct Name(String);

@@ -11,7 +11,7 @@ pub enum Outcome {
     /// The provider did what was asked.
     Completed(Success),
     /// The provider took the request and finishes it later.
-    Waiting(Success, Party),
+    Waiting(Success, WaitingFor),
     /// The provider declined for a business reason: a final answer, not a fault.
     Declined(Failure),
     /// A technical refusal that trying again does not change.
@@ -26,7 +26,7 @@ pub enum Outcome {
 
 /// The result of a poll.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Polled {
+pub enum PollOutcome {
     /// The provider did what was asked.
     Completed(Success),
     /// The provider declined for a business reason.
@@ -38,7 +38,7 @@ pub enum Polled {
 
 /// The result of a lookup.
 #[derive(Debug, Clone, PartialEq)]
-pub enum LookedUp {
+pub enum LookupOutcome {
     /// The provider has found the operation, with this outcome.
     Found(Outcome),
     /// The provider has not found the operation.
@@ -90,7 +90,7 @@ impl Failure {
 /// The party that has to act before a waiting command can end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Party {
+pub enum WaitingFor {
     /// The provider is still working.
     #[default]
     Provider,
@@ -121,7 +121,7 @@ impl RetryAfter {
 /// The name of an outcome in provider files, logs and histories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum OutcomeName {
     /// See [`Outcome::Completed`].
     Completed,
     /// See [`Outcome::Waiting`].
@@ -138,7 +138,7 @@ pub enum Verdict {
     Lookup,
 }
 
-impl Verdict {
+impl OutcomeName {
     /// Returns the name as text.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -157,22 +157,22 @@ impl Verdict {
 impl Outcome {
     /// Returns the outcome without its data.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn outcome_name(&self) -> OutcomeName {
         match self {
-            Self::Completed(_) => Verdict::Completed,
-            Self::Waiting(..) => Verdict::Waiting,
-            Self::Declined(_) => Verdict::Declined,
-            Self::Rejected(_) => Verdict::Rejected,
-            Self::Transient(..) => Verdict::Transient,
-            Self::Unknown(_) => Verdict::Unknown,
-            Self::Lookup(_) => Verdict::Lookup,
+            Self::Completed(_) => OutcomeName::Completed,
+            Self::Waiting(..) => OutcomeName::Waiting,
+            Self::Declined(_) => OutcomeName::Declined,
+            Self::Rejected(_) => OutcomeName::Rejected,
+            Self::Transient(..) => OutcomeName::Transient,
+            Self::Unknown(_) => OutcomeName::Unknown,
+            Self::Lookup(_) => OutcomeName::Lookup,
         }
     }
 
     /// Converts the outcome of a call that only reads: such a call did not act, whatever its
     /// outcome.
     #[must_use]
-    pub fn of_read(self) -> Self {
+    pub fn for_read_only(self) -> Self {
         match self {
             Self::Unknown(failure) | Self::Lookup(failure) => Self::Transient(failure, None),
             other => other,

@@ -7,17 +7,17 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::inquiry::{Inquiry, LookupPolicy, Purpose};
 use super::key::IdempotencyKey;
 use super::name::excerpt;
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Outcome, OutcomeName};
+use super::query::{LookupPolicy, ProviderQuery, QueryPurpose};
 
 /// The maximum number of attempts in a history; an operator needs the first and the latest.
 const HISTORY_LIMIT: usize = 20;
 
 /// The progress of a command in its current generation.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Progress {
+pub struct GenerationProgress {
     /// 0 for a command as published; each replay starts the next.
     pub generation: u32,
     /// The number of the call under way or to be made next, from 1.
@@ -41,19 +41,19 @@ pub struct Progress {
     /// The provider's own id of the operation's result, once the provider has sent it.
     pub provider_reference: Option<String>,
     /// The query that is due, where no call is.
-    pub inquiry: Option<Inquiry>,
+    pub inquiry: Option<ProviderQuery>,
     /// The digest of the request that was sent under the key.
     pub digest: Option<String>,
     /// The token that the request had beside the command's id; empty where it had none, `None`
     /// where nothing was sent yet, or by a version without such tokens.
     pub token: Option<String>,
     /// The calls so far.
-    pub history: Vec<Attempted>,
+    pub history: Vec<AttemptSummary>,
 }
 
 /// One call in the history of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Attempted {
+pub struct AttemptSummary {
     /// The number of the call within the generation.
     pub attempt: u32,
     /// The time at which the call was started.
@@ -61,7 +61,7 @@ pub struct Attempted {
     /// The duration of the call, in milliseconds.
     pub duration_ms: u64,
     /// The outcome of the call, without its data.
-    pub outcome: Verdict,
+    pub outcome: OutcomeName,
     /// The error code, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -73,7 +73,7 @@ pub struct Attempted {
     pub message: Option<String>,
 }
 
-impl Attempted {
+impl AttemptSummary {
     /// Creates the entry of a call that came to `outcome`.
     #[must_use]
     pub fn new(attempt: u32, at: Timestamp, duration: Duration, outcome: &Outcome) -> Self {
@@ -82,7 +82,7 @@ impl Attempted {
             attempt,
             at,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            outcome: outcome.verdict(),
+            outcome: outcome.outcome_name(),
             code: failure.and_then(|failure| failure.code.as_deref()).map(excerpt),
             http_status: failure.and_then(|failure| failure.http_status),
             message: failure.map(|failure| excerpt(&failure.message)),
@@ -90,10 +90,10 @@ impl Attempted {
     }
 }
 
-impl Progress {
+impl GenerationProgress {
     /// Returns the progress of a command as published, taken up at `now`.
     #[must_use]
-    pub fn fresh(now: Timestamp) -> Self {
+    pub fn first_generation(now: Timestamp) -> Self {
         Self::of_generation(0, now)
     }
 
@@ -119,20 +119,20 @@ impl Progress {
 
     /// Returns the number of the next query about this attempt.
     #[must_use]
-    pub fn next_inquiry(&self) -> u32 {
-        self.inquiry.map_or(0, |inquiry| inquiry.number).saturating_add(1)
+    pub fn next_query(&self) -> u32 {
+        self.inquiry.map_or(0, |query| query.number).saturating_add(1)
     }
 
     /// Returns true if a lookup is due.
     #[must_use]
     pub fn is_looked_up(&self) -> bool {
-        self.inquiry.is_some_and(|inquiry| inquiry.purpose == Purpose::Lookup)
+        self.inquiry.is_some_and(|query| query.purpose == QueryPurpose::Lookup)
     }
 
     /// Returns the lookup that is possible for the command: one that needs the provider's own id,
     /// only where that is known.
     #[must_use]
-    pub fn askable(&self, lookup: Option<LookupPolicy>) -> Option<LookupPolicy> {
+    pub fn askable_lookup(&self, lookup: Option<LookupPolicy>) -> Option<LookupPolicy> {
         lookup.filter(|lookup| !lookup.needs_reference || self.provider_reference.is_some())
     }
 
@@ -144,19 +144,19 @@ impl Progress {
     }
 
     /// Records that a call may have acted.
-    pub fn suspect(&mut self, now: Timestamp) {
+    pub fn mark_unknown(&mut self, now: Timestamp) {
         self.unknown = true;
         self.unknown_since = Some(now);
     }
 
     /// Records that the provider has answered that no call acted.
-    pub fn acquit(&mut self) {
+    pub fn clear_unknown(&mut self) {
         self.unknown = false;
         self.unknown_since = None;
     }
 
     /// Adds a call to the history; from the middle of a long one entries are dropped.
-    pub fn record(&mut self, call: Attempted) {
+    pub fn record_attempt(&mut self, call: AttemptSummary) {
         if self.history.len() >= HISTORY_LIMIT {
             self.history.remove(HISTORY_LIMIT / 2);
         }
@@ -171,10 +171,15 @@ mod tests {
 
     #[test]
     fn a_long_history_keeps_the_first_and_the_latest_calls() {
-        let mut progress = Progress::fresh(Timestamp::UNIX_EPOCH);
+        let mut progress = GenerationProgress::first_generation(Timestamp::UNIX_EPOCH);
         let outcome = Outcome::Unknown(Failure::new("timeout", "no answer"));
         for attempt in 1..=100 {
-            progress.record(Attempted::new(attempt, Timestamp::UNIX_EPOCH, Duration::ZERO, &outcome));
+            progress.record_attempt(AttemptSummary::new(
+                attempt,
+                Timestamp::UNIX_EPOCH,
+                Duration::ZERO,
+                &outcome,
+            ));
         }
         assert_eq!(progress.history.len(), HISTORY_LIMIT);
         assert_eq!(progress.history[0].attempt, 1);

@@ -1,6 +1,8 @@
-//! The publishers of an account: the AMQP users that may publish commands for it, and the command ids that they may use.
+//! The publishers of an account: the AMQP users that may publish commands for it, and the command
+//! ids that they may use.
 //!
-//! A command id is unique over all publishers, so an id that a publisher may not use is refused at every account.
+//! A command id is unique over all publishers, so an id that a publisher may not use is refused at
+//! every account.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,14 +22,19 @@ impl AllowedPublisher {
     /// Returns true if the user's own entry allows an id.
     #[must_use]
     pub fn may_use(&self, id: &CommandId) -> bool {
-        self.id_prefixes.is_empty() || self.id_prefixes.iter().any(|prefix| id.as_str().starts_with(prefix.as_str()))
+        self.id_prefixes.is_empty()
+            || self.id_prefixes.iter().any(|prefix| id.as_str().starts_with(prefix.as_str()))
     }
 }
 
 impl fmt::Display for AllowedPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.user)?;
-        if self.id_prefixes.is_empty() { Ok(()) } else { write!(f, " (ids {}…)", self.id_prefixes.join("…, ")) }
+        if self.id_prefixes.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " (ids {}…)", self.id_prefixes.join("…, "))
+        }
     }
 }
 
@@ -92,9 +99,14 @@ mod tests {
 
     #[test]
     fn an_id_belongs_to_the_users_of_the_longest_prefix_that_it_begins_with() {
-        let payments =
-            PublisherList::new(vec![publisher("shop", &["shop.", "order-"]), publisher("till", &["shop.till."])]);
-        let parcels = PublisherList::new(vec![publisher("warehouse", &["wh-", "order-"]), publisher("desk", &[])]);
+        let payments = PublisherList::new(vec![
+            publisher("shop", &["shop.", "order-"]),
+            publisher("till", &["shop.till."]),
+        ]);
+        let parcels = PublisherList::new(vec![
+            publisher("warehouse", &["wh-", "order-"]),
+            publisher("desk", &[]),
+        ]);
         let bound = BoundPrefixes::of([&payments, &parcels]);
         for (id, user, expected) in [
             ("shop.1", Some("shop"), None),
@@ -110,7 +122,11 @@ mod tests {
             ("wh", Some("desk"), None),
             ("anything", None, None),
         ] {
-            assert_eq!(bound.bound_to_others(&id.parse().unwrap(), user), expected, "{id} {user:?}");
+            assert_eq!(
+                bound.bound_to_others(&id.parse().unwrap(), user),
+                expected,
+                "{id} {user:?}"
+            );
         }
     }
 
@@ -123,7 +139,11 @@ mod tests {
             (&["wh-"][..], "shop.wh-1", false),
             (&["wh-"][..], "WH-1", false),
         ] {
-            assert_eq!(publisher("warehouse", prefixes).may_use(&id.parse().unwrap()), expected, "{prefixes:?} {id}");
+            assert_eq!(
+                publisher("warehouse", prefixes).may_use(&id.parse().unwrap()),
+                expected,
+                "{prefixes:?} {id}"
+            );
         }
     }
 }

@@ -133,16 +133,24 @@ mod tests {
 
     #[test]
     fn a_retry_never_comes_before_the_wanted_delay() {
-        for (delay, rung) in
-            [(0, "1s"), (1, "1s"), (3, "5s"), (16, "30s"), (61, "2m"), (43_200, "12h"), (99_999, "12h")]
-        {
+        for (delay, rung) in [
+            (0, "1s"),
+            (1, "1s"),
+            (3, "5s"),
+            (16, "30s"),
+            (61, "2m"),
+            (43_200, "12h"),
+            (99_999, "12h"),
+        ] {
             assert_eq!(Rung::at_least(secs(delay)).name(), rung, "{delay}");
         }
     }
 
     #[test]
     fn a_scheduled_time_is_never_overshot_by_more_than_the_shortest_rung() {
-        for (delay, rung) in [(0, "1s"), (1, "1s"), (4, "2s"), (59, "30s"), (43_199, "6h"), (1_000_000, "12h")] {
+        for (delay, rung) in
+            [(0, "1s"), (1, "1s"), (4, "2s"), (59, "30s"), (43_199, "6h"), (1_000_000, "12h")]
+        {
             assert_eq!(Rung::at_most(secs(delay)).name(), rung, "{delay}");
         }
     }
@@ -150,7 +158,8 @@ mod tests {
     #[test]
     fn the_default_schedule_is_the_documented_one() {
         let policy = RetryPolicy { jitter: false, ..RetryPolicy::default() };
-        let rungs: Vec<_> = (1..).map_while(|failed| policy.next(failed, None, 0.5)).map(Rung::name).collect();
+        let rungs: Vec<_> =
+            (1..).map_while(|failed| policy.next(failed, None, 0.5)).map(Rung::name).collect();
         assert_eq!(rungs, ["5s", "30s", "2m", "10m", "30m", "2h", "6h"]);
         assert_eq!(policy.attempts(), 8);
         let hours = policy.schedule.iter().sum::<Duration>().as_secs_f64() / 3600.0;
@@ -160,7 +169,9 @@ mod tests {
     #[test]
     fn jitter_takes_a_neighbour() {
         let policy = RetryPolicy::default();
-        for (random, rung) in [(0.0, "15s"), (0.24, "15s"), (0.25, "30s"), (0.74, "30s"), (0.75, "1m"), (0.99, "1m")] {
+        for (random, rung) in
+            [(0.0, "15s"), (0.24, "15s"), (0.25, "30s"), (0.74, "30s"), (0.75, "1m"), (0.99, "1m")]
+        {
             assert_eq!(policy.next(2, None, random).map(Rung::name), Some(rung), "{random}");
         }
     }
@@ -168,8 +179,14 @@ mod tests {
     #[test]
     fn a_hint_is_kept_to_and_capped_by_the_longest_delay_of_the_schedule() {
         let policy = RetryPolicy { schedule: vec![secs(5), secs(60)], ..RetryPolicy::default() };
-        for (hint, random, rung) in [(20, 0.0, "30s"), (1, 0.5, "5s"), (1, 0.0, "2s"), (7_200, 0.0, "1m")] {
-            assert_eq!(policy.next(1, Some(secs(hint)), random).map(Rung::name), Some(rung), "{hint} {random}");
+        for (hint, random, rung) in
+            [(20, 0.0, "30s"), (1, 0.5, "5s"), (1, 0.0, "2s"), (7_200, 0.0, "1m")]
+        {
+            assert_eq!(
+                policy.next(1, Some(secs(hint)), random).map(Rung::name),
+                Some(rung),
+                "{hint} {random}"
+            );
         }
     }
 

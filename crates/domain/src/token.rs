@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::exchange::Request;
+use super::http_call::HttpRequest;
 use super::outcome::{Failure, RetryAfter};
 
 /// The header that carries a token.
@@ -25,13 +25,15 @@ pub struct AccessToken {
 
 /// An error: a text is empty, or has characters that a header can't carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the access token is empty, or has characters other than visible ASCII, which a header cannot carry")]
-pub struct NotAToken;
+#[error(
+    "the access token is empty, or has characters other than visible ASCII, which a header cannot carry"
+)]
+pub struct InvalidToken;
 
 /// An error: the provider granted no token. The call that needed one was not sent, or was refused
 /// because of the previous token.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NoToken {
+pub struct TokenUnavailable {
     /// The failure of the request for a token.
     pub failure: Failure,
     /// The time at which the provider allows the next request.
@@ -42,10 +44,10 @@ impl AccessToken {
     /// Creates a token from a text.
     ///
     /// # Errors
-    /// [`NotAToken`].
-    pub fn new(text: &str, lifetime: Option<Duration>) -> Result<Self, NotAToken> {
+    /// [`InvalidToken`].
+    pub fn new(text: &str, lifetime: Option<Duration>) -> Result<Self, InvalidToken> {
         let visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if visible { Ok(Self { value: text.into(), lifetime }) } else { Err(NotAToken) }
+        if visible { Ok(Self { value: text.into(), lifetime }) } else { Err(InvalidToken) }
     }
 
     /// Returns the token itself, for masking it.
@@ -56,21 +58,24 @@ impl AccessToken {
 
     /// Returns the same request, authorised by this token, with this time for it.
     #[must_use]
-    pub fn authorise(&self, request: &Request, timeout: Duration) -> Request {
+    pub fn authorise(&self, request: &HttpRequest, timeout: Duration) -> HttpRequest {
         let mut headers = request.headers.clone();
         headers.retain(|(name, _)| name != HEADER);
         headers.insert(0, (HEADER.to_owned(), format!("{SCHEME}{}", self.value.expose_secret())));
-        Request { headers, timeout, ..request.clone() }
+        HttpRequest { headers, timeout, ..request.clone() }
     }
 }
 
 /// Finds the token that authorises a request.
 #[must_use]
 pub fn bearer_token(headers: &[(String, String)]) -> Option<&str> {
-    headers.iter().find(|(name, _)| name == HEADER).and_then(|(_, value)| value.strip_prefix(SCHEME))
+    headers
+        .iter()
+        .find(|(name, _)| name == HEADER)
+        .and_then(|(_, value)| value.strip_prefix(SCHEME))
 }
 
-impl NoToken {
+impl TokenUnavailable {
     /// Creates the error without a time of the next request.
     #[must_use]
     pub fn new(code: &str, message: impl fmt::Display) -> Self {
@@ -81,7 +86,7 @@ impl NoToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::Method;
+    use crate::http_call::HttpMethod;
 
     fn token(text: &str) -> AccessToken {
         AccessToken::new(text, None).unwrap()
@@ -93,14 +98,14 @@ mod tests {
             assert!(AccessToken::new(good, None).is_ok(), "{good}");
         }
         for bad in ["", "a b", "a\r\nX: y", "ä", "\u{7f}"] {
-            assert_eq!(AccessToken::new(bad, None).unwrap_err(), NotAToken, "{bad:?}");
+            assert_eq!(AccessToken::new(bad, None).unwrap_err(), InvalidToken, "{bad:?}");
         }
     }
 
     #[test]
     fn a_request_is_authorised_by_one_token_and_no_debug_shows_it() {
-        let request = Request {
-            method: Method::Get,
+        let request = HttpRequest {
+            method: HttpMethod::Get,
             url: "https://api.example.com/".parse().unwrap(),
             headers: vec![("accept".to_owned(), "a".to_owned())],
             asked: Vec::new(),
@@ -111,7 +116,10 @@ mod tests {
         let second = token("tok-2").authorise(&first, Duration::from_secs(7));
         let values: Vec<_> = second.headers.iter().map(|(_, value)| value.as_str()).collect();
         assert_eq!((values, second.timeout.as_secs()), (vec!["Bearer tok-2", "a"], 7));
-        assert_eq!([&request, &first].map(|request| bearer_token(&request.headers)), [None, Some("tok-1")]);
+        assert_eq!(
+            [&request, &first].map(|request| bearer_token(&request.headers)),
+            [None, Some("tok-1")]
+        );
         assert_eq!(second.digest(), request.digest());
         assert!(!format!("{:?}{second:?}", token("tok-2")).contains("tok-2"));
     }

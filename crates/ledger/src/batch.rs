@@ -7,8 +7,8 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::packing::pack;
-use ferryd_broker::message::{Message, number, persistent, short_or_empty};
+use super::compression::compress_body;
+use ferryd_broker::message::{OutgoingMessage, get_number, persistent_properties, short_or_empty};
 
 /// The content type of a batch: one JSON object a line.
 const CONTENT_TYPE: &str = "application/x-ndjson";
@@ -17,7 +17,7 @@ const FIRST: &str = "ferry-first";
 
 /// Consecutive records of one writer, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
+pub struct RecordBatch {
     /// The number of the first record.
     pub first: u64,
     /// The number of the last record.
@@ -28,44 +28,50 @@ pub struct Batch {
 
 /// The origin of the lines of a message: their writer, and the number of the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Source {
+pub struct BatchSource {
     /// The process that wrote the lines.
     pub writer: Uuid,
     /// The number of the first line.
     pub first: u64,
 }
 
-impl Batch {
+impl RecordBatch {
     /// Splits the batch into batches of one record each.
     #[must_use]
     pub fn split(&self) -> Vec<Self> {
         let lines = self.body.split(|byte| *byte == b'\n');
-        (self.first..=self.last).zip(lines).map(|(n, line)| Self { first: n, last: n, body: line.to_vec() }).collect()
+        (self.first..=self.last)
+            .zip(lines)
+            .map(|(n, line)| Self { first: n, last: n, body: line.to_vec() })
+            .collect()
     }
 
     /// Builds the message that carries the batch.
     #[must_use]
-    pub fn into_message(self, stream: ShortString, writer: Uuid, at: Timestamp) -> Message {
+    pub fn into_message(self, stream: ShortString, writer: Uuid, at: Timestamp) -> OutgoingMessage {
         let mut headers = FieldTable::default();
-        headers.insert(FIRST.into(), AMQPValue::LongLongInt(i64::try_from(self.first).unwrap_or(i64::MAX)));
+        headers.insert(
+            FIRST.into(),
+            AMQPValue::LongLongInt(i64::try_from(self.first).unwrap_or(i64::MAX)),
+        );
         let id = short_or_empty(&writer.to_string());
-        let properties = persistent()
+        let properties = persistent_properties()
             .with_content_type(CONTENT_TYPE.into())
             .with_message_id(id)
             .with_timestamp(u64::try_from(at.as_second()).unwrap_or_default())
             .with_headers(headers);
-        let (properties, body) = pack(properties, self.body);
-        Message { exchange: ShortString::default(), routing_key: stream, properties, body }
+        let (properties, body) = compress_body(properties, self.body);
+        OutgoingMessage { exchange: ShortString::default(), routing_key: stream, properties, body }
     }
 }
 
-impl Source {
+impl BatchSource {
     /// Reads the origin of a message from its headers; `None` where no writer of the ledger sent
     /// the message.
     #[must_use]
     pub fn of(properties: &BasicProperties) -> Option<Self> {
         let writer = properties.message_id().as_ref()?.as_str().parse().ok()?;
-        let first = number(properties.headers().as_ref(), FIRST)?;
+        let first = get_number(properties.headers().as_ref(), FIRST)?;
         Some(Self { writer, first: u64::try_from(first).ok()? })
     }
 }
@@ -77,9 +83,9 @@ pub fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Hashes a message, so that another message at the same offset of another stream is recognised.
 #[must_use]
-pub fn fingerprint(source: Option<Source>, body: &[u8]) -> u64 {
+pub fn fingerprint(source: Option<BatchSource>, body: &[u8]) -> u64 {
     let mut hash = Sha256::new();
-    if let Some(Source { writer, first }) = source {
+    if let Some(BatchSource { writer, first }) = source {
         hash.update(writer.as_bytes());
         hash.update(first.to_be_bytes());
     }
@@ -96,16 +102,17 @@ mod tests {
     #[test]
     fn a_batch_is_read_as_it_was_written() {
         let writer = Uuid::from_u128(7);
-        let batch = Batch { first: 41, last: 42, body: b"{}\n{}".to_vec() };
+        let batch = RecordBatch { first: 41, last: 42, body: b"{}\n{}".to_vec() };
         let message = batch.into_message("ferry.ledger".into(), writer, Timestamp::UNIX_EPOCH);
         assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), ("", "ferry.ledger"));
-        assert_eq!(Source::of(&message.properties), Some(Source { writer, first: 41 }));
+        assert_eq!(BatchSource::of(&message.properties), Some(BatchSource { writer, first: 41 }));
         assert_eq!(lines(&message.body).collect::<Vec<_>>(), [b"{}", b"{}"]);
     }
 
     #[test]
     fn a_batch_is_split_into_its_records_with_their_numbers() {
-        let batch = |first, last, body: &str| Batch { first, last, body: body.as_bytes().to_vec() };
+        let batch =
+            |first, last, body: &str| RecordBatch { first, last, body: body.as_bytes().to_vec() };
         let singles = [batch(41, 41, "{\"a\":1}"), batch(42, 42, "{}"), batch(43, 43, "{\"b\":2}")];
         assert_eq!(batch(41, 43, "{\"a\":1}\n{}\n{\"b\":2}").split(), singles);
         assert_eq!(singles[0].split(), singles[..1]);
@@ -113,13 +120,17 @@ mod tests {
 
     #[test]
     fn what_somebody_else_published_has_no_source() {
-        assert_eq!(Source::of(&BasicProperties::default()), None);
-        assert_eq!(Source::of(&BasicProperties::default().with_message_id("m-1".into())), None);
+        assert_eq!(BatchSource::of(&BasicProperties::default()), None);
+        assert_eq!(
+            BatchSource::of(&BasicProperties::default().with_message_id("m-1".into())),
+            None
+        );
     }
 
     #[test]
     fn two_batches_with_the_same_lines_are_told_apart() {
-        let at = |first| fingerprint(Some(Source { writer: Uuid::from_u128(7), first }), b"{}");
+        let at =
+            |first| fingerprint(Some(BatchSource { writer: Uuid::from_u128(7), first }), b"{}");
         assert_ne!(at(1), at(2));
         assert_eq!(at(1), at(1));
     }

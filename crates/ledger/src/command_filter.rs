@@ -1,4 +1,5 @@
-//! The filter of commands and dead letters: one type for the index, the HTTP API, jobs and the command line.
+//! The filter of commands and dead letters: one type for the index, the HTTP API, jobs and the
+//! command line.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::command_scope::CommandScope;
-use ferryd_domain::lifecycle::{Kind, State};
+use ferryd_domain::lifecycle::{FailureKind, LifecycleState};
 use ferryd_domain::name::Name;
 
 /// The name of the failure kind that dead letters without a readable record have.
@@ -56,9 +57,10 @@ pub struct CommandFilter {
     /// Only those in this state: pending, processing, waiting, completed, failed
     #[arg(long, value_parser = parse_state)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<State>,
-    /// Only those that failed as this: declined, invalid, rejected, unavailable, expired, unresolved, cancelled, poison,
-    /// discarded; or unreadable, which dead letters without a record are
+    pub state: Option<LifecycleState>,
+    /// Only those that failed as this: declined, invalid, rejected, unavailable, expired,
+    /// unresolved, cancelled, poison, discarded; or unreadable, which dead letters without a record
+    /// are
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<WantedKind>,
@@ -74,13 +76,14 @@ pub struct CommandFilter {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
-    /// Only those that last changed, as a dead letter does when it is given up, longer ago than this, such as 36h, or before
-    /// this time (RFC 3339)
+    /// Only those that last changed, as a dead letter does when it is given up, longer ago than
+    /// this, such as 36h, or before this time (RFC 3339)
     #[arg(long, value_name = "AGE", value_parser = parse_past_time)]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_past_time")]
     #[schemars(extend("pattern" = TIME_PATTERN), with = "String")]
     pub older_than: Option<Timestamp>,
-    /// Only those that last changed within this time, such as 2h, or at this time (RFC 3339) or later
+    /// Only those that last changed within this time, such as 2h, or at this time (RFC 3339) or
+    /// later
     #[arg(long, value_name = "AGE", value_parser = parse_past_time)]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_past_time")]
     #[schemars(extend("pattern" = TIME_PATTERN), with = "String")]
@@ -137,7 +140,7 @@ impl CommandFilter {
 #[serde(try_from = "String", into = "String")]
 pub enum WantedKind {
     /// A kind of failure that is recorded.
-    Recorded(Kind),
+    Recorded(FailureKind),
     /// Dead letters without a readable record, which only their queue holds.
     Unreadable,
 }
@@ -153,8 +156,8 @@ impl WantedKind {
     }
 }
 
-impl From<Kind> for WantedKind {
-    fn from(kind: Kind) -> Self {
+impl From<FailureKind> for WantedKind {
+    fn from(kind: FailureKind) -> Self {
         Self::Recorded(kind)
     }
 }
@@ -187,15 +190,20 @@ impl JsonSchema for WantedKind {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let recorded = generator.subschema_for::<Kind>();
+        let recorded = generator.subschema_for::<FailureKind>();
         let description = "A dead letter without a readable record.";
         json_schema!({ "anyOf": [recorded, { "const": UNREADABLE, "description": description }] })
     }
 }
 
-fn parse_state(word: &str) -> Result<State, String> {
-    let known = State::ALL.into_iter().find(|state| state.as_str() == word);
-    known.ok_or_else(|| format!("unknown state; known are {}", State::ALL.map(State::as_str).join(", ")))
+fn parse_state(word: &str) -> Result<LifecycleState, String> {
+    let known = LifecycleState::ALL.into_iter().find(|state| state.as_str() == word);
+    known.ok_or_else(|| {
+        format!(
+            "unknown state; known are {}",
+            LifecycleState::ALL.map(LifecycleState::as_str).join(", ")
+        )
+    })
 }
 
 /// Reads a point in time (RFC 3339), or an age such as `36h` before now.
@@ -203,18 +211,24 @@ fn parse_state(word: &str) -> Result<State, String> {
 /// # Errors
 /// A message for a person, where the text is neither.
 pub fn parse_past_time(text: &str) -> Result<Timestamp, String> {
-    let ago = || humantime::parse_duration(text.trim()).ok().and_then(|ago| Timestamp::now().checked_sub(ago).ok());
-    text.parse()
-        .ok()
-        .or_else(ago)
-        .ok_or_else(|| "it is no time: write one as 2026-01-31T12:00:00Z, or how long ago it was, as 36h".to_owned())
+    let ago = || {
+        humantime::parse_duration(text.trim())
+            .ok()
+            .and_then(|ago| Timestamp::now().checked_sub(ago).ok())
+    };
+    text.parse().ok().or_else(ago).ok_or_else(|| {
+        "it is no time: write one as 2026-01-31T12:00:00Z, or how long ago it was, as 36h"
+            .to_owned()
+    })
 }
 
 /// Reads an optional point in time, or an age before now.
 ///
 /// # Errors
 /// As of [`parse_past_time`].
-pub fn read_past_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+pub fn read_past_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| parse_past_time(&text)).transpose().map_err(serde::de::Error::custom)
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 
 #[derive(Parser)]
-struct Line {
+struct FilterLine {
     #[command(flatten)]
     filter: CommandFilter,
 }
@@ -18,8 +18,8 @@ fn full() -> CommandFilter {
         account: Some("eu".parse().unwrap()),
         operation: Some("charge".parse().unwrap()),
         reference: Some("order 1".to_owned()),
-        state: Some(State::Failed),
-        kind: Some(Kind::Declined.into()),
+        state: Some(LifecycleState::Failed),
+        kind: Some(FailureKind::Declined.into()),
         code: Some("card/x".to_owned()),
         http_status: Some(402),
         generation: Some(1),
@@ -44,7 +44,7 @@ fn a_filter_is_the_same_as_json_and_on_the_command_line() {
             value => line.extend([option, value.to_string()]),
         }
     }
-    assert_eq!(Line::try_parse_from(line).unwrap().filter, full());
+    assert_eq!(FilterLine::try_parse_from(line).unwrap().filter, full());
     assert_eq!(serde_json::to_value(CommandFilter::default()).unwrap(), json!({}));
 }
 
@@ -53,9 +53,10 @@ fn every_field_is_an_argument_with_the_same_description() {
     let schema = schemars::schema_for!(CommandFilter).to_value();
     let fields = schema["properties"].as_object().unwrap();
     assert_eq!(fields.keys().map(String::as_str).collect::<Vec<_>>(), CommandFilter::ARGUMENTS);
-    let command = Line::command();
+    let command = FilterLine::command();
     for (name, field) in fields {
-        let argument = command.get_arguments().find(|argument| argument.get_id() == name.as_str()).unwrap();
+        let argument =
+            command.get_arguments().find(|argument| argument.get_id() == name.as_str()).unwrap();
         let help = argument.get_help().unwrap().to_string();
         assert_eq!(field["description"].as_str().unwrap().replace('\n', " "), help, "{name}");
     }
@@ -76,9 +77,13 @@ fn what_means_no_commands_in_words_is_refused() {
         assert!(serde_json::from_value::<CommandFilter>(wrong.clone()).is_err(), "{wrong}");
     }
     for wrong in [["--state", "done"], ["--kind", "sad"], ["--older-than", "yesterday"]] {
-        assert!(Line::try_parse_from(["line"].into_iter().chain(wrong)).is_err(), "{wrong:?}");
+        assert!(
+            FilterLine::try_parse_from(["line"].into_iter().chain(wrong)).is_err(),
+            "{wrong:?}"
+        );
     }
-    let unreadable: CommandFilter = serde_json::from_value(json!({ "kind": "unreadable" })).unwrap();
+    let unreadable: CommandFilter =
+        serde_json::from_value(json!({ "kind": "unreadable" })).unwrap();
     assert_eq!(unreadable.kind, Some(WantedKind::Unreadable));
 }
 

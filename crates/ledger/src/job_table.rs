@@ -50,14 +50,16 @@ impl JobTable {
     }
 
     /// Applies a record. The state of its job in the index has to be [in memory](Self::is_loaded).
-    pub fn rule(&mut self, record: &JobRecord) -> JobRuling {
+    pub fn apply_record(&mut self, record: &JobRecord) -> JobRuling {
         let entry = self.jobs.remove(&record.job);
-        let (mut slot, heard) =
-            entry.map_or((None, Instant::now()), |entry| (Some(Arc::unwrap_or_clone(entry.state)), entry.heard));
+        let (mut slot, heard) = entry.map_or((None, Instant::now()), |entry| {
+            (Some(Arc::unwrap_or_clone(entry.state)), entry.heard)
+        });
         let ruling = JobState::apply(&mut slot, record);
         let is_owners = matches!(record.change, JobChange::Taken(_) | JobChange::Progressed(_));
         if let Some(state) = slot {
-            let heard = if is_owners && ruling == JobRuling::Counts { Instant::now() } else { heard };
+            let heard =
+                if is_owners && ruling == JobRuling::Counts { Instant::now() } else { heard };
             self.jobs.insert(record.job, JobEntry { state: Arc::new(state), heard });
             self.unsaved.insert(record.job);
         }

@@ -5,47 +5,54 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Ledger;
-use super::follower::Follower;
+use super::follower::LedgerFollower;
 use super::index::IndexError;
 pub use super::job_table::LiveJob;
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::job::{InstanceId, JobId, JobRecord, JobRuling, JobState};
-use ferryd_domain::ledger::case::Case;
-use ferryd_domain::ledger::record::{Fact, Record, RecordId};
+use ferryd_domain::ledger::command_state::CommandState;
+use ferryd_domain::ledger::record::{Record, RecordBody, RecordId};
 use ferryd_domain::ledger::ruling::Ruling;
 
-impl Follower {
+impl LedgerFollower {
     /// Finds the job that has replayed the command of a record by which that job may end.
     pub(super) fn replaying_job(&self, record: &Record) -> Result<Option<JobId>, IndexError> {
-        let awaiting = |case: &Case| case.job.filter(|mark| mark.awaits_end).map(|mark| mark.id);
-        if !matches!(record.fact, Fact::Finished(_)) {
+        let awaiting =
+            |state: &CommandState| state.job.filter(|mark| mark.awaits_end).map(|mark| mark.id);
+        if !matches!(record.fact, RecordBody::Finished(_)) {
             return Ok(None);
         }
-        let known = self.store.lock().view.get(&record.command).map(|case| awaiting(case));
+        let known = self.store.lock().cache.get(&record.command).map(|state| awaiting(state));
         match known {
             Some(job) => Ok(job),
-            None if self.store.lock().view.is_absent(&record.command) => Ok(None),
-            None => Ok(self.store.index.case(&record.command)?.as_ref().and_then(awaiting)),
+            None if self.store.lock().cache.is_absent(&record.command) => Ok(None),
+            None => {
+                Ok(self.store.index.command_state(&record.command)?.as_ref().and_then(awaiting))
+            }
         }
     }
 
     /// Applies a record about a job.
-    pub(super) fn rule_job(&self, id: RecordId, record: &JobRecord) -> Result<JobRuling, IndexError> {
+    pub(super) fn rule_job(
+        &self,
+        id: RecordId,
+        record: &JobRecord,
+    ) -> Result<JobRuling, IndexError> {
         self.load_job(record.job)?;
         let mut state = self.store.lock();
-        let ruling = state.view.jobs.rule(record);
-        state.view.applied(id);
+        let ruling = state.cache.jobs.apply_record(record);
+        state.cache.note_record(id);
         drop(state);
-        self.store.tell_of_jobs();
+        self.store.notify_of_jobs();
         Ok(ruling)
     }
 
     /// Loads the state of a job into memory, where the index has it.
     pub(super) fn load_job(&self, id: JobId) -> Result<(), IndexError> {
-        if !self.store.lock().view.jobs.is_loaded(&id)
+        if !self.store.lock().cache.jobs.is_loaded(&id)
             && let Some(job) = self.store.index.job(&id)?
         {
-            self.store.lock().view.jobs.put(id, job);
+            self.store.lock().cache.jobs.put(id, job);
         }
         Ok(())
     }
@@ -55,7 +62,7 @@ impl Ledger {
     /// Returns this process's identity as a writer of the ledger.
     #[must_use]
     pub fn instance(&self) -> InstanceId {
-        InstanceId(self.0.outbox.writer)
+        InstanceId(self.0.pending_records.writer)
     }
 
     /// Appends a record about a job and waits for the ruling on it, through outages of any length.
@@ -64,7 +71,11 @@ impl Ledger {
     /// As of [`append`](Self::append).
     pub async fn append_job(&self, record: JobRecord) -> Result<JobRuling, BrokerError> {
         let ruled = self.append_any(record.into()).await?;
-        Ok(if matches!(ruled.ruling, Ruling::Counts(_)) { JobRuling::Counts } else { JobRuling::Ignored })
+        Ok(if matches!(ruled.ruling, Ruling::Counts(_)) {
+            JobRuling::Counts
+        } else {
+            JobRuling::Ignored
+        })
     }
 
     /// Returns the state of a job as of now.
@@ -72,7 +83,7 @@ impl Ledger {
     /// # Errors
     /// [`IndexError`].
     pub fn job(&self, id: &JobId) -> Result<Option<Arc<JobState>>, IndexError> {
-        let known = self.0.store.lock().view.jobs.get(id);
+        let known = self.0.store.lock().cache.jobs.get(id);
         match known {
             Some(job) => Ok(Some(job)),
             None => Ok(self.index().job(id)?.map(Arc::new)),
@@ -82,7 +93,7 @@ impl Ledger {
     /// Returns the jobs that have not ended.
     #[must_use]
     pub fn live_jobs(&self) -> Vec<LiveJob> {
-        self.0.store.lock().view.jobs.live()
+        self.0.store.lock().cache.jobs.live()
     }
 
     /// Subscribes to a counter of changes of jobs.

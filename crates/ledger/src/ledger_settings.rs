@@ -15,7 +15,7 @@ pub struct LedgerRetention {
 impl LedgerRetention {
     /// Keeps contents for as long as ids.
     #[must_use]
-    pub const fn whole(duplicate_window: Duration) -> Self {
+    pub const fn keep_contents(duplicate_window: Duration) -> Self {
         Self { contents: duplicate_window, duplicate_window }
     }
 }
@@ -41,7 +41,7 @@ pub struct LedgerSettings {
 impl Default for LedgerSettings {
     fn default() -> Self {
         Self {
-            retention: LedgerRetention::whole(Duration::from_hours(60 * 24)),
+            retention: LedgerRetention::keep_contents(Duration::from_hours(60 * 24)),
             read_back: Duration::from_secs(5),
             lagging_after: Duration::from_secs(30),
             heartbeat: Duration::from_secs(10),

@@ -12,22 +12,22 @@
 //! at once: the record is stored, everything before it is applied here, and the ruling is final.
 
 pub mod batch;
+pub mod call_log;
 pub mod command_filter;
-mod doubt;
-pub mod exchanges;
+pub mod compression;
 mod follower;
 mod health;
 pub mod index;
 mod job_table;
 pub mod jobs;
 mod ledger_settings;
-mod outbox;
-pub mod packing;
-pub mod pen;
-pub mod reading;
+pub mod line_reader;
+mod pending_records;
+mod read_back;
+pub mod record_encoder;
 pub mod regular_file;
+mod state_cache;
 mod store;
-mod view;
 mod watchers;
 mod writer;
 
@@ -43,46 +43,47 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use self::doubt::ReadBackDoubt;
-use self::follower::Follower;
-use self::health::Pulse;
-pub use self::health::{Health, Progress};
-use self::index::Index;
+use self::follower::LedgerFollower;
+use self::health::HealthMonitor;
+pub use self::health::{LedgerHealth, ReadProgress};
+use self::index::LedgerIndex;
 pub use self::ledger_settings::{LedgerRetention, LedgerSettings};
-use self::outbox::Outbox;
-use self::store::Store;
-use ferryd_broker::broker::Broker;
+use self::pending_records::PendingRecords;
+use self::read_back::ReadBackDoubt;
+use self::store::StateStore;
+use ferryd_broker::broker::BrokerHandle;
 use ferryd_broker::error::BrokerError;
 use ferryd_broker::failure::CloseCause;
 use ferryd_broker::message::short_or_empty;
-use ferryd_broker::stream::{Place, Stream};
-use ferryd_broker::topology::Names;
+use ferryd_broker::stream::{BrokerStream, StreamPosition};
+use ferryd_broker::topology::TopologyNames;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::event::Event;
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::{AnyRecord, Record, RecordId};
 use ferryd_domain::ledger::ruling::Ruling;
 use ferryd_domain::name::Name;
 
 /// The ruling on a record that this process appended.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ruled {
+pub struct RuledRecord {
     /// The id of the record.
     pub id: RecordId,
     /// The ruling on the record.
     pub ruling: Ruling,
-    /// The time from the call of [`append`](Ledger::append) to its return, by a clock that never jumps.
+    /// The time from the call of [`append`](Ledger::append) to its return, by a clock that never
+    /// jumps.
     pub age: Duration,
 }
 
 /// A handle on the ledger; cheap to clone.
 #[derive(Clone)]
-pub struct Ledger(Arc<Parts>);
+pub struct Ledger(Arc<LedgerParts>);
 
-struct Parts {
-    outbox: Arc<Outbox>,
-    store: Arc<Store>,
-    pulse: Arc<Pulse>,
+struct LedgerParts {
+    pending_records: Arc<PendingRecords>,
+    store: Arc<StateStore>,
+    health_monitor: Arc<HealthMonitor>,
     settings: LedgerSettings,
     stop: CancellationToken,
 }
@@ -92,16 +93,16 @@ impl Ledger {
     /// every record is applied.
     #[must_use]
     pub fn start(
-        broker: Broker,
-        names: &Names,
-        index: Index,
+        broker: BrokerHandle,
+        names: &TopologyNames,
+        index: LedgerIndex,
         settings: LedgerSettings,
         stop: CancellationToken,
     ) -> (Self, Vec<JoinHandle<()>>) {
-        let parts = Parts {
-            outbox: Arc::new(Outbox::new(Uuid::now_v7())),
-            store: Arc::new(Store::new(Arc::new(index), settings)),
-            pulse: Arc::new(Pulse::new()),
+        let parts = LedgerParts {
+            pending_records: Arc::new(PendingRecords::new(Uuid::now_v7())),
+            store: Arc::new(StateStore::new(Arc::new(index), settings)),
+            health_monitor: Arc::new(HealthMonitor::new()),
             settings,
             // A token of the ledger's own, which is cancelled where the link ends for good.
             stop: stop.child_token(),
@@ -117,18 +118,18 @@ impl Ledger {
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops first; [`BrokerError::Refused`] where the broker
     /// refuses the record.
-    pub async fn append(&self, record: Record) -> Result<Ruled, BrokerError> {
+    pub async fn append(&self, record: Record) -> Result<RuledRecord, BrokerError> {
         self.append_any(record.into()).await
     }
 
-    async fn append_any(&self, record: AnyRecord) -> Result<Ruled, BrokerError> {
-        let Parts { outbox, stop, .. } = self.0.as_ref();
+    async fn append_any(&self, record: AnyRecord) -> Result<RuledRecord, BrokerError> {
+        let LedgerParts { pending_records: pending, stop, .. } = self.0.as_ref();
         let begun = Instant::now();
         let line = record.encode();
         let (waiter, ruled) = oneshot::channel();
         let appending = async {
-            let permit = outbox.room(line.len()).await;
-            outbox.append(record, line, waiter, permit);
+            let permit = pending.wait_for_room(line.len()).await;
+            pending.append(record, line, waiter, permit);
             ruled.await
         };
         tokio::select! {
@@ -136,7 +137,7 @@ impl Ledger {
             ruled = appending => {
                 let refused = |_| BrokerError::Refused { cause: CloseCause::found("it takes no record of this size") };
                 let (id, ruling) = ruled.map_err(refused)?;
-                Ok(Ruled { id, ruling, age: begun.elapsed() })
+                Ok(RuledRecord { id, ruling, age: begun.elapsed() })
             }
             () = stop.cancelled() => Err(BrokerError::Stopping),
         }
@@ -144,8 +145,8 @@ impl Ledger {
 
     /// Appends a record with the next batch, without waiting for it. The record may be lost when
     /// ferryd dies, or when too many wait.
-    pub fn note(&self, record: Record) {
-        if let Err(dropped) = self.0.outbox.note(record.into())
+    pub fn append_unawaited(&self, record: Record) {
+        if let Err(dropped) = self.0.pending_records.queue_unawaited(record.into())
             && dropped.is_power_of_two()
         {
             warn!(dropped, "too much waits to be noted in the ledger; the newest is dropped");
@@ -157,12 +158,12 @@ impl Ledger {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops first.
-    pub async fn barrier(&self) -> Result<(), BrokerError> {
-        let Parts { outbox, settings, stop, .. } = self.0.as_ref();
+    pub async fn wait_for_barrier(&self) -> Result<(), BrokerError> {
+        let LedgerParts { pending_records: pending, settings, stop, .. } = self.0.as_ref();
         let passing = async {
             loop {
-                let marker = outbox.mark(Timestamp::now());
-                if timeout(settings.read_back, outbox.read_back(marker)).await.is_ok() {
+                let marker = pending.pending_marker(Timestamp::now());
+                if timeout(settings.read_back, pending.read_back(marker)).await.is_ok() {
                     return;
                 }
             }
@@ -176,20 +177,20 @@ impl Ledger {
 
     /// Returns the state of a command as of now; other instances may have appended more records.
     #[must_use]
-    pub fn case(&self, id: &CommandId) -> Option<Arc<Case>> {
+    pub fn command_state(&self, id: &CommandId) -> Option<Arc<CommandState>> {
         let store = &self.0.store;
         let turns = {
             let state = store.lock();
-            match state.view.get(id) {
-                Some(case) => return Some(Arc::clone(case)),
-                None if state.view.is_absent(id) => return None,
-                None => state.view.turns(),
+            match state.cache.get(id) {
+                Some(command_state) => return Some(Arc::clone(command_state)),
+                None if state.cache.is_absent(id) => return None,
+                None => state.cache.save_generation(),
             }
         };
-        match store.index.case(id) {
-            Ok(Some(case)) => Some(Arc::new(case)),
+        match store.index.command_state(id) {
+            Ok(Some(command_state)) => Some(Arc::new(command_state)),
             Ok(None) => {
-                store.lock().view.note_absent(id, turns);
+                store.lock().cache.note_absent(id, turns);
                 None
             }
             Err(error) => {
@@ -204,17 +205,21 @@ impl Ledger {
     ///
     /// # Errors
     /// [`IndexError`](index::IndexError).
-    pub async fn called(
+    pub async fn find_by_reference(
         &self,
         provider: &Name,
         account: &Name,
         reference: &str,
-        meant: impl Fn(&Case) -> bool,
+        meant: impl Fn(&CommandState) -> bool,
     ) -> Result<Option<CommandId>, index::IndexError> {
         let find = || -> Result<Option<CommandId>, index::IndexError> {
-            let ids = self.index().called(reference)?;
-            let its = |case: &Case| case.opening.as_ref().is_some_and(|opening| opening.is_of(provider, account));
-            Ok(ids.into_iter().find(|id| self.case(id).is_some_and(|case| its(&case) && meant(&case))))
+            let ids = self.index().find_by_reference(reference)?;
+            let its = |state: &CommandState| {
+                state.identity.as_ref().is_some_and(|identity| identity.is_of(provider, account))
+            };
+            Ok(ids.into_iter().find(|id| {
+                self.command_state(id).is_some_and(|state| its(&state) && meant(&state))
+            }))
         };
         if let Some(id) = find()? {
             return Ok(Some(id));
@@ -229,8 +234,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops first.
-    pub async fn ended(&self, id: &CommandId) -> Result<Event, BrokerError> {
-        self.until(id, |case| Some(case.ending.as_ref()?.event.clone())).await
+    pub async fn wait_for_ending(&self, id: &CommandId) -> Result<Event, BrokerError> {
+        self.wait_until(id, |state| Some(state.ending.as_ref()?.event.clone())).await
     }
 
     /// Waits until `is_so` returns a value for the state of a command, and returns the first such
@@ -238,14 +243,18 @@ impl Ledger {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops first.
-    pub async fn until<T>(&self, id: &CommandId, mut is_so: impl FnMut(&Case) -> Option<T>) -> Result<T, BrokerError> {
+    pub async fn wait_until<T>(
+        &self,
+        id: &CommandId,
+        mut is_so: impl FnMut(&CommandState) -> Option<T>,
+    ) -> Result<T, BrokerError> {
         let mut watch = self.0.store.watchers.watch(id);
         loop {
-            if let Some(found) = self.case(id).and_then(|case| is_so(&case)) {
+            if let Some(found) = self.command_state(id).and_then(|state| is_so(&state)) {
                 return Ok(found);
             }
             tokio::select! {
-                () = watch.news() => {}
+                () = watch.wait_for_change() => {}
                 () = self.0.stop.cancelled() => return Err(BrokerError::Stopping),
             }
         }
@@ -253,19 +262,19 @@ impl Ledger {
 
     /// Subscribes to the health of the ledger: whether this instance may make decisions.
     #[must_use]
-    pub fn health(&self) -> watch::Receiver<Health> {
-        self.0.pulse.subscribe()
+    pub fn health(&self) -> watch::Receiver<LedgerHealth> {
+        self.0.health_monitor.subscribe()
     }
 
     /// Returns the progress of reading the stream.
     #[must_use]
-    pub fn progress(&self) -> Progress {
-        self.0.pulse.reached()
+    pub fn progress(&self) -> ReadProgress {
+        self.0.health_monitor.reached()
     }
 
     /// Returns the index, for queries about many commands; see [`flush`](Self::flush).
     #[must_use]
-    pub fn index(&self) -> &Arc<Index> {
+    pub fn index(&self) -> &Arc<LedgerIndex> {
         &self.0.store.index
     }
 
@@ -278,24 +287,35 @@ impl Ledger {
     }
 }
 
-impl Parts {
-    fn spawn(&self, broker: Broker, stream: ShortString, stopping: CancellationToken) -> Vec<JoinHandle<()>> {
-        let follower = Follower {
-            stream: Stream::new(broker.clone(), stream.clone(), Place::First),
-            outbox: Arc::clone(&self.outbox),
+impl LedgerParts {
+    fn spawn(
+        &self,
+        broker: BrokerHandle,
+        stream: ShortString,
+        stopping: CancellationToken,
+    ) -> Vec<JoinHandle<()>> {
+        let follower = LedgerFollower {
+            stream: BrokerStream::new(broker.clone(), stream.clone(), StreamPosition::First),
+            pending_records: Arc::clone(&self.pending_records),
             store: Arc::clone(&self.store),
-            pulse: Arc::clone(&self.pulse),
+            health_monitor: Arc::clone(&self.health_monitor),
             patience: self.settings.read_back,
             stop: self.stop.clone(),
             expected: None,
-            progress: Progress::default(),
+            progress: ReadProgress::default(),
             doubt: ReadBackDoubt::default(),
         };
-        let (outbox, stop) = (Arc::clone(&self.outbox), self.stop.clone());
-        let writing = async move { writer::write(&broker, &outbox, &stream, &stop).await };
-        let (pulse, outbox, settings) = (Arc::clone(&self.pulse), Arc::clone(&self.outbox), self.settings);
-        let watching = async move { pulse.watch(&outbox, settings, stopping).await };
-        vec![tokio::spawn(writing), tokio::spawn(follower.follow()), tokio::spawn(watching), self.save()]
+        let (pending, stop) = (Arc::clone(&self.pending_records), self.stop.clone());
+        let writing = async move { writer::write(&broker, &pending, &stream, &stop).await };
+        let (monitor, pending, settings) =
+            (Arc::clone(&self.health_monitor), Arc::clone(&self.pending_records), self.settings);
+        let watching = async move { monitor.watch_health(&pending, settings, stopping).await };
+        vec![
+            tokio::spawn(writing),
+            tokio::spawn(follower.follow()),
+            tokio::spawn(watching),
+            self.save(),
+        ]
     }
 
     /// Spawns the thread that saves; it ends after the follower. The thread is not one of the

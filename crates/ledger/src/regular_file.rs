@@ -50,7 +50,9 @@ pub fn require_sole_or_absent(path: &Path) -> io::Result<()> {
 /// Gives a file to the owner of its folder, where this process may: the daemon has to be able to
 /// open what root makes on the command line.
 pub fn give_to_folder_owner(file: &File, folder: &Path) {
-    let Ok((has, wants)) = file.metadata().and_then(|has| Ok((has, folder.metadata()?))) else { return };
+    let Ok((has, wants)) = file.metadata().and_then(|has| Ok((has, folder.metadata()?))) else {
+        return;
+    };
     if has.uid() != wants.uid() {
         // Only root may. Where it is refused, a later process that can't open the file reports
         // that.
@@ -118,7 +120,8 @@ mod tests {
             ("socket", Some("is no regular file")),
         ] {
             let mut options = OpenOptions::new();
-            let opened = open_sole_file(&path(name), options.read(true).write(true).create(true)).map(drop);
+            let opened =
+                open_sole_file(&path(name), options.read(true).write(true).create(true)).map(drop);
             let checked = require_sole_or_absent(&path(name));
             for found in [opened, checked] {
                 let text = found.as_ref().err().map(ToString::to_string).unwrap_or_default();

@@ -10,26 +10,26 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
-use super::index::{Index, IndexError};
-use super::view::{Reached, Taken, View};
-use super::watchers::Watchers;
+use super::index::{IndexError, LedgerIndex};
+use super::state_cache::{StateCache, StreamReach, TakenChanges};
+use super::watchers::CommandWatchers;
 use super::{LedgerRetention, LedgerSettings};
 use ferryd_domain::job::{JobId, JobState};
 
 /// The time for which changes gather before they are saved.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The time for which changes gather where there are [many](View::is_busy): a command that is
+/// The time for which changes gather where there are [many](StateCache::is_busy): a command that is
 /// carried out in this time is saved once.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// The pause after the index refused a change for a reason that may pass, such as a full disk.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The current states in memory, and the means to save them.
-pub(super) struct Store {
-    pub index: Arc<Index>,
+pub(super) struct StateStore {
+    pub index: Arc<LedgerIndex>,
     /// The tasks that wait for changes of a command.
-    pub watchers: Arc<Watchers>,
-    state: Mutex<State>,
+    pub watchers: Arc<CommandWatchers>,
+    state: Mutex<StoreState>,
     work: Condvar,
     saved: watch::Sender<u64>,
     cleared: watch::Sender<u64>,
@@ -43,8 +43,8 @@ pub(super) struct Store {
 /// The view, and the requests to the saving thread.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each asks the thread for something of its own")]
-pub(super) struct State {
-    pub view: View,
+pub(super) struct StoreState {
+    pub cache: StateCache,
     /// True if a task waits for unsaved changes.
     hurry: bool,
     /// True while the thread sleeps until a change.
@@ -56,23 +56,23 @@ pub(super) struct State {
     ending: bool,
 }
 
-impl State {
+impl StoreState {
     /// Requests that all changes are saved at once.
-    pub fn hurry(&mut self) {
+    pub fn save_now(&mut self) {
         self.hurry = true;
     }
 }
 
-enum Work {
-    Save(Taken),
+enum StoreWork {
+    Save(TakenChanges),
     Clear(u64),
     Forget,
     End,
 }
 
-impl Store {
+impl StateStore {
     /// Creates a store with an empty view.
-    pub fn new(index: Arc<Index>, settings: LedgerSettings) -> Self {
+    pub fn new(index: Arc<LedgerIndex>, settings: LedgerSettings) -> Self {
         let (saved, _) = watch::channel(0);
         let (cleared, _) = watch::channel(0);
         let (job_news, _) = watch::channel(0);
@@ -93,15 +93,15 @@ impl Store {
     }
 
     /// Locks the view; hold the guard briefly.
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, StoreState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that a message is applied, so that its changes can be saved.
-    pub fn reach(&self, reached: Reached) {
+    pub fn note_applied(&self, reached: StreamReach) {
         let mut state = self.lock();
-        state.view.reach(reached);
-        let wake = state.idle || state.hurry || state.view.is_laden();
+        state.cache.note_applied(reached);
+        let wake = state.idle || state.hurry || state.cache.is_laden();
         drop(state);
         if wake {
             self.work.notify_one();
@@ -109,12 +109,12 @@ impl Store {
     }
 
     /// Waits until the view has room for more changes, or the index is found damaged.
-    pub async fn room(&self) {
+    pub async fn wait_for_room(&self) {
         let mut saved = self.saved.subscribe();
         loop {
             {
                 let state = self.lock();
-                if !state.view.is_full() || state.damaged {
+                if !state.cache.is_full() || state.damaged {
                     return;
                 }
             }
@@ -126,12 +126,12 @@ impl Store {
 
     /// Changes the state of a job that is in memory.
     pub fn change_job(&self, id: JobId, change: impl FnOnce(&mut JobState)) {
-        self.lock().view.jobs.change(id, change);
-        self.tell_of_jobs();
+        self.lock().cache.jobs.change(id, change);
+        self.notify_of_jobs();
     }
 
     /// Notifies the subscribers that a job has changed.
-    pub fn tell_of_jobs(&self) {
+    pub fn notify_of_jobs(&self) {
         self.job_news.send_modify(|news| *news += 1);
     }
 
@@ -144,18 +144,18 @@ impl Store {
     pub async fn flush(&self) {
         let number = {
             let mut state = self.lock();
-            if !state.view.is_changed() && !state.view.is_saving() {
+            if !state.cache.is_changed() && !state.cache.is_saving() {
                 return;
             }
-            state.hurry |= state.view.is_changed();
-            state.view.taken + u64::from(state.view.is_changed())
+            state.hurry |= state.cache.is_changed();
+            state.cache.taken + u64::from(state.cache.is_changed())
         };
         self.work.notify_one();
         let _ = self.saved.subscribe().wait_for(|saved| *saved >= number).await;
     }
 
     /// Resolves when the index is found damaged.
-    pub async fn damaged(&self) {
+    pub async fn wait_until_damaged(&self) {
         loop {
             self.damaged.notified().await;
             // Another task may have found the damage too, and cleared the index.
@@ -169,7 +169,7 @@ impl Store {
     pub async fn clear(&self) {
         let number = {
             let mut state = self.lock();
-            state.view.reset();
+            state.cache.reset();
             state.clears += 1;
             state.clears
         };
@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// Lets the thread end once everything is saved.
-    pub fn end(&self) {
+    pub fn finish_saving(&self) {
         self.lock().ending = true;
         self.work.notify_one();
     }
@@ -189,36 +189,39 @@ impl Store {
         let mut is_unscrubbed = false;
         loop {
             match self.next(forget) {
-                Work::Save(taken) => self.save(taken),
-                Work::Clear(number) => self.clear_index(number),
-                Work::Forget => forget = Instant::now() + self.forget(&mut is_unscrubbed),
-                Work::End => return,
+                StoreWork::Save(taken) => self.save(taken),
+                StoreWork::Clear(number) => self.clear_index(number),
+                StoreWork::Forget => {
+                    forget = Instant::now() + self.prune_commands(&mut is_unscrubbed);
+                }
+                StoreWork::End => return,
             }
         }
     }
 
-    fn next(&self, forget: Instant) -> Work {
+    fn next(&self, forget: Instant) -> StoreWork {
         let mut state = self.lock();
         let mut since = None;
         loop {
             if state.clears > *self.cleared.borrow() {
-                return Work::Clear(state.clears);
+                return StoreWork::Clear(state.clears);
             }
-            let changed = state.view.is_changed() && !state.damaged;
+            let changed = state.cache.is_changed() && !state.damaged;
             if state.ending && !changed {
-                return Work::End;
+                return StoreWork::End;
             }
             let waited = since.get_or_insert_with(Instant::now).elapsed();
-            let pause = if state.view.is_busy() { BUSY_PAUSE } else { PAUSE };
-            if changed && (state.hurry || state.ending || state.view.is_laden() || waited >= pause) {
+            let pause = if state.cache.is_busy() { BUSY_PAUSE } else { PAUSE };
+            if changed && (state.hurry || state.ending || state.cache.is_laden() || waited >= pause)
+            {
                 state.hurry = false;
-                if let Some(taken) = state.view.take() {
-                    return Work::Save(taken);
+                if let Some(taken) = state.cache.take() {
+                    return StoreWork::Save(taken);
                 }
             }
             let until_forgetting = forget.saturating_duration_since(Instant::now());
             if until_forgetting.is_zero() && !state.damaged {
-                return Work::Forget;
+                return StoreWork::Forget;
             }
             if changed {
                 state = self.wait(state, pause.saturating_sub(waited));
@@ -230,18 +233,22 @@ impl Store {
         }
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, StoreState>,
+        time: Duration,
+    ) -> MutexGuard<'a, StoreState> {
         self.work.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn save(&self, taken: Taken) {
+    fn save(&self, taken: TakenChanges) {
         let changes = taken.changes();
         loop {
             let error = match self.index.save(&changes, Timestamp::now()) {
                 Ok(()) => {
                     drop(changes);
                     let number = taken.number;
-                    self.lock().view.saved(taken);
+                    self.lock().cache.note_saved(taken);
                     self.saved.send_replace(number);
                     return;
                 }
@@ -267,33 +274,33 @@ impl Store {
 
     /// Prunes some of the commands that are over for long, and the contents of some more. Returns
     /// the time until the next pruning.
-    fn forget(&self, is_unscrubbed: &mut bool) -> Duration {
-        match self.forget_some() {
-            Ok(0) if *is_unscrubbed => match self.index.scrub() {
+    fn prune_commands(&self, is_unscrubbed: &mut bool) -> Duration {
+        match self.prune_some() {
+            Ok(0) if *is_unscrubbed => match self.index.checkpoint_wal() {
                 Ok(()) => {
                     *is_unscrubbed = false;
                     self.forget_every
                 }
-                Err(error) => self.failed_to_forget(&error),
+                Err(error) => self.prune_failed(&error),
             },
             Ok(0) => self.forget_every,
             Ok(_) => {
                 *is_unscrubbed = true;
                 PAUSE
             }
-            Err(error) => self.failed_to_forget(&error),
+            Err(error) => self.prune_failed(&error),
         }
     }
 
-    fn forget_some(&self) -> Result<usize, IndexError> {
+    fn prune_some(&self) -> Result<usize, IndexError> {
         let before = |age| Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
-        let forgotten = self.index.forget(before(self.retention.duplicate_window))?;
-        let aged = self.index.age(before(self.retention.contents))?;
-        self.lock().view.forget_saved(&aged);
+        let forgotten = self.index.prune_commands(before(self.retention.duplicate_window))?;
+        let aged = self.index.remove_contents(before(self.retention.contents))?;
+        self.lock().cache.drop_saved(&aged);
         Ok(forgotten + aged.len())
     }
 
-    fn failed_to_forget(&self, error: &IndexError) -> Duration {
+    fn prune_failed(&self, error: &IndexError) -> Duration {
         warn!(%error, "failed to forget what is over in the ledger's index");
         self.forget_every
     }
@@ -314,7 +321,7 @@ impl Store {
         }
         let mut state = self.lock();
         state.damaged = false;
-        let taken = state.view.taken;
+        let taken = state.cache.taken;
         drop(state);
         self.cleared.send_replace(number);
         // Changes that were cleared are never saved; their waiters go on.

@@ -10,7 +10,7 @@ use ferryd_domain::command_id::CommandId;
 
 /// The waiting tasks, by command.
 #[derive(Default)]
-pub(super) struct Watchers {
+pub(super) struct CommandWatchers {
     waiting: Mutex<HashMap<CommandId, watch::Sender<()>>>,
     /// The number of watched commands, so that applying a record costs nothing where there are
     /// none.
@@ -18,28 +18,28 @@ pub(super) struct Watchers {
 }
 
 /// Waits for changes of one command, until it is dropped.
-pub(super) struct Watch {
+pub(super) struct CommandWatch {
     id: CommandId,
     news: watch::Receiver<()>,
-    all: Arc<Watchers>,
+    all: Arc<CommandWatchers>,
 }
 
-impl Watchers {
+impl CommandWatchers {
     fn lock(&self) -> MutexGuard<'_, HashMap<CommandId, watch::Sender<()>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to wait for changes of a command. A state that is read after this call is not older
     /// than the first change reported.
-    pub fn watch(self: &Arc<Self>, id: &CommandId) -> Watch {
+    pub fn watch(self: &Arc<Self>, id: &CommandId) -> CommandWatch {
         let mut waiting = self.lock();
         let news = waiting.entry(id.clone()).or_insert_with(|| watch::channel(()).0).subscribe();
         self.count.store(waiting.len(), Ordering::SeqCst);
-        Watch { id: id.clone(), news, all: Arc::clone(self) }
+        CommandWatch { id: id.clone(), news, all: Arc::clone(self) }
     }
 
     /// Wakes the tasks that wait for a command.
-    pub fn tell(&self, id: &CommandId) {
+    pub fn notify_watchers(&self, id: &CommandId) {
         if self.count.load(Ordering::SeqCst) > 0
             && let Some(sender) = self.lock().get(id)
         {
@@ -48,15 +48,15 @@ impl Watchers {
     }
 }
 
-impl Watch {
+impl CommandWatch {
     /// Resolves at the next change, or at once if there was one since the last call.
-    pub async fn news(&mut self) {
+    pub async fn wait_for_change(&mut self) {
         // The sender stays as long as a task waits.
         let _ = self.news.changed().await;
     }
 }
 
-impl Drop for Watch {
+impl Drop for CommandWatch {
     fn drop(&mut self) {
         let mut waiting = self.all.lock();
         if waiting.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
@@ -74,19 +74,22 @@ mod tests {
 
     #[test]
     fn news_reach_whoever_waits_for_that_command_even_if_they_come_first() {
-        let watchers = Arc::new(Watchers::default());
+        let watchers = Arc::new(CommandWatchers::default());
         let [one, other] = ["a", "b"].map(|id| id.parse::<CommandId>().unwrap());
         let (mut first, mut second) = (watchers.watch(&one), watchers.watch(&one));
-        watchers.tell(&other);
-        assert!(first.news().now_or_never().is_none());
-        watchers.tell(&one);
-        assert!(first.news().now_or_never().is_some() && second.news().now_or_never().is_some());
-        assert!(first.news().now_or_never().is_none());
+        watchers.notify_watchers(&other);
+        assert!(first.wait_for_change().now_or_never().is_none());
+        watchers.notify_watchers(&one);
+        assert!(
+            first.wait_for_change().now_or_never().is_some()
+                && second.wait_for_change().now_or_never().is_some()
+        );
+        assert!(first.wait_for_change().now_or_never().is_none());
     }
 
     #[test]
     fn nothing_is_kept_once_nobody_waits() {
-        let watchers = Arc::new(Watchers::default());
+        let watchers = Arc::new(CommandWatchers::default());
         let id: CommandId = "a".parse().unwrap();
         let (first, second) = (watchers.watch(&id), watchers.watch(&id));
         drop(first);

@@ -12,9 +12,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use super::batch::Batch;
-use super::outbox::Outbox;
-use ferryd_broker::broker::Broker;
+use super::batch::RecordBatch;
+use super::pending_records::PendingRecords;
+use ferryd_broker::broker::BrokerHandle;
 use ferryd_broker::error::BrokerError;
 
 /// The time for which a stopping ferryd goes on trying to write its notes.
@@ -28,21 +28,26 @@ const BUSY: u64 = 8;
 const GATHER: Duration = Duration::from_millis(1);
 
 /// The result of publishing a batch: writing goes on, or ends.
-enum Sent {
+enum WriteResult {
     Confirmed,
     GivenUp,
 }
 
 /// Publishes queued records until `stop`, and then the remaining ones.
-pub(super) async fn write(broker: &Broker, outbox: &Outbox, stream: &ShortString, stop: &CancellationToken) {
+pub(super) async fn write(
+    broker: &BrokerHandle,
+    pending: &PendingRecords,
+    stream: &ShortString,
+    stop: &CancellationToken,
+) {
     loop {
         let batch = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            batch = outbox.batch() => batch,
+            batch = pending.next_batch() => batch,
         };
         let is_busy = batch.last - batch.first + 1 >= BUSY;
-        if let Sent::GivenUp = send(broker, outbox, stream, batch, stop).await {
+        if let WriteResult::GivenUp = send(broker, pending, stream, batch, stop).await {
             return;
         }
         if is_busy {
@@ -50,8 +55,8 @@ pub(super) async fn write(broker: &Broker, outbox: &Outbox, stream: &ShortString
         }
     }
     let rest = async {
-        while let Some(batch) = outbox.rest() {
-            if let Sent::GivenUp = send(broker, outbox, stream, batch, stop).await {
+        while let Some(batch) = pending.queued_rest() {
+            if let WriteResult::GivenUp = send(broker, pending, stream, batch, stop).await {
                 return;
             }
         }
@@ -61,22 +66,34 @@ pub(super) async fn write(broker: &Broker, outbox: &Outbox, stream: &ShortString
     }
 }
 
-async fn send(broker: &Broker, outbox: &Outbox, stream: &ShortString, batch: Batch, stop: &CancellationToken) -> Sent {
+async fn send(
+    broker: &BrokerHandle,
+    pending: &PendingRecords,
+    stream: &ShortString,
+    batch: RecordBatch,
+    stop: &CancellationToken,
+) -> WriteResult {
     let out_of_time = async {
         stop.cancelled().await;
         sleep(GRACE).await;
     };
     tokio::select! {
-        sent = publish(broker, outbox, stream, batch) => sent,
-        () = out_of_time => Sent::GivenUp,
+        sent = publish(broker, pending, stream, batch) => sent,
+        () = out_of_time => WriteResult::GivenUp,
     }
 }
 
 /// Publishes a batch. Where the broker refuses the batch, each of its records goes alone. A record
 /// that is refused alone is kept as a dead letter: it was not written, and its appender gets an
 /// error.
-async fn publish(broker: &Broker, outbox: &Outbox, stream: &ShortString, batch: Batch) -> Sent {
-    let message = |batch: Batch| batch.into_message(stream.clone(), outbox.writer, Timestamp::now());
+async fn publish(
+    broker: &BrokerHandle,
+    pending: &PendingRecords,
+    stream: &ShortString,
+    batch: RecordBatch,
+) -> WriteResult {
+    let message =
+        |batch: RecordBatch| batch.into_message(stream.clone(), pending.writer, Timestamp::now());
     let (last, wanted) = (batch.last, CancellationToken::new());
     match broker.publish_or_refuse(&message(batch.clone()), &wanted).await {
         Ok(()) => {}
@@ -93,16 +110,16 @@ async fn publish(broker: &Broker, outbox: &Outbox, stream: &ShortString, batch: 
                             "the broker refuses a record of the ledger; it is not written"
                         );
                         if broker.keep_refused(&record, cause).await.is_err() {
-                            return Sent::GivenUp;
+                            return WriteResult::GivenUp;
                         }
-                        outbox.give_up(number);
+                        pending.give_up(number);
                     }
-                    Err(_) => return Sent::GivenUp,
+                    Err(_) => return WriteResult::GivenUp,
                 }
             }
         }
-        Err(_) => return Sent::GivenUp,
+        Err(_) => return WriteResult::GivenUp,
     }
-    outbox.confirm(last);
-    Sent::Confirmed
+    pending.confirm(last);
+    WriteResult::Confirmed
 }

@@ -23,14 +23,14 @@ use super::publishers::{PublisherFile, compile_publishers};
 use super::registry::files;
 use super::rest::expression::NAME;
 use super::rest::file::ProviderFile;
-use super::{Adapter, Webhook};
+use super::{Adapter, WebhookReceiver};
 use ferryd_domain::name::Name;
 use ferryd_domain::publisher::PublisherList;
 use ferryd_settings::diagnostic::Diagnostic;
-use ferryd_settings::faults::{Faults, Place};
+use ferryd_settings::findings::{FindingList, SettingsCursor};
 use ferryd_settings::reading::read_value;
-use ferryd_settings::shape;
-use ferryd_settings::source::Source;
+use ferryd_settings::schema_check;
+use ferryd_settings::source::SettingsSource;
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| schemars::schema_for!(AccountFile).to_value());
 
@@ -46,8 +46,8 @@ pub struct Account {
     pub name: Name,
     /// The provider's adapter, with this account's secrets.
     pub adapter: Arc<dyn Adapter>,
-    /// Verifies the account's webhook calls; `None` where the provider has no endpoint.
-    pub webhook: Option<Arc<dyn Webhook>>,
+    /// Verifies the account's webhooks; `None` where the provider has no endpoint.
+    pub webhook: Option<Arc<dyn WebhookReceiver>>,
     /// The AMQP users that may publish commands for the account; `None` where every user may.
     pub publishers: Option<PublisherList>,
     /// The base URL of the provider for this account.
@@ -79,7 +79,7 @@ struct AccountFile {
 
 /// An account as its files state it, before it is compiled.
 #[derive(Debug)]
-pub(super) struct Stated {
+pub(super) struct AccountSpec {
     /// The account's name.
     pub(super) name: Name,
     /// The secrets that the account's own file states.
@@ -89,20 +89,20 @@ pub(super) struct Stated {
     /// The account's publishers, from its own file or else from the provider file.
     publishers: Option<Vec<PublisherFile>>,
     /// The account's own file; `None` where the provider file itself is the account.
-    own: Option<Own>,
+    own: Option<AccountSource>,
 }
 
 /// The file of an account, and the faults found in it.
 #[derive(Debug)]
-struct Own {
-    source: Source,
+struct AccountSource {
+    source: SettingsSource,
     folder: PathBuf,
-    faults: Faults,
+    faults: FindingList,
 }
 
 /// The names that every account of a provider must state.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct AccountNames {
     /// The names of secrets.
     pub(super) secrets: BTreeSet<String>,
     /// The names of values.
@@ -111,7 +111,7 @@ pub(super) struct Names {
 
 /// The values of an account, as expressions see them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Values<'f> {
+pub(super) struct AccountValues<'f> {
     /// The account's name.
     pub(super) name: &'f Name,
     /// The names of values that all accounts of the provider state.
@@ -119,17 +119,19 @@ pub(super) struct Values<'f> {
     of_name: &'f BTreeMap<String, String>,
 }
 
-impl Values<'_> {
+impl AccountValues<'_> {
     /// The variable `account` of expressions.
     pub(super) fn variable(&self) -> Value {
         let name = std::iter::once((NAME, self.name.as_str()));
-        Value::from_pairs(name.chain(self.of_name.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
+        Value::from_pairs(
+            name.chain(self.of_name.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+        )
     }
 }
 
-impl Names {
+impl AccountNames {
     /// Collects the names in a provider file and its accounts.
-    pub(super) fn of(file: &ProviderFile, accounts: &[Stated]) -> Self {
+    pub(super) fn of(file: &ProviderFile, accounts: &[AccountSpec]) -> Self {
         let secrets = accounts.iter().flat_map(|account| account.secrets.keys());
         let values = accounts.iter().flat_map(|account| account.values.keys());
         Self {
@@ -139,9 +141,9 @@ impl Names {
     }
 }
 
-impl Stated {
+impl AccountSpec {
     /// The only account of a provider file without `accounts_dir`.
-    fn whole(file: &ProviderFile) -> Self {
+    fn whole_file(file: &ProviderFile) -> Self {
         Self {
             name: Name::default_account(),
             secrets: BTreeMap::new(),
@@ -152,27 +154,40 @@ impl Stated {
     }
 
     /// Reads the file of an account.
-    fn read(path: &Path, provider: &ProviderFile, root: &Place<'_>) -> Result<Self, Vec<Diagnostic>> {
+    fn read(
+        path: &Path,
+        provider: &ProviderFile,
+        root: &SettingsCursor<'_>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let shown = path.display().to_string();
         let refuse = |text: String| vec![Diagnostic::of_file(&shown, None, text)];
         let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
-        let name = stem.parse().map_err(|error| refuse(format!("the file's name is the account's, and {error}")))?;
-        let text = fs::read_to_string(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-        let source = Source::parse(&shown, &text)?;
+        let name = stem
+            .parse()
+            .map_err(|error| refuse(format!("the file's name is the account's, and {error}")))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+        let source = SettingsSource::parse(&shown, &text)?;
         let faults = root.faults_above();
         let mut value = source.value().clone();
-        shape::prune(&SCHEMA, &mut value, &faults.place());
+        schema_check::check_schema(&SCHEMA, &mut value, &faults.place());
         let file: AccountFile = read_value(value, &faults.place()).unwrap_or_default();
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut values = provider.account.clone();
         values.extend(file.account);
         let publishers = file.publishers.or_else(|| provider.publishers.clone());
-        Ok(Self { name, secrets: file.secrets, values, publishers, own: Some(Own { source, folder, faults }) })
+        Ok(Self {
+            name,
+            secrets: file.secrets,
+            values,
+            publishers,
+            own: Some(AccountSource { source, folder, faults }),
+        })
     }
 
     /// The place at which faults of the account are reported: in its own file, or else in the
     /// provider file.
-    pub(super) fn place<'a>(&'a self, root: &Place<'a>) -> Place<'a> {
+    pub(super) fn place<'a>(&'a self, root: &SettingsCursor<'a>) -> SettingsCursor<'a> {
         self.own.as_ref().map_or_else(|| root.clone(), |own| own.faults.place())
     }
 
@@ -182,19 +197,24 @@ impl Stated {
     }
 
     /// The account's values.
-    pub(super) fn values<'a>(&'a self, names: &'a Names) -> Values<'a> {
-        Values { name: &self.name, names: &names.values, of_name: &self.values }
+    pub(super) fn values<'a>(&'a self, names: &'a AccountNames) -> AccountValues<'a> {
+        AccountValues { name: &self.name, names: &names.values, of_name: &self.values }
     }
 
     /// The AMQP users that may publish commands for the account; `None` where every user may.
     /// Faults are reported at `place`.
-    pub(super) fn publishers(&self, place: &Place<'_>) -> Option<PublisherList> {
+    pub(super) fn publishers(&self, place: &SettingsCursor<'_>) -> Option<PublisherList> {
         self.publishers.as_deref().map(|files| compile_publishers(files, &place.key("publishers")))
     }
 
     /// Refuses an account that lacks names which another account states, and a value that would
     /// hide the account's name.
-    pub(super) fn check(&self, provider: &ProviderFile, names: &Names, place: &Place<'_>) {
+    pub(super) fn check(
+        &self,
+        provider: &ProviderFile,
+        names: &AccountNames,
+        place: &SettingsCursor<'_>,
+    ) {
         let lacks = |name: &str| {
             format!(
                 "`{name}` is missing, which another account states; write it here, or for all into the provider file"
@@ -211,14 +231,17 @@ impl Stated {
             }
         }
         if self.values.contains_key(NAME) {
-            place.key("account").key(NAME).refuse("is the account's own name already; write another word");
+            place
+                .key("account")
+                .key(NAME)
+                .refuse("is the account's own name already; write another word");
         }
     }
 
     /// The faults of the account's own file. Faults that stand in the provider file are reported
     /// there.
-    pub(super) fn faults(self, provider: &[&Source]) -> Vec<Diagnostic> {
-        let Some(Own { source, faults, .. }) = self.own else { return Vec::new() };
+    pub(super) fn faults(self, provider: &[&SettingsSource]) -> Vec<Diagnostic> {
+        let Some(AccountSource { source, faults, .. }) = self.own else { return Vec::new() };
         let sources: Vec<_> = std::iter::once(&source).chain(provider.iter().copied()).collect();
         faults.located(&sources)
     }
@@ -228,8 +251,12 @@ impl Stated {
 ///
 /// # Errors
 /// Every account file that can't be read. Faults of `accounts_dir` itself are reported at `root`.
-pub(super) fn stated(file: &ProviderFile, folder: &Path, root: &Place<'_>) -> Result<Vec<Stated>, Vec<Diagnostic>> {
-    let Some(dir) = &file.accounts_dir else { return Ok(vec![Stated::whole(file)]) };
+pub(super) fn account_specs(
+    file: &ProviderFile,
+    folder: &Path,
+    root: &SettingsCursor<'_>,
+) -> Result<Vec<AccountSpec>, Vec<Diagnostic>> {
+    let Some(dir) = &file.accounts_dir else { return Ok(vec![AccountSpec::whole_file(file)]) };
     let (dir, place) = (folder.join(dir), root.key("accounts_dir"));
     let Ok(paths) = files(&dir) else {
         place.refuse(format!(
@@ -239,11 +266,14 @@ pub(super) fn stated(file: &ProviderFile, folder: &Path, root: &Place<'_>) -> Re
         return Ok(Vec::new());
     };
     if paths.is_empty() {
-        place.refuse(format!("there is no account in {}; write a file such as default.toml", dir.display()));
+        place.refuse(format!(
+            "there is no account in {}; write a file such as default.toml",
+            dir.display()
+        ));
     }
     let (mut accounts, mut errors) = (Vec::new(), Vec::new());
     for path in paths {
-        match Stated::read(&path, file, root) {
+        match AccountSpec::read(&path, file, root) {
             Ok(account) => accounts.push(account),
             Err(faults) => errors.extend(faults),
         }
@@ -253,8 +283,11 @@ pub(super) fn stated(file: &ProviderFile, folder: &Path, root: &Place<'_>) -> Re
 
 /// Replaces the accounts by a single one in which every secret has its own name as its value, so
 /// that no real secret is needed.
-pub(super) fn pretended(file: &ProviderFile, accounts: Vec<Stated>) -> Vec<Stated> {
-    let mut one = Stated::whole(file);
+pub(super) fn pretended_account(
+    file: &ProviderFile,
+    accounts: Vec<AccountSpec>,
+) -> Vec<AccountSpec> {
+    let mut one = AccountSpec::whole_file(file);
     for account in accounts {
         one.secrets.extend(account.secrets.into_keys().map(|name| (name.clone(), name)));
         one.values.extend(account.values);

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::example::test_file;
 use crate::fixture::{self, lines};
-use crate::{Call, Provider};
-use ferryd_domain::callback::{RawCallback, Unverified};
-use ferryd_domain::exchange::Request;
+use crate::{CallContext, Provider};
+use ferryd_domain::http_call::HttpRequest;
+use ferryd_domain::webhook::{RawWebhook, VerificationError};
 
 /// A provider whose calls and webhook need a secret of each account, and whose address needs a
 /// value.
@@ -48,7 +48,8 @@ fn read(provider: &str, accounts: &[(&str, &str)]) -> (TempDir, Result<Provider,
 }
 
 fn shop() -> Provider {
-    let (_folder, provider) = read(SHOP, &[("default.toml", DEFAULT), ("us.toml", US), ("notes.txt", "nothing")]);
+    let (_folder, provider) =
+        read(SHOP, &[("default.toml", DEFAULT), ("us.toml", US), ("notes.txt", "nothing")]);
     provider.unwrap_or_else(|errors| panic!("{}", lines(&errors)))
 }
 
@@ -56,20 +57,20 @@ fn account<'p>(provider: &'p Provider, name: &str) -> &'p Account {
     &provider.accounts[&name.parse::<Name>().unwrap()]
 }
 
-fn request(account: &Account) -> Request {
+fn request(account: &Account) -> HttpRequest {
     let mut command = fixture::command("act", &json!({}));
     command.account = account.name.clone();
-    let call = Call {
+    let call = CallContext {
         command: &command,
         key: None,
         generation: 0,
         attempt: 1,
         provider_reference: None,
-        callback_url: None,
+        webhook_url: None,
         command_token: None,
         in_doubt: false,
     };
-    account.adapter.request(&call).unwrap()
+    account.adapter.build_request(&call).unwrap()
 }
 
 #[test]
@@ -82,30 +83,37 @@ fn each_file_is_an_account_over_what_the_provider_file_states_for_all() {
         ("us", "https://us.example.com/us", "Bearer token-us", "agent-us"),
     ] {
         let request = request(account(&provider, name));
-        let header =
-            |name: &str| request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let header = |name: &str| {
+            request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        };
         assert_eq!(request.url.as_str(), url);
-        assert_eq!((header("authorization"), header("x-agent")), (Some(token), Some(agent)), "{name}");
+        assert_eq!(
+            (header("authorization"), header("x-agent")),
+            (Some(token), Some(agent)),
+            "{name}"
+        );
     }
-    let mut masked: Vec<_> = account(&provider, "us").secrets.iter().map(ExposeSecret::expose_secret).collect();
+    let mut masked: Vec<_> =
+        account(&provider, "us").secrets.iter().map(ExposeSecret::expose_secret).collect();
     masked.sort_unstable();
     assert_eq!(masked, ["agent-us", "hook-us-0123456789", "token-us"]);
 }
 
 #[test]
-fn what_one_account_signs_another_does_not_believe() {
+fn what_one_account_signs_another_does_not_verify() {
     let (provider, now) = (shop(), jiff::Timestamp::UNIX_EPOCH);
-    let call = RawCallback {
+    let call = RawWebhook {
         method: "POST".to_owned(),
         url: "https://hooks.example.com/webhooks/shop/us".parse().unwrap(),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: "{}".into(),
         certificate: None,
     };
-    let [default, us] = ["default", "us"].map(|name| account(&provider, name).webhook.clone().unwrap());
+    let [default, us] =
+        ["default", "us"].map(|name| account(&provider, name).webhook.clone().unwrap());
     let signed = us.sign(&call, now, None).unwrap();
     assert_eq!(us.verify(&signed, now), Ok(()));
-    assert_eq!(default.verify(&signed, now), Err(Unverified::Forged));
+    assert_eq!(default.verify(&signed, now), Err(VerificationError::Forged));
 }
 
 #[test]
@@ -114,14 +122,23 @@ fn encoded_credentials_are_secrets_of_their_account_too() {
     let basic = r#"{ scheme = "basic", username = "{{ account.region }}", password = "{{ secrets.token }}" }"#;
     let grant = r#"{ scheme = "oauth2", grant = "client_credentials", token_url = "/token", client_id = "id", client_secret = "{{ secrets.token }}" }"#;
     let secret_us = US.replace("token-us", "token/us");
-    for (auth, credentials) in [(bearer, None), (basic, Some("us:token/us")), (grant, Some("id:token%2Fus"))] {
-        let (_folder, provider) =
-            read(&SHOP.replace(bearer, auth), &[("default.toml", DEFAULT), ("us.toml", &secret_us)]);
+    for (auth, credentials) in
+        [(bearer, None), (basic, Some("us:token/us")), (grant, Some("id:token%2Fus"))]
+    {
+        let (_folder, provider) = read(
+            &SHOP.replace(bearer, auth),
+            &[("default.toml", DEFAULT), ("us.toml", &secret_us)],
+        );
         let provider = provider.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
         let secrets = &account(&provider, "us").secrets;
         let encoded = credentials.map(|credentials| BASE64_STANDARD.encode(credentials));
         assert_eq!(secrets.len(), 3 + usize::from(encoded.is_some()), "{auth}");
-        assert!(encoded.is_none_or(|encoded| secrets.iter().any(|secret| secret.expose_secret() == encoded)), "{auth}");
+        assert!(
+            encoded.is_none_or(|encoded| secrets
+                .iter()
+                .any(|secret| secret.expose_secret() == encoded)),
+            "{auth}"
+        );
     }
 }
 
@@ -139,29 +156,40 @@ fn without_a_folder_of_accounts_the_file_itself_is_the_only_one() {
 
 #[test]
 fn the_files_in_the_document_are_taken() {
-    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/PROVIDERS.md")).unwrap();
+    let document =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/PROVIDERS.md"))
+            .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let files = document.split("```toml file\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let files =
+        document.split("```toml file\n").skip(1).map(|block| block.split("```").next().unwrap());
     for (number, file) in files.enumerate() {
         let name = file.lines().next().unwrap().trim_start_matches("# ").split(':').next().unwrap();
         let path = folder.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, file.replace("${file:", "literal-").replace('}', if number == 0 { "}" } else { "" }))
-            .unwrap();
+        std::fs::write(
+            path,
+            file.replace("${file:", "literal-").replace('}', if number == 0 { "}" } else { "" }),
+        )
+        .unwrap();
     }
     let file = folder.path().join("providers/stripe.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     let provider = Provider::parse(&text, &file.display().to_string(), &fixture::defaults());
     let provider = provider.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
     assert!(provider.webhook(&"eu".parse().unwrap()).is_some());
-    let tests = test_file(&text, &file.display().to_string()).unwrap_or_else(|errors| panic!("{}", lines(&errors)));
+    let tests = test_file(&text, &file.display().to_string())
+        .unwrap_or_else(|errors| panic!("{}", lines(&errors)));
     assert_eq!(tests.provider.as_str(), "stripe");
 }
 
 #[test]
 fn commands_have_to_name_an_account_where_there_is_no_default() {
     let (_folder, provider) = read(SHOP, &[("us.toml", US)]);
-    assert!(provider.is_ok_and(|provider| provider.default_account().is_none() && provider.accounts.len() == 1));
+    assert!(
+        provider.is_ok_and(
+            |provider| provider.default_account().is_none() && provider.accounts.len() == 1
+        )
+    );
 }
 
 #[test]
@@ -169,15 +197,23 @@ fn every_fault_of_account_files_is_said_with_file_line_and_key() {
     let at = |text: &str| text.to_owned();
     for (files, faults) in [
         (vec![], vec!["shop.toml:7: accounts_dir: there is no account in"]),
-        (vec![("Us.toml", US)], vec!["accounts/Us.toml: the file's name is the account's, and `Us` is not a name"]),
+        (
+            vec![("Us.toml", US)],
+            vec!["accounts/Us.toml: the file's name is the account's, and `Us` is not a name"],
+        ),
         (vec![("us.toml", "[secrets\n")], vec!["accounts/us.toml:1: not TOML"]),
         (
             vec![("default.toml", DEFAULT), ("us.toml", "[secrets]\ntoken = \"t\"\n")],
             vec!["accounts/us.toml:1: secrets: `hook` is missing, which another account states"],
         ),
         (
-            vec![("default.toml", DEFAULT), ("us.toml", &format!("base_url = \"https://evil.example\"\n{US}"))],
-            vec!["accounts/us.toml:1: base_url: unknown key; write one of `secrets`, `account`, `publishers`"],
+            vec![
+                ("default.toml", DEFAULT),
+                ("us.toml", &format!("base_url = \"https://evil.example\"\n{US}")),
+            ],
+            vec![
+                "accounts/us.toml:1: base_url: unknown key; write one of `secrets`, `account`, `publishers`",
+            ],
         ),
         (
             vec![("us.toml", &format!("{US}name = \"x\"\n"))],
@@ -185,11 +221,17 @@ fn every_fault_of_account_files_is_said_with_file_line_and_key() {
         ),
         (
             vec![("us.toml", &US.replace("token-us", "${env:FERRYD_NO_SUCH_VARIABLE}"))],
-            vec!["accounts/us.toml:2: secrets.token: the environment variable FERRYD_NO_SUCH_VARIABLE is not set"],
+            vec![
+                "accounts/us.toml:2: secrets.token: the environment variable FERRYD_NO_SUCH_VARIABLE is not set",
+            ],
         ),
-        (vec![("us.toml", &US.replace("\"us\"", "\"u s\""))], vec!["shop.toml:5: base_url: is not an address"]),
+        (
+            vec![("us.toml", &US.replace("\"us\"", "\"u s\""))],
+            vec!["shop.toml:5: base_url: is not an address"],
+        ),
     ] {
-        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, at(text).leak() as &str)).collect();
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(name, text)| (*name, at(text).leak() as &str)).collect();
         let (folder, provider) = read(SHOP, &files);
         let Err(errors) = provider else { panic!("{files:?} is taken") };
         let found: Vec<_> = errors
@@ -197,25 +239,38 @@ fn every_fault_of_account_files_is_said_with_file_line_and_key() {
             .map(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
             .collect();
         assert_eq!(found.len(), faults.len(), "{found:#?}");
-        assert!(found.iter().zip(&faults).all(|(found, fault)| found.starts_with(fault)), "{found:#?} {faults:#?}");
+        assert!(
+            found.iter().zip(&faults).all(|(found, fault)| found.starts_with(fault)),
+            "{found:#?} {faults:#?}"
+        );
     }
 }
 
 /// The publishers of an account, as `ferryd provider show` prints them.
 fn publishers(provider: &Provider, name: &str) -> Option<Vec<String>> {
-    account(provider, name).publishers.as_ref().map(|list| list.iter().map(ToString::to_string).collect())
+    account(provider, name)
+        .publishers
+        .as_ref()
+        .map(|list| list.iter().map(ToString::to_string).collect())
 }
 
 #[test]
 fn an_account_states_its_publishers_or_has_those_of_the_provider_file_or_takes_all() {
     let all = SHOP.replace("secrets = {", "publishers = [\"shop\"]\nsecrets = {");
-    let own = format!("publishers = [{{ user = \"warehouse\", ids = [\"wh-\", \"stock.\"] }}, \"desk\"]\n{US}");
-    let listed = |texts: &[&str]| Some(texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>());
+    let own = format!(
+        "publishers = [{{ user = \"warehouse\", ids = [\"wh-\", \"stock.\"] }}, \"desk\"]\n{US}"
+    );
+    let listed =
+        |texts: &[&str]| Some(texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>());
     for (file, us, expected) in [
         (SHOP, US, [None, None]),
         (SHOP, own.as_str(), [None, listed(&["warehouse (ids wh-…, stock.…)", "desk"])]),
         (all.as_str(), US, [listed(&["shop"]), listed(&["shop"])]),
-        (all.as_str(), own.as_str(), [listed(&["shop"]), listed(&["warehouse (ids wh-…, stock.…)", "desk"])]),
+        (
+            all.as_str(),
+            own.as_str(),
+            [listed(&["shop"]), listed(&["warehouse (ids wh-…, stock.…)", "desk"])],
+        ),
     ] {
         let (_folder, provider) = read(file, &[("default.toml", DEFAULT), ("us.toml", us)]);
         let provider = provider.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
@@ -240,9 +295,18 @@ fn publishers_that_nobody_can_mean_are_refused_with_file_line_and_key() {
         ),
         ("[{ ids = [\"x\"] }]", "publishers[0].user: is missing; write it"),
         ("[{ user = \"a\", id = [\"x\"] }]", "publishers[0].id: unknown key; did you mean `ids`"),
-        ("[{ user = \"a\", ids = [] }]", "publishers[0].ids: is empty, so the user could use no id; write how its ids"),
-        ("[{ user = \"a\", ids = [\"\"] }]", "publishers[0].ids[0]: no id begins so; write 1 to 128 of"),
-        ("[{ user = \"a\", ids = [\"x\", \"wh/\"] }]", "publishers[0].ids[1]: no id begins so; write 1 to 128 of"),
+        (
+            "[{ user = \"a\", ids = [] }]",
+            "publishers[0].ids: is empty, so the user could use no id; write how its ids",
+        ),
+        (
+            "[{ user = \"a\", ids = [\"\"] }]",
+            "publishers[0].ids[0]: no id begins so; write 1 to 128 of",
+        ),
+        (
+            "[{ user = \"a\", ids = [\"x\", \"wh/\"] }]",
+            "publishers[0].ids[1]: no id begins so; write 1 to 128 of",
+        ),
         (
             "[{ user = \"a\", ids = [\"x/refused/00000000000000000000000000000000\"] }]",
             "publishers[0].ids[0]: no id begins so; write 1 to 128 of",
@@ -250,21 +314,31 @@ fn publishers_that_nobody_can_mean_are_refused_with_file_line_and_key() {
     ] {
         let key = format!("publishers = {text}\n");
         let file = SHOP.replace("account = {", &format!("{key}account = {{"));
-        for (file, us, place) in [(SHOP, format!("{key}{US}"), account), (file.as_str(), US.to_owned(), provider)] {
+        for (file, us, place) in
+            [(SHOP, format!("{key}{US}"), account), (file.as_str(), US.to_owned(), provider)]
+        {
             let (folder, provider) = read(file, &[("default.toml", DEFAULT), ("us.toml", &us)]);
             let Err(errors) = provider else { panic!("{text} is taken") };
             let found = lines(&errors).replace(&format!("{}/", folder.path().display()), "");
-            assert!(found.starts_with(&format!("{place}: {fault}")) && errors.len() == 1, "{found}");
+            assert!(
+                found.starts_with(&format!("{place}: {fault}")) && errors.len() == 1,
+                "{found}"
+            );
         }
     }
 }
 
 #[test]
 fn what_is_wrong_with_the_provider_file_is_said_once_for_all_accounts() {
-    let wrong = SHOP.replace("{{ secrets.token }}", "{{ secrets.tokem }}").replace("account.region", "account.regoin");
+    let wrong = SHOP
+        .replace("{{ secrets.token }}", "{{ secrets.tokem }}")
+        .replace("account.region", "account.regoin");
     let (_folder, provider) = read(&wrong, &[("default.toml", DEFAULT), ("us.toml", US)]);
     let found: Vec<_> = provider.err().unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(found[0].contains("`account.regoin` is not there; did you mean `region`"), "{found:#?}");
+    assert!(
+        found[0].contains("`account.regoin` is not there; did you mean `region`"),
+        "{found:#?}"
+    );
     assert!(found[1].contains("`secrets.tokem` is not there; did you mean `token`"), "{found:#?}");
 }

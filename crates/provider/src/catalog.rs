@@ -22,7 +22,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub(super) fn secrets(text: &str) -> BTreeSet<&str> {
     let after = text.split("secrets.").skip(1);
     after
-        .map(|rest| &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())])
+        .map(|rest| {
+            &rest[..rest
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .unwrap_or(rest.len())]
+        })
         .collect()
 }
 

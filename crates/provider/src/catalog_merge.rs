@@ -8,8 +8,10 @@ const STATED_WHOLE: [&str; 2] = ["auth", "idempotency"];
 
 /// Overrides the values of a built-in file by those of a file: tables key by key, all other values
 /// whole.
-pub(super) fn merge(below: Json, above: &Json) -> Json {
-    let (Json::Object(mut below), Json::Object(above)) = (below, above) else { return above.clone() };
+pub(super) fn merge_files(below: Json, above: &Json) -> Json {
+    let (Json::Object(mut below), Json::Object(above)) = (below, above) else {
+        return above.clone();
+    };
     for (rival, other) in [("payload", "payload_file"), ("payload_file", "payload")] {
         if above.contains_key(rival) {
             below.shift_remove(other);
@@ -17,7 +19,9 @@ pub(super) fn merge(below: Json, above: &Json) -> Json {
     }
     for (key, value) in above {
         let merged = match below.get_mut(key) {
-            Some(known) if !STATED_WHOLE.contains(&key.as_str()) => merge(known.take(), value),
+            Some(known) if !STATED_WHOLE.contains(&key.as_str()) => {
+                merge_files(known.take(), value)
+            }
             _ => value.clone(),
         };
         below.insert(key.clone(), merged);
@@ -32,10 +36,9 @@ mod tests {
 
     #[test]
     fn a_file_goes_over_the_one_it_builds_on_key_by_key() {
-        let below =
-            json!({"a": {"b": 1, "c": 2}, "list": [1, 2], "auth": {"scheme": "bearer", "token": "t"}, "payload": {}});
+        let below = json!({"a": {"b": 1, "c": 2}, "list": [1, 2], "auth": {"scheme": "bearer", "token": "t"}, "payload": {}});
         let above = json!({"a": {"b": 9}, "list": [3], "auth": {"scheme": "basic"}, "payload_file": "x.json"});
         let merged = json!({"a": {"b": 9, "c": 2}, "list": [3], "auth": {"scheme": "basic"}, "payload_file": "x.json"});
-        assert_eq!(merge(below, &above), merged);
+        assert_eq!(merge_files(below, &above), merged);
     }
 }

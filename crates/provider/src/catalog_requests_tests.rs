@@ -53,7 +53,12 @@ fn requests_of_paypal_adyen_and_sendgrid_equal_those_of_their_own_sdks() {
 
 #[test]
 fn the_token_request_equals_that_of_the_providers_own_sdk() {
-    let request = provider("paypal").default_account().unwrap().adapter.token_request(Duration::from_secs(1)).unwrap();
+    let request = provider("paypal")
+        .default_account()
+        .unwrap()
+        .adapter
+        .build_token_request(Duration::from_secs(1))
+        .unwrap();
     let (expected, headers) = recording("paypal-token-and-create-order", 0);
     let ours: BTreeMap<_, _> = request.headers.iter().cloned().collect();
     assert_eq!(decoded("POST", &request.url, &ours["content-type"], &request.body), expected);
@@ -76,10 +81,13 @@ fn currencies_that_paypal_takes_without_a_fraction_have_none() {
 
 #[test]
 fn webhook_tables_of_the_catalog_are_those_of_the_document() {
-    let document =
-        std::fs::read_to_string(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("docs/WEBHOOKS.md"))
-            .unwrap();
-    for (name, fragment) in [("adyen", "adyen-payments"), ("sendgrid", "sendgrid"), ("slack", "slack")] {
+    let document = std::fs::read_to_string(
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("docs/WEBHOOKS.md"),
+    )
+    .unwrap();
+    for (name, fragment) in
+        [("adyen", "adyen-payments"), ("sendgrid", "sendgrid"), ("slack", "slack")]
+    {
         let (_, rest) = document.split_once(&format!("```toml webhook {fragment}\n")).unwrap();
         let printed: toml::Table = toml::from_str(rest.split("```").next().unwrap()).unwrap();
         let ours: toml::Table = toml::from_str(catalog::source(name).unwrap()).unwrap();

@@ -9,8 +9,8 @@ use url::{Url, form_urlencoded};
 
 use super::fixture::{interpret, lines, parse, reply, request_under};
 use super::{Provider, catalog};
-use ferryd_domain::exchange::Request;
-use ferryd_domain::outcome::{Outcome, Party};
+use ferryd_domain::http_call::HttpRequest;
+use ferryd_domain::outcome::{Outcome, WaitingFor};
 use ferryd_domain::token::AccessToken;
 
 pub(super) fn provider(name: &str) -> Provider {
@@ -23,12 +23,13 @@ pub(super) fn provider(name: &str) -> Provider {
         "slack" => "bot_token = \"xoxb-1\"",
         _ => "api_key = \"EZTK_test\"",
     };
-    parse(&format!("use = \"{name}\"\n[secrets]\n{secrets}\n")).unwrap_or_else(|errors| panic!("{}", lines(&errors)))
+    parse(&format!("use = \"{name}\"\n[secrets]\n{secrets}\n"))
+        .unwrap_or_else(|errors| panic!("{}", lines(&errors)))
 }
 
 /// A request, with everything decoded that SDKs encode in different, equivalent ways.
 #[derive(Debug, PartialEq)]
-pub(super) struct Decoded {
+pub(super) struct DecodedRequest {
     method: String,
     path: String,
     query: Vec<(String, String)>,
@@ -43,15 +44,15 @@ fn pairs(text: &[u8]) -> Vec<(String, String)> {
     pairs
 }
 
-pub(super) fn decoded(method: &str, url: &Url, content_type: &str, body: &[u8]) -> Decoded {
+pub(super) fn decoded(method: &str, url: &Url, content_type: &str, body: &[u8]) -> DecodedRequest {
     let json = (content_type.starts_with("application/json") && !body.is_empty())
         .then(|| serde_json::from_slice(body).unwrap());
     let form = if json.is_none() { pairs(body) } else { Vec::new() };
     let query = pairs(url.query().unwrap_or_default().as_bytes());
-    Decoded { method: method.to_owned(), path: url.path().to_owned(), query, form, json }
+    DecodedRequest { method: method.to_owned(), path: url.path().to_owned(), query, form, json }
 }
 
-pub(super) fn recording(name: &str, number: usize) -> (Decoded, BTreeMap<String, String>) {
+pub(super) fn recording(name: &str, number: usize) -> (DecodedRequest, BTreeMap<String, String>) {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
         .join("tests/fixtures/provider-requests")
         .join(format!("{name}.json"));
@@ -59,41 +60,51 @@ pub(super) fn recording(name: &str, number: usize) -> (Decoded, BTreeMap<String,
     let recorded = &file["requests"][number];
     let text = |key: &str| recorded[key].as_str().unwrap();
     let headers = recorded["headers"].as_object().unwrap().iter();
-    let headers: BTreeMap<_, _> =
-        headers.map(|(name, value)| (name.to_lowercase(), value.as_str().unwrap().to_owned())).collect();
+    let headers: BTreeMap<_, _> = headers
+        .map(|(name, value)| (name.to_lowercase(), value.as_str().unwrap().to_owned()))
+        .collect();
     let url = Url::parse(&format!("https://host{}", text("path"))).unwrap();
     let content_type = headers.get("content-type").map_or("", String::as_str);
     (decoded(text("method"), &url, content_type, text("body").as_bytes()), headers)
 }
 
 /// Compares with the last request of a recording.
-fn assert_recorded(name: &str, request: &Request) {
-    let (mut expected, headers) = recording(name, usize::from(name == "paypal-token-and-create-order"));
+fn assert_recorded(name: &str, request: &HttpRequest) {
+    let (mut expected, headers) =
+        recording(name, usize::from(name == "paypal-token-and-create-order"));
     if name == "stripe-empty-and-array" {
         // The SDK sends any value. By Stripe's documentation a payment's metadata are a map.
         expected.form.retain(|(field, _)| field != "metadata");
     }
     let ours: BTreeMap<_, _> = request.headers.iter().cloned().collect();
     let content_type = ours.get("content-type").map_or("", String::as_str);
-    assert_eq!(decoded(request.method.as_str(), &request.url, content_type, &request.body), expected, "{name}");
+    assert_eq!(
+        decoded(request.method.as_str(), &request.url, content_type, &request.body),
+        expected,
+        "{name}"
+    );
     assert_eq!(ours, headers, "{name}");
 }
 
 /// Renders a request, and compares it with a recording of that name.
 pub(super) fn assert_rendered(name: &str, operation: &str, key: Option<&str>, payload: &Value) {
     let provider = provider(name.split('-').next().unwrap());
-    let faults = provider.operations[&operation.parse().unwrap()].payload.check(payload.as_object().unwrap());
+    let faults = provider.operations[&operation.parse().unwrap()]
+        .payload
+        .check(payload.as_object().unwrap());
     assert_eq!(faults, Vec::<String>::new(), "{name}");
     let mut request = request_under(&provider, operation, payload, key).unwrap();
-    if provider.default_account().unwrap().adapter.token_request(request.timeout).is_some() {
-        request = AccessToken::new("A21AA_fake", None).unwrap().authorise(&request, request.timeout);
+    if provider.default_account().unwrap().adapter.build_token_request(request.timeout).is_some() {
+        request =
+            AccessToken::new("A21AA_fake", None).unwrap().authorise(&request, request.timeout);
     }
     assert_recorded(name, &request);
 }
 
 #[test]
 fn requests_equal_those_of_the_providers_own_sdks() {
-    let address = json!({"street1": "417", "city": "SF", "state": "CA", "zip": "94104", "country": "US"});
+    let address =
+        json!({"street1": "417", "city": "SF", "state": "CA", "zip": "94104", "country": "US"});
     let table = [
         (
             "stripe-create-payment-intent",
@@ -156,7 +167,8 @@ fn requests_equal_those_of_the_providers_own_sdks() {
         assert_rendered(name, operation, key, &payload);
     }
     let recordings = std::fs::read_dir(
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("tests/fixtures/provider-requests"),
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .join("tests/fixtures/provider-requests"),
     );
     assert_eq!(recordings.unwrap().count(), 11, "every recording is compared");
 }
@@ -165,7 +177,11 @@ fn requests_equal_those_of_the_providers_own_sdks() {
 fn every_catalog_file_asks_only_for_its_secrets() {
     for name in catalog::names() {
         let errors = parse(&format!("use = \"{name}\"")).map(|_| ()).unwrap_err();
-        assert!(errors.iter().all(|error| error.to_string().contains("under [secrets]")), "{}", lines(&errors));
+        assert!(
+            errors.iter().all(|error| error.to_string().contains("under [secrets]")),
+            "{}",
+            lines(&errors)
+        );
         assert_eq!(provider(name).name.as_str(), name);
     }
 }
@@ -175,12 +191,17 @@ fn a_file_goes_over_the_catalogs_key_by_key() {
     let text = "use = \"stripe\"\nname = \"stripe-eu\"\nheaders = { X-More = \"1\" }\nsecrets = { api_key = \"sk_eu_1\" }\n\
                 [operations.charge]\ntimeout = \"45s\"\nbody = { description = \"fixed\", amount = \"{{ none }}\" }\n";
     let provider = parse(text).map_err(|errors| lines(&errors)).unwrap();
-    let request = request_under(&provider, "charge", &json!({"amount": 1, "currency": "eur"}), Some("k")).unwrap();
+    let request =
+        request_under(&provider, "charge", &json!({"amount": 1, "currency": "eur"}), Some("k"))
+            .unwrap();
     let form = pairs(&request.body);
     assert!(form.contains(&("description".to_owned(), "fixed".to_owned())), "{form:?}");
     assert!(form.iter().all(|(name, _)| name != "amount"), "{form:?}");
     let names: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["authorization", "content-type", "idempotency-key", "stripe-version", "x-more"]);
+    assert_eq!(
+        names,
+        ["authorization", "content-type", "idempotency-key", "stripe-version", "x-more"]
+    );
     assert_eq!(request.timeout.as_secs(), 45);
     assert_eq!(provider.name.as_str(), "stripe-eu");
     assert!(provider.operations.contains_key(&"refund".parse().unwrap()));
@@ -211,25 +232,30 @@ fn no_payload_can_write_what_ferryd_knows_its_commands_by() {
 /// The value of a field of the form or body in a first request.
 fn sent(name: &str, operation: &str, payload: &Value, token: Option<&str>) -> Value {
     let command = super::fixture::command(operation, payload);
-    let call = super::Call {
+    let call = super::CallContext {
         command: &command,
         key: None,
         generation: 0,
         attempt: 1,
         provider_reference: None,
-        callback_url: None,
+        webhook_url: None,
         command_token: token,
         in_doubt: false,
     };
-    let request = provider(name).default_account().unwrap().adapter.request(&call).unwrap();
+    let request = provider(name).default_account().unwrap().adapter.build_request(&call).unwrap();
     serde_json::from_slice(&request.body).unwrap_or_else(|_| json!(pairs(&request.body)))
 }
 
 #[test]
-fn what_is_sent_bears_its_token_beside_the_id_where_there_is_one_and_is_as_before_where_there_is_none() {
+fn what_is_sent_bears_its_token_beside_the_id_where_there_is_one_and_is_as_before_where_there_is_none()
+ {
     let charge = json!({"amount": 1, "currency": "eur", "metadata": {"order": "7"}});
     let form = sent("stripe", "charge", &charge, Some("T"));
-    for pair in [["metadata[order]", "7"], ["metadata[ferryd_command_id]", "c1"], ["metadata[ferry_token]", "T"]] {
+    for pair in [
+        ["metadata[order]", "7"],
+        ["metadata[ferryd_command_id]", "c1"],
+        ["metadata[ferry_token]", "T"],
+    ] {
         assert!(form.as_array().unwrap().contains(&json!(pair)), "{form}");
     }
     let before = sent("stripe", "charge", &charge, None);
@@ -238,7 +264,8 @@ fn what_is_sent_bears_its_token_beside_the_id_where_there_is_one_and_is_as_befor
     assert_eq!(sent("stripe", "charge", &none, Some("T")), sent("stripe", "charge", &none, None));
 
     let payment = |more: Value| {
-        let mut payload = json!({"amount": 1, "currency": "eur", "payment_method": {"type": "scheme"}});
+        let mut payload =
+            json!({"amount": 1, "currency": "eur", "payment_method": {"type": "scheme"}});
         payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         payload
     };
@@ -252,7 +279,11 @@ fn what_is_sent_bears_its_token_beside_the_id_where_there_is_one_and_is_as_befor
         (json!({"metadata": {"a": "b"}}), None, json!({"a": "b"})),
         (json!({}), None, json!(null)),
     ] {
-        assert_eq!(sent("adyen", "charge", &payment(more.clone()), token)["metadata"], metadata, "{more} {token:?}");
+        assert_eq!(
+            sent("adyen", "charge", &payment(more.clone()), token)["metadata"],
+            metadata,
+            "{more} {token:?}"
+        );
     }
 }
 
@@ -261,7 +292,9 @@ fn a_charge_carries_its_command_in_the_metadata() {
     let payload = json!({"amount": 1, "currency": "EUR", "metadata": {"order": "7"}});
     let request = request_under(&provider("stripe"), "charge", &payload, None).unwrap();
     let form = pairs(&request.body);
-    for (name, value) in [("metadata[ferryd_command_id]", "c1"), ("metadata[order]", "7"), ("currency", "eur")] {
+    for (name, value) in
+        [("metadata[ferryd_command_id]", "c1"), ("metadata[order]", "7"), ("currency", "eur")]
+    {
         assert!(form.contains(&(name.to_owned(), value.to_owned())), "{form:?}");
     }
 }
@@ -270,8 +303,9 @@ fn a_charge_carries_its_command_in_the_metadata() {
 fn the_answers_of_stripe_are_read() {
     let stripe = provider("stripe");
     let confirmed = json!({"amount": 1099, "currency": "eur", "confirm": true});
-    let charge =
-        |payload: &Value, status: u16, body: Value| interpret(&stripe, "charge", payload, reply(status, &body));
+    let charge = |payload: &Value, status: u16, body: Value| {
+        interpret(&stripe, "charge", payload, reply(status, &body))
+    };
     let Outcome::Completed(success) =
         charge(&confirmed, 200, json!({"id": "pi_1", "status": "succeeded", "amount": 1099}))
     else {
@@ -282,20 +316,26 @@ fn the_answers_of_stripe_are_read() {
     assert_eq!(success.warnings, Vec::<String>::new());
 
     let waiting = charge(&confirmed, 200, json!({"id": "pi_1", "status": "requires_action"}));
-    assert!(matches!(waiting, Outcome::Waiting(_, Party::Customer)), "{waiting:?}");
+    assert!(matches!(waiting, Outcome::Waiting(_, WaitingFor::Customer)), "{waiting:?}");
     let waiting = charge(&confirmed, 200, json!({"id": "pi_1", "status": "processing"}));
-    assert!(matches!(waiting, Outcome::Waiting(_, Party::Provider)), "{waiting:?}");
+    assert!(matches!(waiting, Outcome::Waiting(_, WaitingFor::Provider)), "{waiting:?}");
 
-    let declined =
-        json!({"error": {"type": "card_error", "code": "card_declined", "message": "Your card was declined."}});
-    let Outcome::Declined(failure) = charge(&confirmed, 402, declined) else { panic!("not declined") };
+    let declined = json!({"error": {"type": "card_error", "code": "card_declined", "message": "Your card was declined."}});
+    let Outcome::Declined(failure) = charge(&confirmed, 402, declined) else {
+        panic!("not declined")
+    };
     assert_eq!(failure.code.as_deref(), Some("card_declined"));
     assert_eq!(failure.message, "Your card was declined.");
     assert_eq!(failure.http_status, Some(402));
 
     let unconfirmed = json!({"amount": 1099, "currency": "eur"});
     let table = [
-        (&unconfirmed, 200, json!({"id": "pi_1", "status": "requires_payment_method"}), "completed"),
+        (
+            &unconfirmed,
+            200,
+            json!({"id": "pi_1", "status": "requires_payment_method"}),
+            "completed",
+        ),
         (&confirmed, 200, json!({"id": "pi_1", "status": "requires_payment_method"}), "declined"),
         (&confirmed, 200, json!({"id": "pi_1", "status": "something_new"}), "unknown"),
         (&confirmed, 200, json!("<html>"), "unknown"),
@@ -306,7 +346,11 @@ fn the_answers_of_stripe_are_read() {
         (&confirmed, 401, json!({}), "rejected"),
     ];
     for (payload, status, body, expected) in table {
-        assert_eq!(charge(payload, status, body.clone()).verdict().as_str(), expected, "{status} {body}");
+        assert_eq!(
+            charge(payload, status, body.clone()).outcome_name().as_str(),
+            expected,
+            "{status} {body}"
+        );
     }
 }
 
@@ -316,10 +360,42 @@ fn the_answers_of_twilio_and_easypost_are_read() {
     let shipment = json!({"to_address": {}, "from_address": {}, "parcel": {}});
     let buy = json!({"shipment_id": "shp_1", "rate_id": "rate_1"});
     let table = [
-        ("twilio", "send_sms", &sms, 201, json!({"sid": "SM1", "status": "queued"}), "completed", None),
-        ("twilio", "send_sms", &sms, 400, json!({"code": 21211, "message": "Invalid 'To'"}), "declined", Some("21211")),
-        ("twilio", "send_sms", &sms, 400, json!({"code": 21611, "message": "queue"}), "transient", Some("21611")),
-        ("twilio", "send_sms", &sms, 400, json!({"code": 21604, "message": "no To"}), "rejected", Some("21604")),
+        (
+            "twilio",
+            "send_sms",
+            &sms,
+            201,
+            json!({"sid": "SM1", "status": "queued"}),
+            "completed",
+            None,
+        ),
+        (
+            "twilio",
+            "send_sms",
+            &sms,
+            400,
+            json!({"code": 21211, "message": "Invalid 'To'"}),
+            "declined",
+            Some("21211"),
+        ),
+        (
+            "twilio",
+            "send_sms",
+            &sms,
+            400,
+            json!({"code": 21611, "message": "queue"}),
+            "transient",
+            Some("21611"),
+        ),
+        (
+            "twilio",
+            "send_sms",
+            &sms,
+            400,
+            json!({"code": 21604, "message": "no To"}),
+            "rejected",
+            Some("21604"),
+        ),
         ("twilio", "send_sms", &sms, 503, json!({}), "unknown", Some("http_503")),
         (
             "easypost",
@@ -352,8 +428,12 @@ fn the_answers_of_twilio_and_easypost_are_read() {
     ];
     for (name, operation, payload, status, body, verdict, code) in table {
         let outcome = interpret(&provider(name), operation, payload, reply(status, &body));
-        assert_eq!(outcome.verdict().as_str(), verdict, "{name} {operation} {status} {body}");
-        assert_eq!(outcome.failure().and_then(|failure| failure.code.as_deref()), code, "{name} {operation} {body}");
+        assert_eq!(outcome.outcome_name().as_str(), verdict, "{name} {operation} {status} {body}");
+        assert_eq!(
+            outcome.failure().and_then(|failure| failure.code.as_deref()),
+            code,
+            "{name} {operation} {body}"
+        );
         if let Outcome::Completed(success) = outcome {
             assert_eq!(success.warnings, Vec::<String>::new(), "{name} {operation}");
         }
@@ -364,5 +444,8 @@ fn the_answers_of_twilio_and_easypost_are_read() {
 fn what_the_catalog_marks_as_sensitive_is_found() {
     let sms = json!({"to": "+15558675310", "from": "+1", "body": "your code is 123"});
     let operation = &provider("twilio").operations[&"send_sms".parse().unwrap()];
-    assert_eq!(operation.payload.sensitive_values(sms.as_object().unwrap()), ["+15558675310", "your code is 123"]);
+    assert_eq!(
+        operation.payload.sensitive_values(sms.as_object().unwrap()),
+        ["+15558675310", "your code is 123"]
+    );
 }

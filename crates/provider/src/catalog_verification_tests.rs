@@ -7,7 +7,7 @@ use super::catalog;
 use super::catalog_tests::provider;
 use super::fixture::{opened, reply};
 use ferryd_domain::credentials::CredentialCheck;
-use ferryd_domain::exchange::{Answer, Method};
+use ferryd_domain::http_call::{CallResult, HttpMethod};
 
 /// The name of a result.
 fn word(check: &CredentialCheck) -> &'static str {
@@ -25,8 +25,10 @@ fn every_file_of_the_catalog_tries_credentials_by_a_request_that_does_nothing() 
         let provider = provider(name);
         let account = provider.default_account().unwrap();
         let request = account.adapter.verification_request().unwrap();
-        let request = request.map_err(|failure| failure.masked(&provider.mask_of(account))).unwrap();
-        let is_harmless = request.method == Method::Get || request.url.path() == "/v72/paymentMethods";
+        let request =
+            request.map_err(|failure| failure.masked(&provider.mask_of(account))).unwrap();
+        let is_harmless =
+            request.method == HttpMethod::Get || request.url.path() == "/v72/paymentMethods";
         assert!(is_harmless, "{name}: {} {}", request.method.as_str(), request.url);
     }
 }
@@ -41,7 +43,12 @@ fn the_documented_answers_of_each_provider_are_read_as_what_they_mean() {
             json!({"status": 401, "errorCode": "000", "message": "HTTP Status Response - Unauthorized"}),
             "refused",
         ),
-        ("adyen", 403, json!({"status": 403, "errorCode": "901", "message": "Invalid Merchant Account"}), "refused"),
+        (
+            "adyen",
+            403,
+            json!({"status": 403, "errorCode": "901", "message": "Invalid Merchant Account"}),
+            "refused",
+        ),
         ("easypost", 200, json!({"trackers": [], "has_more": false}), "accepted"),
         (
             "easypost",
@@ -50,10 +57,20 @@ fn the_documented_answers_of_each_provider_are_read_as_what_they_mean() {
             "refused",
         ),
         ("paypal", 200, json!({"webhooks": []}), "accepted"),
-        ("paypal", 403, json!({"name": "NOT_AUTHORIZED", "message": "Authorization failed"}), "refused"),
+        (
+            "paypal",
+            403,
+            json!({"name": "NOT_AUTHORIZED", "message": "Authorization failed"}),
+            "refused",
+        ),
         ("sendgrid", 200, json!({"scopes": ["mail.send", "alerts.read"]}), "accepted"),
         ("sendgrid", 200, json!({"scopes": ["alerts.read"]}), "unclear"),
-        ("sendgrid", 401, json!({"errors": [{"field": null, "message": "authorization required"}]}), "refused"),
+        (
+            "sendgrid",
+            401,
+            json!({"errors": [{"field": null, "message": "authorization required"}]}),
+            "refused",
+        ),
         ("slack", 200, json!({"ok": true, "team": "T", "user": "ferryd"}), "accepted"),
         ("slack", 200, json!({"ok": false, "error": "invalid_auth"}), "refused"),
         ("slack", 200, json!({"ok": false, "error": "request_timeout"}), "unclear"),
@@ -69,7 +86,9 @@ fn the_documented_answers_of_each_provider_are_read_as_what_they_mean() {
     ];
     for (name, status, body, expected) in table {
         let provider = provider(name);
-        let found = opened(&provider, |adapter| adapter.verified(&Answer::Reply(reply(status, &body))));
+        let found = opened(&provider, |adapter| {
+            adapter.interpret_credential_check(&CallResult::Reply(reply(status, &body)))
+        });
         assert_eq!(word(&found), expected, "{name} {status} {body}: {found:?}");
     }
 }

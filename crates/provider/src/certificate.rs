@@ -42,7 +42,9 @@ pub enum CertificateFileError {
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
     /// The file holds no certificate.
-    #[error("holds no certificate: name the PEM file that begins with `-----BEGIN CERTIFICATE-----`")]
+    #[error(
+        "holds no certificate: name the PEM file that begins with `-----BEGIN CERTIFICATE-----`"
+    )]
     Empty,
     /// The file is not in PEM format.
     #[error("is no PEM ({0}): write the file anew")]
@@ -54,10 +56,13 @@ pub enum CertificateFileError {
 ///
 /// # Errors
 /// [`CertificateFileError`].
-pub fn read_certificate_dates(path: &Path) -> Result<Vec<Result<CertificateDates, String>>, CertificateFileError> {
+pub fn read_certificate_dates(
+    path: &Path,
+) -> Result<Vec<Result<CertificateDates, String>>, CertificateFileError> {
     let pem = std::fs::read(path)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let certificates = certificates.map_err(|error| CertificateFileError::NotPem(error.to_string()))?;
+    let certificates =
+        certificates.map_err(|error| CertificateFileError::NotPem(error.to_string()))?;
     if certificates.is_empty() {
         return Err(CertificateFileError::Empty);
     }
@@ -72,7 +77,8 @@ impl CertificateDates {
     pub fn read(der: &CertificateDer<'_>) -> Result<Self, String> {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
         let validity = certificate.validity();
-        let date = |seconds: i64| Timestamp::from_second(seconds).map_err(|error| error.to_string());
+        let date =
+            |seconds: i64| Timestamp::from_second(seconds).map_err(|error| error.to_string());
         Ok(Self {
             subject: certificate.subject().to_string(),
             not_before: date(validity.not_before.timestamp())?,
@@ -103,9 +109,13 @@ impl CertificateDates {
         let Self { not_before, not_after, .. } = self;
         match self.validity(now) {
             CertificateValidity::Good => None,
-            CertificateValidity::Ending => Some(format!("expires on {not_after}, {}", describe_rest(*not_after, now))),
+            CertificateValidity::Ending => {
+                Some(format!("expires on {not_after}, {}", describe_rest(*not_after, now)))
+            }
             CertificateValidity::Expired => Some(format!("expired on {not_after}")),
-            CertificateValidity::NotYet => Some(format!("is not good before {not_before}; is the clock right?")),
+            CertificateValidity::NotYet => {
+                Some(format!("is not good before {not_before}; is the clock right?"))
+            }
         }
     }
 
@@ -120,7 +130,11 @@ impl CertificateDates {
 /// Names a certificate by its index among others, counted from 0.
 #[must_use]
 pub fn name_place(index: usize, count: usize) -> String {
-    if count == 1 { "the certificate".to_owned() } else { format!("certificate {} of {count}", index + 1) }
+    if count == 1 {
+        "the certificate".to_owned()
+    } else {
+        format!("certificate {} of {count}", index + 1)
+    }
 }
 
 fn describe_rest(end: Timestamp, now: Timestamp) -> String {
@@ -146,17 +160,26 @@ mod tests {
             let mut params = CertificateParams::default();
             params.distinguished_name.push(DnType::CommonName, name);
             params.distinguished_name.push(DnType::OrganizationName, "Shop");
-            (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(year, 2, 3));
+            (params.not_before, params.not_after) =
+                (date_time_ymd(2020, 1, 1), date_time_ymd(year, 2, 3));
             params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
         };
         let path = dir.path().join("ca.pem");
         fs::write(&path, [pem("one", 2021), pem("two", 4096)].concat()).unwrap();
         let found: Result<Vec<_>, _> = read_certificate_dates(&path).unwrap().into_iter().collect();
         let found = found.unwrap();
-        let of = |one: &CertificateDates| (one.subject.clone(), one.not_before.to_string(), one.not_after.to_string());
+        let of = |one: &CertificateDates| {
+            (one.subject.clone(), one.not_before.to_string(), one.not_after.to_string())
+        };
         let begin = "2020-01-01T00:00:00Z".to_owned();
-        assert_eq!(of(&found[0]), ("CN=one, O=Shop".to_owned(), begin.clone(), "2021-02-03T00:00:00Z".to_owned()));
-        assert_eq!(of(&found[1]), ("CN=two, O=Shop".to_owned(), begin, "4096-02-03T00:00:00Z".to_owned()));
+        assert_eq!(
+            of(&found[0]),
+            ("CN=one, O=Shop".to_owned(), begin.clone(), "2021-02-03T00:00:00Z".to_owned())
+        );
+        assert_eq!(
+            of(&found[1]),
+            ("CN=two, O=Shop".to_owned(), begin, "4096-02-03T00:00:00Z".to_owned())
+        );
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::Account;
-use super::adapter::Webhook;
-use super::link::{EchoTokens, Links};
+use super::adapter::WebhookReceiver;
 use super::payload::PayloadSchema;
 use super::webhook::CalledWebhook;
-use ferryd_domain::inquiry::{LookupPolicy, PollPolicy};
+use super::webhook_links::{EchoTokens, WebhookLinks};
 use ferryd_domain::name::Name;
-use ferryd_domain::progress::Progress;
+use ferryd_domain::progress::GenerationProgress;
+use ferryd_domain::query::{LookupPolicy, PollPolicy};
 use ferryd_domain::retry::RetryPolicy;
 use ferryd_redact::Mask;
 
@@ -24,9 +24,9 @@ pub struct Provider {
     pub kind: Name,
     /// The accounts, each with its own credentials; there is at least one.
     pub accounts: BTreeMap<Name, Arc<Account>>,
-    /// Makes and reads the provider's callback URLs; `None` where the provider has no endpoint, or
+    /// Makes and reads the provider's webhook URLs; `None` where the provider has no endpoint, or
     /// the configuration lacks an address or key for them.
-    pub links: Option<Links>,
+    pub links: Option<WebhookLinks>,
     /// Makes and verifies the tokens beside the ids of the provider's commands; `None` where the
     /// configuration has no key for them.
     pub echo_tokens: Option<EchoTokens>,
@@ -56,7 +56,7 @@ impl Provider {
     /// Finds the webhook of an account; `None` where the provider has no endpoint or the account
     /// does not exist.
     #[must_use]
-    pub fn webhook(&self, account: &Name) -> Option<&Arc<dyn Webhook>> {
+    pub fn webhook(&self, account: &Name) -> Option<&Arc<dyn WebhookReceiver>> {
         self.accounts.get(account)?.webhook.as_ref()
     }
 
@@ -81,22 +81,25 @@ impl Provider {
         Mask::new(&account.secrets, &self.log.mask)
     }
 
-    /// Makes the mask for a webhook call to an account; if the account does not exist, the mask of
+    /// Makes the mask for a webhook to an account; if the account does not exist, the mask of
     /// all accounts.
     #[must_use]
     pub fn mask_of_called(&self, account: &Name) -> Mask {
-        self.accounts.get(account).map_or_else(|| self.mask_of_all(), |account| self.mask_of(account))
+        self.accounts
+            .get(account)
+            .map_or_else(|| self.mask_of_all(), |account| self.mask_of(account))
     }
 
     /// Makes the mask for messages and calls whose account is unknown: the mask hides the secrets
     /// of all accounts.
     #[must_use]
     pub fn mask_of_all(&self) -> Mask {
-        let secrets: Vec<_> = self.accounts.values().flat_map(|account| account.secrets.iter().cloned()).collect();
+        let secrets: Vec<_> =
+            self.accounts.values().flat_map(|account| account.secrets.iter().cloned()).collect();
         Mask::new(&secrets, &self.log.mask)
     }
 
-    /// Returns true if the provider has an endpoint for webhook calls.
+    /// Returns true if the provider has an endpoint for webhooks.
     #[must_use]
     pub fn is_called_back(&self) -> bool {
         self.accounts.values().any(|account| account.webhook.is_some())
@@ -106,7 +109,7 @@ impl Provider {
 /// An operation of a provider.
 pub struct Operation {
     /// The provider's idempotency guarantee; `None` where the provider offers none.
-    pub idempotency: Option<Idempotency>,
+    pub idempotency: Option<IdempotencyPolicy>,
     /// The most time for a call.
     pub timeout: Duration,
     /// The retry policy of the operation's calls.
@@ -128,23 +131,26 @@ impl Operation {
     /// The remedies that the provider offers against doubt about the operation's calls, for a
     /// command with this progress.
     #[must_use]
-    pub fn remedies(&self, progress: &Progress) -> Remedies {
-        Remedies { idempotency: self.idempotency, lookup: progress.askable(self.lookup) }
+    pub fn recovery_options(&self, progress: &GenerationProgress) -> RecoveryOptions {
+        RecoveryOptions {
+            idempotency: self.idempotency,
+            lookup: progress.askable_lookup(self.lookup),
+        }
     }
 }
 
 /// The provider's remedies against doubt about whether it acted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Remedies {
+pub struct RecoveryOptions {
     /// The idempotency guarantee, by which the call can be repeated without acting twice.
-    pub idempotency: Option<Idempotency>,
+    pub idempotency: Option<IdempotencyPolicy>,
     /// The lookup, by which the provider can be queried.
     pub lookup: Option<LookupPolicy>,
 }
 
 /// A provider's guarantee to act only once under one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Idempotency {
+pub struct IdempotencyPolicy {
     /// The time for which the provider remembers a key.
     pub retention: Duration,
     /// The most characters of a key.
@@ -159,7 +165,7 @@ pub struct HttpSettings {
     /// The most time for DNS, TCP and TLS together.
     pub connect_timeout: Duration,
     /// The largest response body that is read, in bytes.
-    pub response_cap: usize,
+    pub max_response_size: usize,
 }
 
 /// The settings of a provider's call log.

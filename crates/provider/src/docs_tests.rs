@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::example::{Test, test_file};
+use super::example::{FileExample, test_file};
 use super::fixture::{lines, parse};
 use super::{catalog, file_schema};
 
@@ -22,7 +22,10 @@ fn the_schema_for_editors_is_the_one_that_files_are_held_against() {
         fs::write(&path, &current).unwrap();
     }
     let stored = fs::read_to_string(&path).unwrap();
-    assert_eq!(stored, current, "run the tests with UPDATE_SCHEMAS=1 to write docs/schema/provider.json anew");
+    assert_eq!(
+        stored, current,
+        "run the tests with UPDATE_SCHEMAS=1 to write docs/schema/provider.json anew"
+    );
 }
 
 #[test]
@@ -30,7 +33,8 @@ fn the_schema_is_one_and_takes_the_catalog() {
     let validator = jsonschema::validator_for(file_schema()).unwrap();
     for name in catalog::names() {
         let file: serde_json::Value = toml::from_str(catalog::source(name).unwrap()).unwrap();
-        let faults: Vec<String> = validator.iter_errors(&file).map(|error| error.to_string()).collect();
+        let faults: Vec<String> =
+            validator.iter_errors(&file).map(|error| error.to_string()).collect();
         assert_eq!(faults, Vec::<String>::new(), "{name}");
     }
 }
@@ -42,7 +46,10 @@ fn every_key_is_documented() {
     tables.extend(file_schema()["$defs"].as_object().unwrap().values());
     for table in tables {
         for (key, schema) in table["properties"].as_object().into_iter().flatten() {
-            assert!(schema["description"].is_string() || schema["const"].is_string(), "{key} has no description");
+            assert!(
+                schema["description"].is_string() || schema["const"].is_string(),
+                "{key} has no description"
+            );
             assert!(document.contains(&format!("`{key}`")), "`{key}` is not in docs/PROVIDERS.md");
         }
     }
@@ -54,7 +61,11 @@ fn examples(fence: &str) -> Vec<String> {
     let fence = format!("```{fence}\n");
     let blocks = document.split(&fence).skip(1);
     // The environment of a test has no secrets.
-    blocks.map(|block| block.split("```").next().unwrap().replace("${env:", "literal-${").replace("${", "")).collect()
+    blocks
+        .map(|block| {
+            block.split("```").next().unwrap().replace("${env:", "literal-${").replace("${", "")
+        })
+        .collect()
 }
 
 #[test]
@@ -83,11 +94,13 @@ fn every_example_in_the_document_and_the_demonstration_is_true() {
     let mut tests = Vec::new();
     for text in examples("toml").into_iter().chain(DEMONSTRATED.map(str::to_owned)) {
         tests.extend(
-            test_file(&text, "providers/x.toml").unwrap_or_else(|errors| panic!("{text}\n{}", lines(&errors))).tests,
+            test_file(&text, "providers/x.toml")
+                .unwrap_or_else(|errors| panic!("{text}\n{}", lines(&errors)))
+                .tests,
         );
     }
     assert!(tests.len() >= 2, "{}", tests.len());
-    for Test { operation, example, differences } in tests {
+    for FileExample { operation, example, differences } in tests {
         assert_eq!(differences, Vec::new(), "{operation}: {example}");
     }
 }

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use url::Url;
 
-use super::webhook::{CannotSign, PrivateKey, Step};
-use super::{Account, Provider, Webhook};
+use super::webhook::{PrivateKey, SigningError, VerificationStep};
+use super::{Account, Provider, WebhookReceiver};
 use serde_json::Value;
 
-use ferryd_domain::callback::{ChallengeReply, Meaning, Notice, RawCallback, Unverified};
 use ferryd_domain::name::Name;
 use ferryd_domain::outcome::{Failure, Success};
+use ferryd_domain::webhook::{
+    ChallengeReply, NoticeMeaning, RawWebhook, VerificationError, WebhookNotice,
+};
 use ferryd_redact::UnmaskedValue;
 
 /// Gives a provider the fake webhook, if the environment names the provider.
@@ -31,8 +33,9 @@ pub(crate) fn apply(provider: Provider) -> Provider {
 pub fn given(provider: Provider) -> Provider {
     let given = |(name, account): (Name, Arc<Account>)| {
         let Account { name: own, adapter, publishers, base_url, secrets, .. } = account.as_ref();
-        let (own, adapter, base_url, secrets) = (own.clone(), adapter.clone(), base_url.clone(), secrets.clone());
-        let webhook = Some(Arc::new(FakeWebhook) as Arc<dyn Webhook>);
+        let (own, adapter, base_url, secrets) =
+            (own.clone(), adapter.clone(), base_url.clone(), secrets.clone());
+        let webhook = Some(Arc::new(FakeWebhook) as Arc<dyn WebhookReceiver>);
         let publishers = publishers.clone();
         (name, Arc::new(Account { name: own, adapter, webhook, publishers, base_url, secrets }))
     };
@@ -44,17 +47,17 @@ pub fn given(provider: Provider) -> Provider {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FakeWebhook;
 
-impl Webhook for FakeWebhook {
-    fn verify(&self, call: &RawCallback, _: Timestamp) -> Result<(), Unverified> {
+impl WebhookReceiver for FakeWebhook {
+    fn verify(&self, call: &RawWebhook, _: Timestamp) -> Result<(), VerificationError> {
         match call.header("x-signature") {
             Some("good") => Ok(()),
-            Some("stale") => Err(Unverified::Stale),
-            Some(_) => Err(Unverified::Forged),
-            None => Err(Unverified::Unsigned),
+            Some("stale") => Err(VerificationError::Stale),
+            Some(_) => Err(VerificationError::Forged),
+            None => Err(VerificationError::Unsigned),
         }
     }
 
-    fn certificate_url(&self, _: &RawCallback, _: Timestamp) -> Option<Url> {
+    fn certificate_url(&self, _: &RawWebhook, _: Timestamp) -> Option<Url> {
         None
     }
 
@@ -63,37 +66,51 @@ impl Webhook for FakeWebhook {
     }
 
     /// Answers a call with the value of the query parameter `challenge`.
-    fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply> {
+    fn answer_challenge(&self, call: &RawWebhook) -> Option<ChallengeReply> {
         let body = call.query("challenge")?.into_owned().into();
         Some(ChallengeReply { content_type: "text/plain".to_owned(), body, needs_token: false })
     }
 
     /// The body has one notice: `event`, `id`, `command`, `reference`, and a meaning, `completed`
     /// or `declined`.
-    fn notices(&self, call: &RawCallback) -> UnmaskedValue<Result<Vec<Notice>, String>> {
+    fn read_notices(&self, call: &RawWebhook) -> UnmaskedValue<Result<Vec<WebhookNotice>, String>> {
         let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
         let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
         let meaning = match text("means").as_deref() {
-            Some("completed") => Meaning::Completed(Success::default()),
-            Some("declined") => Meaning::Declined(Failure::default()),
-            _ => Meaning::Nothing,
+            Some("completed") => NoticeMeaning::Completed(Success::default()),
+            Some("declined") => NoticeMeaning::Declined(Failure::default()),
+            _ => NoticeMeaning::Nothing,
         };
         let command = text("command").and_then(|id| id.parse().ok());
         let (event, id, reference) = (text("event"), text("id"), text("reference"));
-        let notice =
-            Notice { event, id, command, token: None, generation: None, reference, meaning, amount: None, body };
+        let notice = WebhookNotice {
+            event,
+            id,
+            command,
+            token: None,
+            generation: None,
+            reference,
+            meaning,
+            amount: None,
+            body,
+        };
         UnmaskedValue::new(Ok(vec![notice]))
     }
 
-    fn explain(&self, _: &RawCallback, _: Timestamp) -> Vec<Step> {
+    fn explain_verification(&self, _: &RawWebhook, _: Timestamp) -> Vec<VerificationStep> {
         Vec::new()
     }
 
-    fn sign(&self, call: &RawCallback, _: Timestamp, _: Option<&PrivateKey>) -> Result<RawCallback, CannotSign> {
+    fn sign(
+        &self,
+        call: &RawWebhook,
+        _: Timestamp,
+        _: Option<&PrivateKey>,
+    ) -> Result<RawWebhook, SigningError> {
         Ok(call.clone())
     }
 
-    fn cautions(&self, _: Timestamp) -> Vec<String> {
+    fn list_cautions(&self, _: Timestamp) -> Vec<String> {
         Vec::new()
     }
 }

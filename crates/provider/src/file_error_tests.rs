@@ -28,7 +28,7 @@ fn the_good_file_is_taken() {
     let provider = parse(GOOD).map_err(|errors| lines(&errors)).unwrap();
     assert_eq!((provider.name.as_str(), provider.kind.as_str()), ("shop", "payment"));
     assert_eq!(provider.http.connect_timeout.as_secs(), 10);
-    assert_eq!(provider.http.response_cap, 1_048_576);
+    assert_eq!(provider.http.max_response_size, 1_048_576);
     assert_eq!(provider.max_in_flight, 64);
     assert!(provider.log.bodies);
     assert_eq!(provider.default_account().unwrap().secrets.len(), 1);
@@ -57,7 +57,10 @@ fn every_wrong_file_is_refused_with_line_key_and_remedy() {
         ("\"/v1/charges\"", "\"/v1/{{ payload.id\""),
         ("\"/v1/charges\"", "7"),
         ("encoding = \"json\"", "encoding = \"multipart\""),
-        ("encoding = \"json\"", "headers = { Host = \"x\", Authorization = \"y\", idempotency-key = \"z\" }"),
+        (
+            "encoding = \"json\"",
+            "headers = { Host = \"x\", Authorization = \"y\", idempotency-key = \"z\" }",
+        ),
         (", retention = \"24h\"", ""),
         ("retention = \"24h\"", "retention = \"one day\""),
         ("retention = \"24h\"", "retention = \"24h\", max_length = 20"),
@@ -71,17 +74,23 @@ fn every_wrong_file_is_refused_with_line_key_and_remedy() {
         ("[operations.charge]", "[operations.charge]\npoll = { interval = \"5s\" }"),
         (
             "[operations.charge]",
-            "[operations.charge]\npoll = { interval = \"1d\", longest = \"2d\", done = \"body.ok\", request = { method = \"GET\", path = \"/{{ provider_referenze }}\" } }",
+            "[operations.charge]\npoll = { interval = \"1d\", max_interval = \"2d\", done = \"body.ok\", request = { method = \"GET\", path = \"/{{ provider_referenze }}\" } }",
         ),
         (
             "[operations.charge]",
-            "[operations.charge]\nlookup = { after = \"soon\", found = \"body.id ==\", absent = \"boddy\", item = \"{{ body.id\", request = { method = \"GET\", path = \"/\" } }",
+            "[operations.charge]\nlookup = { after = \"soon\", found = \"body.id ==\", not_found = \"boddy\", item = \"{{ body.id\", request = { method = \"GET\", path = \"/\" } }",
         ),
         ("payload.amount", "provider_reference"),
         ("[operations.charge]", "[operations.charge]\ntimeout = \"11m\""),
         ("[operations.charge]", "[operations.charge]\ntimeout = \"5s\""),
-        ("[operations.charge]", "[operations.charge]\nclassify = [{ when = \"status = 402\", as = \"declined\" }]"),
-        ("[operations.charge]", "[operations.charge]\nclassify = [{ when = \"status == 402\", as = \"lookup\" }]"),
+        (
+            "[operations.charge]",
+            "[operations.charge]\nclassify = [{ when = \"status = 402\", as = \"declined\" }]",
+        ),
+        (
+            "[operations.charge]",
+            "[operations.charge]\nclassify = [{ when = \"status == 402\", as = \"lookup\" }]",
+        ),
         ("[operations.charge]", "[operations.charge]\nresponse = { waiting_for = \"nobody\" }"),
         ("[operations.charge]", "[operations.charge]\nretry = { schedule = [\"5s\", \"1d\"] }"),
         ("[operations.charge]", "[operations.charge]\npayload = { type = \"objekt\" }"),
@@ -177,8 +186,16 @@ fn a_webhook_secret_below_16_bytes_is_refused_unless_the_file_says_that_its_prov
         ("sixteen--letters", nothing, None),
         ("0102030405060708090a0b0c0d0e0f", "key_encoding = \"hex\"", Some(15)),
         ("0102030405060708090a0b0c0d0e0f10", "key_encoding = \"hex\"", None),
-        ("whsec_AQIDBAUGBwgJCgsMDQ4P", "key_encoding = \"base64\"\nkey_prefix = \"whsec_\"", Some(15)),
-        ("whsec_AQIDBAUGBwgJCgsMDQ4PEA", "key_encoding = \"base64\"\nkey_prefix = \"whsec_\"", None),
+        (
+            "whsec_AQIDBAUGBwgJCgsMDQ4P",
+            "key_encoding = \"base64\"\nkey_prefix = \"whsec_\"",
+            Some(15),
+        ),
+        (
+            "whsec_AQIDBAUGBwgJCgsMDQ4PEA",
+            "key_encoding = \"base64\"\nkey_prefix = \"whsec_\"",
+            None,
+        ),
         ("prefix-and-word", "key_prefix = \"prefix-\"", Some(8)),
         ("hush", nothing, Some(4)),
         ("hush", "short_keys = true", None),
@@ -192,13 +209,17 @@ fn a_webhook_secret_below_16_bytes_is_refused_unless_the_file_says_that_its_prov
             continue;
         };
         let error = lines(&errors.unwrap_err());
-        assert!(error.contains("webhook.verify.keys[0].secret: has ") && error.contains("short_keys"), "{error}");
+        assert!(
+            error.contains("webhook.verify.keys[0].secret: has ") && error.contains("short_keys"),
+            "{error}"
+        );
         assert!(error.contains(&format!("has {size} bytes")) && !error.contains(secret), "{error}");
     }
     // The second of two keys.
     let two = "keys = [{ secret = \"{{ secrets.token }}\" }, { secret = \"{{ secrets.old }}\", until = 2030-01-01 }]\n";
     let webhook = WEBHOOK.replace("keys = [{ secret = \"{{ secrets.token }}\" }]\n", two);
-    let good = GOOD.replace("\"literal-token\"", "\"literal-token-of-many-bytes\", old = \"short\"");
+    let good =
+        GOOD.replace("\"literal-token\"", "\"literal-token-of-many-bytes\", old = \"short\"");
     let error = lines(&parse(&format!("{good}{webhook}")).map(|_| ()).unwrap_err());
     assert!(error.contains("webhook.verify.keys[1].secret: has 5 bytes"), "{error}");
 }
@@ -225,7 +246,8 @@ message = "{{ body.why }}"
 #[test]
 fn what_calls_mean_is_refused_with_line_key_and_remedy_where_it_can_t_be_read() {
     assert!(parse(&format!("{GOOD}{READING}")).is_ok());
-    let neither = [("command = \"{{ body.command }}\"\n", ""), ("reference = \"{{ body.about }}\"\n", "")];
+    let neither =
+        [("command = \"{{ body.command }}\"\n", ""), ("reference = \"{{ body.about }}\"\n", "")];
     let table: [&[(&str, &str)]; 20] = [
         &[("{{ body.items }}", "{{ body.items")],
         &[("{{ body.items }}", "{{ items }}")],
@@ -255,7 +277,8 @@ fn what_calls_mean_is_refused_with_line_key_and_remedy_where_it_can_t_be_read() 
             assert!(file.contains(from), "{from}");
             file = file.replacen(from, to, 1);
         }
-        let headings: Vec<_> = changes.iter().map(|(from, to)| format!("{} -> {}", from.trim(), to.trim())).collect();
+        let headings: Vec<_> =
+            changes.iter().map(|(from, to)| format!("{} -> {}", from.trim(), to.trim())).collect();
         let faults = parse(&format!("{GOOD}{file}")).map(|_| ()).expect_err(&headings.join(", "));
         writeln!(text, "# {}\n{}", headings.join(" | ").replace('\n', ""), lines(&faults)).unwrap();
     }
@@ -265,8 +288,12 @@ fn what_calls_mean_is_refused_with_line_key_and_remedy_where_it_can_t_be_read() 
 #[test]
 fn an_empty_table_takes_the_catalogs_endpoint_and_needs_its_secret() {
     let stripe = |rest: &str| parse(&format!("use = \"stripe\"\n{rest}"));
-    assert!(stripe("secrets = { api_key = \"k\" }").is_ok_and(|provider| !provider.is_called_back()));
-    let whole = stripe("secrets = { api_key = \"k\", webhook = \"whsec_0123456789abcdef\" }\nwebhook = {}\n");
+    assert!(
+        stripe("secrets = { api_key = \"k\" }").is_ok_and(|provider| !provider.is_called_back())
+    );
+    let whole = stripe(
+        "secrets = { api_key = \"k\", webhook = \"whsec_0123456789abcdef\" }\nwebhook = {}\n",
+    );
     assert!(whole.is_ok_and(|provider| provider.is_called_back()));
     let errors = stripe("secrets = { api_key = \"k\" }\nwebhook = {}\n").map(|_| ()).unwrap_err();
     let own = parse(&format!("{GOOD}\n[webhook]\n")).map(|_| ()).unwrap_err();
@@ -294,6 +321,9 @@ fn over_a_catalog_file_each_fault_is_placed_where_the_key_stands() {
 
 #[test]
 fn no_error_shows_a_secret() {
-    let text = errors("{ token = \"literal-token\" }", "{ token = \"literal-token\", \"bad name\" = \"hush-hush\" }");
+    let text = errors(
+        "{ token = \"literal-token\" }",
+        "{ token = \"literal-token\", \"bad name\" = \"hush-hush\" }",
+    );
     assert!(!text.contains("hush") && !text.contains("literal-token"), "{text}");
 }

@@ -5,27 +5,37 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::link::LinkSettings;
-use super::registry::Defaults;
-use super::{Adapter, Call, Provider};
-use ferryd_domain::callback_token::TokenKey;
-use ferryd_domain::command::{Command, Envelope};
-use ferryd_domain::exchange::{Answer, Reply, Request};
+use super::registry::ProviderDefaults;
+use super::webhook_links::LinkSettings;
+use super::{Adapter, CallContext, Provider};
+use ferryd_domain::command::{Command, CommandEnvelope};
+use ferryd_domain::http_call::{CallResult, HttpReply, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::outcome::{Failure, Outcome};
 use ferryd_domain::retry::RetryPolicy;
+use ferryd_domain::webhook_token::TokenKey;
 use ferryd_redact::{MaskableValue, UnmaskedValue};
 use ferryd_settings::diagnostic::Diagnostic;
 
 /// The settings that a file may leave out.
-pub(super) fn defaults() -> Defaults {
-    Defaults { retry: RetryPolicy::default(), max_in_flight: 64, max_bytes_in_flight: 1 << 26, links: Some(links()) }
+pub(super) fn defaults() -> ProviderDefaults {
+    ProviderDefaults {
+        retry: RetryPolicy::default(),
+        max_in_flight: 64,
+        max_bytes_in_flight: 1 << 26,
+        links: Some(links()),
+    }
 }
 
-/// The settings of callback URLs.
+/// The settings of webhook URLs.
 pub(super) fn links() -> Arc<LinkSettings> {
-    let (public_url, keys) = ("https://hooks.example.com".to_owned(), vec![TokenKey::new("a key of ferryd's own")]);
-    Arc::new(LinkSettings { public_url: Some(public_url), keys, lifetime: Duration::from_hours(60 * 24) })
+    let (public_url, keys) =
+        ("https://hooks.example.com".to_owned(), vec![TokenKey::new("a key of ferryd's own")]);
+    Arc::new(LinkSettings {
+        public_url: Some(public_url),
+        keys,
+        lifetime: Duration::from_hours(60 * 24),
+    })
 }
 
 /// Reads a file as `providers/test.toml`.
@@ -57,11 +67,15 @@ pub(super) fn command(operation: &str, payload: &Value) -> Command {
         "id": "c1", "type": "payment", "operation": operation, "payload": payload, "reference": "order-7",
         "metadata": {"tenant": "eu-1"}
     });
-    Command::decode(body.to_string().as_bytes(), Envelope::default()).unwrap()
+    Command::decode(body.to_string().as_bytes(), CommandEnvelope::default()).unwrap()
 }
 
 /// The request of a first attempt.
-pub(super) fn request(provider: &Provider, operation: &str, payload: &Value) -> Result<Request, Failure> {
+pub(super) fn request(
+    provider: &Provider,
+    operation: &str,
+    payload: &Value,
+) -> Result<HttpRequest, Failure> {
     request_under(provider, operation, payload, None)
 }
 
@@ -71,47 +85,58 @@ pub(super) fn request_under(
     operation: &str,
     payload: &Value,
     key: Option<&str>,
-) -> Result<Request, Failure> {
+) -> Result<HttpRequest, Failure> {
     let key = key.map(IdempotencyKey::from_header);
     let command = command(operation, payload);
-    let call = Call {
+    let call = CallContext {
         command: &command,
         key: key.as_ref(),
         generation: 0,
         attempt: 1,
         provider_reference: None,
-        callback_url: None,
+        webhook_url: None,
         command_token: None,
         in_doubt: false,
     };
     let account = provider.default_account().unwrap();
-    account.adapter.request(&call).map_err(|failure| failure.masked(&provider.mask_of(account)))
+    account
+        .adapter
+        .build_request(&call)
+        .map_err(|failure| failure.masked(&provider.mask_of(account)))
 }
 
 /// Reads by the adapter of the default account, and masks the result.
-pub(super) fn opened<T: MaskableValue>(provider: &Provider, read: impl FnOnce(&dyn Adapter) -> UnmaskedValue<T>) -> T {
+pub(super) fn opened<T: MaskableValue>(
+    provider: &Provider,
+    read: impl FnOnce(&dyn Adapter) -> UnmaskedValue<T>,
+) -> T {
     let account = provider.default_account().unwrap();
     read(account.adapter.as_ref()).masked(&provider.mask_of(account))
 }
 
 /// The meaning of an answer to a first attempt.
-pub(super) fn interpret(provider: &Provider, operation: &str, payload: &Value, reply: Reply) -> Outcome {
+pub(super) fn interpret(
+    provider: &Provider,
+    operation: &str,
+    payload: &Value,
+    reply: HttpReply,
+) -> Outcome {
     let command = command(operation, payload);
-    let call = Call {
+    let call = CallContext {
         command: &command,
         key: None,
         generation: 0,
         attempt: 1,
         provider_reference: None,
-        callback_url: None,
+        webhook_url: None,
         command_token: None,
         in_doubt: false,
     };
-    opened(provider, |adapter| adapter.interpret(&call, &Answer::Reply(reply)))
+    opened(provider, |adapter| adapter.interpret_reply(&call, &CallResult::Reply(reply)))
 }
 
 /// An answer in JSON.
-pub(super) fn reply(status: u16, body: &Value) -> Reply {
+pub(super) fn reply(status: u16, body: &Value) -> HttpReply {
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    Reply { status, headers, body: body.to_string().into() }
+    HttpReply { status, headers, body: body.to_string().into() }
 }

@@ -2,8 +2,8 @@
 //!
 //! An [`Adapter`] describes the request of a call and interprets its answer. Adapters are pure and
 //! synchronous: they open no connection and read no clock; everything they need is an argument.
-//! `ferryd_transport` does the I/O. The data that an adapter reads is an [`UnmaskedValue`](ferryd_redact::UnmaskedValue), which
-//! the caller opens with a mask.
+//! `ferryd_transport` does the I/O. The data that an adapter reads is an
+//! [`UnmaskedValue`](ferryd_redact::UnmaskedValue), which the caller opens with a mask.
 
 mod account;
 mod adapter;
@@ -16,7 +16,6 @@ pub mod example;
 pub mod fake_webhook;
 #[cfg(test)]
 mod fixture;
-pub mod link;
 pub mod misnamed;
 #[cfg(test)]
 mod overrides_tests;
@@ -28,23 +27,26 @@ mod publishers;
 pub mod registry;
 mod rest;
 pub mod webhook;
+pub mod webhook_links;
 
 pub use self::account::{Account, account_schema};
-pub use self::adapter::{Adapter, Call, Webhook};
-pub use self::definition::{HttpSettings, Idempotency, LogSettings, Operation, Provider, Remedies};
+pub use self::adapter::{Adapter, CallContext, WebhookReceiver};
+pub use self::definition::{
+    HttpSettings, IdempotencyPolicy, LogSettings, Operation, Provider, RecoveryOptions,
+};
 pub use self::parse::file_schema;
 pub use self::payload::{PayloadSchema, SchemaError};
 
 #[cfg(test)]
-mod catalog_callback_tests;
-#[cfg(test)]
-mod catalog_inquiry_tests;
+mod catalog_query_tests;
 #[cfg(test)]
 mod catalog_requests_tests;
 #[cfg(test)]
 mod catalog_tests;
 #[cfg(test)]
 mod catalog_verification_tests;
+#[cfg(test)]
+mod catalog_webhook_tests;
 #[cfg(test)]
 mod constraint_tests;
 #[cfg(test)]

@@ -29,7 +29,8 @@ pub struct MisnamedFile {
 pub fn misnamed_files(dir: &Path) -> Vec<MisnamedFile> {
     let misnamed = |path: PathBuf| {
         let intended = intended_name(path.file_name()?.to_str()?)?;
-        let is_copy = path.with_file_name(&intended).exists() && !same_but_for_case(&path, &intended);
+        let is_copy =
+            path.with_file_name(&intended).exists() && !same_but_for_case(&path, &intended);
         (path.is_file() && !is_copy).then_some(MisnamedFile { path, intended })
     };
     let mut found: Vec<_> = entries(dir).into_iter().filter_map(misnamed).collect();
@@ -43,7 +44,11 @@ pub fn misnamed_files(dir: &Path) -> Vec<MisnamedFile> {
 pub fn describe_contents(dir: &Path) -> Option<String> {
     let name = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.is_dir() { format!("the folder {name}, in which nothing is looked for") } else { name.into_owned() }
+        if path.is_dir() {
+            format!("the folder {name}, in which nothing is looked for")
+        } else {
+            name.into_owned()
+        }
     };
     let mut names: Vec<_> = entries(dir).iter().map(name).collect();
     names.sort();
@@ -57,8 +62,13 @@ pub fn describe_contents(dir: &Path) -> Option<String> {
 
 /// All entries of a folder except hidden ones.
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    let paths = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))).collect()
+    let paths =
+        fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    paths
+        .filter(|path| {
+            path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
+        })
+        .collect()
 }
 
 fn same_but_for_case(path: &Path, name: &str) -> bool {
@@ -114,7 +124,10 @@ mod tests {
         }
         fs::create_dir(dir.path().join("f.yaml")).unwrap();
         let found = misnamed_files(dir.path());
-        let names: Vec<_> = found.iter().map(|file| (file.path.file_name().unwrap(), file.intended.as_str())).collect();
+        let names: Vec<_> = found
+            .iter()
+            .map(|file| (file.path.file_name().unwrap(), file.intended.as_str()))
+            .collect();
         assert_eq!(names, [("b.toml.bak".as_ref(), "b.toml"), ("c.tml".as_ref(), "c.toml")]);
         assert_eq!(misnamed_files(&dir.path().join("none")), []);
     }

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::catalog;
 use super::fixture::{defaults, lines};
-use super::parse::{Secrecy, read};
-use ferryd_settings::source::Source;
+use super::parse::{SecretSource, read};
+use ferryd_settings::source::SettingsSource;
 
 /// The keys of a catalog file that another file may override alone, each with its value. `auth` and
 /// `idempotency` are overridden as a whole; lists are values; examples are not inherited.
@@ -16,7 +16,9 @@ fn keys_of(table: &Map<String, Value>, path: &[&str], keys: &mut Vec<(Vec<String
     for (key, value) in table {
         let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
         match value {
-            Value::Object(inner) if !["auth", "idempotency"].contains(&key.as_str()) => keys_of(inner, &path, keys),
+            Value::Object(inner) if !["auth", "idempotency"].contains(&key.as_str()) => {
+                keys_of(inner, &path, keys);
+            }
             _ if key == "examples" || path[0] == "secrets" => {}
             _ => keys.push((path.iter().map(|key| (*key).to_owned()).collect(), value.clone())),
         }
@@ -46,15 +48,20 @@ fn every_key_of_the_catalog_can_be_stated_alone() {
     // Tables of one kind are read alike: one of each suffices.
     let mut seen = BTreeSet::new();
     for name in catalog::names() {
-        let source = Source::parse(name, catalog::source(name).unwrap()).unwrap();
+        let source = SettingsSource::parse(name, catalog::source(name).unwrap()).unwrap();
         let operations = source.value()["operations"].as_object().unwrap();
         let mut keys = Vec::new();
         keys_of(source.value().as_object().unwrap(), &[], &mut keys);
         for (path, value) in keys {
-            let kind: Vec<_> = path.iter().filter(|key| !operations.contains_key(*key)).cloned().collect();
+            let kind: Vec<_> =
+                path.iter().filter(|key| !operations.contains_key(*key)).cloned().collect();
             if seen.insert(kind)
-                && let Err(errors) =
-                    read(&overriding(name, &path, value), "providers/test.toml", &defaults(), Secrecy::Placeholders)
+                && let Err(errors) = read(
+                    &overriding(name, &path, value),
+                    "providers/test.toml",
+                    &defaults(),
+                    SecretSource::Placeholders,
+                )
             {
                 writeln!(faults, "{name} {}\n{}", path.join("."), lines(&errors)).unwrap();
             }

@@ -5,17 +5,17 @@ use std::sync::LazyLock;
 
 use serde_json::Value as Json;
 
-use super::catalog_merge::merge;
-use super::registry::Defaults;
-use super::rest::compile::{Surroundings, compile};
+use super::catalog_merge::merge_files;
+use super::registry::ProviderDefaults;
+use super::rest::compile::{CompileContext, compile};
 use super::rest::expression::COMMAND_TOKEN;
 use super::rest::file::{self, ProviderFile};
 use super::{Provider, account, catalog};
 use ferryd_settings::diagnostic::Diagnostic;
-use ferryd_settings::faults::{Faults, Place};
+use ferryd_settings::findings::{FindingList, SettingsCursor};
 use ferryd_settings::reading::read_value;
-use ferryd_settings::source::Source;
-use ferryd_settings::{shape, suggest};
+use ferryd_settings::source::SettingsSource;
+use ferryd_settings::{schema_check, suggest};
 
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| file::schema().to_value());
 
@@ -31,18 +31,22 @@ impl Provider {
     ///
     /// # Errors
     /// Every fault, each with file, line where known, key and advice.
-    pub fn parse(text: &str, file: &str, defaults: &Defaults) -> Result<Self, Vec<Diagnostic>> {
-        read(text, file, defaults, Secrecy::Real).map(|(_, provider)| provider)
+    pub fn parse(
+        text: &str,
+        file: &str,
+        defaults: &ProviderDefaults,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        read(text, file, defaults, SecretSource::Real).map(|(_, provider)| provider)
     }
 }
 
 /// The values of a file's secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Secrecy {
+pub(super) enum SecretSource {
     /// The values that the file names.
     Real,
     /// Placeholders: the value of each secret is its own name, so that neither a secret nor another
-    /// file is needed. A name is no key, so webhook calls are read but not verified.
+    /// file is needed. A name is no key, so webhooks are read but not verified.
     Placeholders,
 }
 
@@ -50,36 +54,40 @@ pub(super) enum Secrecy {
 pub(super) fn read(
     text: &str,
     file: &str,
-    defaults: &Defaults,
-    secrecy: Secrecy,
+    defaults: &ProviderDefaults,
+    secrecy: SecretSource,
 ) -> Result<(ProviderFile, Provider), Vec<Diagnostic>> {
-    let own = Source::parse(file, text)?;
-    let faults = Faults::default();
+    let own = SettingsSource::parse(file, text)?;
+    let faults = FindingList::default();
     let mut value = own.value().clone();
     let Ok(below) = catalog_source(&value, file, &faults.place()) else {
-        shape::prune(&SCHEMA, &mut value, &faults.place());
+        schema_check::check_schema(&SCHEMA, &mut value, &faults.place());
         return Err(faults.located(&[&own]));
     };
     // A file that overrides a built-in one may state a single key of a table: required keys are
     // checked after the merge.
     if let Some(below) = &below {
-        value = merge(inherited(below, &value), &value);
+        value = merge_files(inherited_values(below, &value), &value);
     }
-    shape::prune(&SCHEMA, &mut value, &faults.place());
+    schema_check::check_schema(&SCHEMA, &mut value, &faults.place());
     let has_endpoint = value.get("webhook").is_some();
     let names_command_token = value.to_string().contains(COMMAND_TOKEN);
-    if secrecy == Secrecy::Placeholders {
+    if secrecy == SecretSource::Placeholders {
         without_surroundings(&mut value);
     }
     let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-    let sources: Vec<&Source> = std::iter::once(&own).chain(&below).collect();
-    let Some(file) = read_value::<ProviderFile>(value, &faults.place()) else { return Err(faults.located(&sources)) };
-    let accounts = match account::stated(&file, folder, &faults.place()) {
-        Ok(accounts) if secrecy == Secrecy::Placeholders => account::pretended(&file, accounts),
+    let sources: Vec<&SettingsSource> = std::iter::once(&own).chain(&below).collect();
+    let Some(file) = read_value::<ProviderFile>(value, &faults.place()) else {
+        return Err(faults.located(&sources));
+    };
+    let accounts = match account::account_specs(&file, folder, &faults.place()) {
+        Ok(accounts) if secrecy == SecretSource::Placeholders => {
+            account::pretended_account(&file, accounts)
+        }
         Ok(accounts) => accounts,
         Err(errors) => return Err(faults.located(&sources).into_iter().chain(errors).collect()),
     };
-    let around = Surroundings { folder, defaults, has_endpoint, names_command_token };
+    let around = CompileContext { folder, defaults, has_endpoint, names_command_token };
     let provider = compile(&file, &accounts, around, &faults.place());
     let mut errors = faults.located(&sources);
     for error in accounts.into_iter().flat_map(|account| account.faults(&sources)) {
@@ -96,7 +104,7 @@ pub(super) fn read(
 
 /// The values that a file inherits from the catalog: all but an endpoint that the file does not
 /// request by a table `webhook`, and the examples, which may not be true of the file any more.
-fn inherited(below: &Source, value: &Json) -> Json {
+fn inherited_values(below: &SettingsSource, value: &Json) -> Json {
     let mut inherited = below.value().clone();
     let Json::Object(entries) = &mut inherited else { return inherited };
     if value.get("webhook").is_none() {
@@ -118,7 +126,7 @@ fn inherited(below: &Source, value: &Json) -> Json {
     inherited
 }
 
-/// Replaces the value of every secret by its name, turns the verification of webhook calls off, and
+/// Replaces the value of every secret by its name, turns the verification of webhooks off, and
 /// removes the CA file.
 fn without_surroundings(value: &mut Json) {
     if let Json::Object(entries) = value {
@@ -127,22 +135,31 @@ fn without_surroundings(value: &mut Json) {
     if let Some(verify) = value.pointer_mut("/webhook/verify").filter(|verify| verify.is_object()) {
         *verify = Json::String("none".to_owned());
     }
-    for (name, secret) in value.get_mut("secrets").and_then(Json::as_object_mut).into_iter().flatten() {
+    for (name, secret) in
+        value.get_mut("secrets").and_then(Json::as_object_mut).into_iter().flatten()
+    {
         *secret = Json::String(name.clone());
     }
 }
 
 /// The built-in file that `use` names; an error if no built-in file has that name.
-fn catalog_source(value: &Json, file: &str, root: &Place<'_>) -> Result<Option<Source>, ()> {
+fn catalog_source(
+    value: &Json,
+    file: &str,
+    root: &SettingsCursor<'_>,
+) -> Result<Option<SettingsSource>, ()> {
     let Some(name) = value.get("use").and_then(Json::as_str) else { return Ok(None) };
     let Some(text) = catalog::source(name) else {
-        let hint = suggest::nearest(name, catalog::names()).unwrap_or_else(|| suggest::one_of(catalog::names()));
+        let hint = suggest::nearest(name, catalog::names())
+            .unwrap_or_else(|| suggest::one_of(catalog::names()));
         root.key("use").refuse(format!("`{name}` is not in the catalog; {hint}"));
         return Err(());
     };
-    Source::parse(&format!("{file}, from catalog/{name}.toml"), text).map(Some).map_err(|errors| {
-        for error in errors {
-            root.key("use").refuse(error.to_string());
-        }
-    })
+    SettingsSource::parse(&format!("{file}, from catalog/{name}.toml"), text).map(Some).map_err(
+        |errors| {
+            for error in errors {
+                root.key("use").refuse(error.to_string());
+            }
+        },
+    )
 }

@@ -19,10 +19,10 @@ const DEEPEST: usize = 64;
 
 /// The JSON Schema of an operation's payload.
 #[derive(Debug)]
-pub struct PayloadSchema(Option<Compiled>);
+pub struct PayloadSchema(Option<CompiledSchema>);
 
 #[derive(Debug)]
-struct Compiled {
+struct CompiledSchema {
     validator: Validator,
     schema: Value,
     /// True where any value is marked as sensitive.
@@ -77,7 +77,7 @@ impl PayloadSchema {
             SchemaError::Schema { place, problem: excerpt(&error.to_string()) }
         })?;
         let has_sensitive = marks_sensitive(&schema);
-        Ok(Self(Some(Compiled { validator, schema, has_sensitive })))
+        Ok(Self(Some(CompiledSchema { validator, schema, has_sensitive })))
     }
 
     /// Reads a JSON Schema from a file.
@@ -86,8 +86,10 @@ impl PayloadSchema {
     /// The file cannot be read, or is not a valid JSON Schema.
     pub fn read(path: &Path) -> Result<Self, SchemaError> {
         let shown = || path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|error| SchemaError::File { path: shown(), error })?;
-        let schema = serde_json::from_str(&text).map_err(|error| SchemaError::Json { path: shown(), error })?;
+        let text =
+            fs::read_to_string(path).map_err(|error| SchemaError::File { path: shown(), error })?;
+        let schema = serde_json::from_str(&text)
+            .map_err(|error| SchemaError::Json { path: shown(), error })?;
         Self::compile(schema)
     }
 
@@ -110,12 +112,16 @@ impl PayloadSchema {
     #[must_use]
     pub fn explain(&self, payload: &Map<String, Value>) -> Vec<String> {
         match &self.0 {
-            Some(Compiled { validator, has_sensitive: false, .. }) => {
+            Some(CompiledSchema { validator, has_sensitive: false, .. }) => {
                 let payload = Value::Object(payload.clone());
                 let faults = validator.iter_errors(&payload).take(MOST_FAULTS);
                 let line = |error: jsonschema::ValidationError<'_>| {
                     let place = error.instance_path().to_string().replace('/', ".");
-                    format!("payload{place}: {} (it is {})", error.masked(), excerpt(&error.instance().to_string()))
+                    format!(
+                        "payload{place}: {} (it is {})",
+                        error.masked(),
+                        excerpt(&error.instance().to_string())
+                    )
                 };
                 faults.map(line).collect()
             }
@@ -129,7 +135,7 @@ impl PayloadSchema {
     pub fn sensitive_values(&self, payload: &Map<String, Value>) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(compiled) = self.0.as_ref().filter(|compiled| compiled.has_sensitive) {
-            let walk = Walk { root: &compiled.schema };
+            let walk = SchemaWalk { root: &compiled.schema };
             walk.visit(&compiled.schema, &Value::Object(payload.clone()), 0, &mut found);
         }
         found.sort();
@@ -142,7 +148,8 @@ impl PayloadSchema {
 fn marks_sensitive(schema: &Value) -> bool {
     match schema {
         Value::Object(entries) => {
-            entries.get(SENSITIVE) == Some(&Value::Bool(true)) || entries.values().any(marks_sensitive)
+            entries.get(SENSITIVE) == Some(&Value::Bool(true))
+                || entries.values().any(marks_sensitive)
         }
         Value::Array(items) => items.iter().any(marks_sensitive),
         _ => false,
@@ -150,11 +157,11 @@ fn marks_sensitive(schema: &Value) -> bool {
 }
 
 /// A traversal of a payload along its schema.
-struct Walk<'s> {
+struct SchemaWalk<'s> {
     root: &'s Value,
 }
 
-impl Walk<'_> {
+impl SchemaWalk<'_> {
     fn visit(&self, schema: &Value, value: &Value, depth: usize, found: &mut Vec<String>) {
         if depth > DEEPEST {
             return;
@@ -189,14 +196,19 @@ impl Walk<'_> {
     fn alternatives<'a>(&'a self, schema: &'a Value) -> impl Iterator<Item = &'a Value> {
         let list = |key: &str| schema.get(key).and_then(Value::as_array).into_iter().flatten();
         let single = ["if", "then", "else"].into_iter().filter_map(|key| schema.get(key));
-        let target = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix('#'));
+        let target =
+            schema.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix('#'));
         let target = target.and_then(|pointer| self.root.pointer(pointer));
         list("allOf").chain(list("anyOf")).chain(list("oneOf")).chain(single).chain(target)
     }
 }
 
 fn of_entry<'s>(schema: &'s Value, key: &str) -> Vec<&'s Value> {
-    let patterns = schema.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::values);
+    let patterns = schema
+        .get("patternProperties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(Map::values);
     match schema.get("properties").and_then(|properties| properties.get(key)) {
         Some(schema) => vec![schema],
         None => patterns.chain(schema.get("additionalProperties")).collect(),
@@ -234,7 +246,8 @@ mod tests {
             "properties": {"amount": {"type": "integer"}, "to": {"type": "object", "properties": {"zip": {"maxLength": 5}}}}
         }))
         .unwrap();
-        let faults = schema.check(&object(&json!({"to": {"zip": "4111111111111111"}, "surprise": 1})));
+        let faults =
+            schema.check(&object(&json!({"to": {"zip": "4111111111111111"}, "surprise": 1})));
         assert_eq!(faults.len(), 3, "{faults:?}");
         assert!(faults.iter().any(|fault| fault.starts_with("payload.to.zip: ")), "{faults:?}");
         assert!(faults.iter().all(|fault| !fault.contains("4111")), "{faults:?}");
@@ -268,15 +281,20 @@ mod tests {
 
     #[test]
     fn what_is_no_schema_is_refused() {
-        for bad in [json!({"type": "integre"}), json!({"properties": 1}), json!({"$ref": "https://example.com/x"})] {
+        for bad in [
+            json!({"type": "integre"}),
+            json!({"properties": 1}),
+            json!({"$ref": "https://example.com/x"}),
+        ] {
             assert!(PayloadSchema::compile(bad.clone()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_schema_that_refers_to_itself_is_followed_to_an_end() {
-        let schema =
-            PayloadSchema::compile(json!({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}}));
+        let schema = PayloadSchema::compile(
+            json!({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}}),
+        );
         let found = schema.map(|schema| schema.sensitive_values(&object(&json!({"x": "y"}))));
         assert_eq!(found.unwrap(), Vec::<String>::new());
     }

@@ -10,9 +10,9 @@ const GENERAL_LENGTH: u64 = 5_000;
 const CONVERTED: &str = "converted";
 
 /// The values that a field of a payload may have: one entry for each branch of its schema.
-pub(super) struct Limits(Vec<Map<String, Value>>);
+pub(super) struct PayloadLimits(Vec<Map<String, Value>>);
 
-impl Limits {
+impl PayloadLimits {
     /// The limits of a JSON Schema, one entry for each branch.
     pub(super) fn of_schema(schema: &Value) -> Self {
         let branches = schema["anyOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
@@ -27,7 +27,9 @@ impl Limits {
 
     /// The limits of a required text of at most so many characters.
     pub(super) fn of_text(longest: usize) -> Self {
-        Self::of_schema(&serde_json::json!({"type": "string", "minLength": 1, "maxLength": longest}))
+        Self::of_schema(
+            &serde_json::json!({"type": "string", "minLength": 1, "maxLength": longest}),
+        )
     }
 
     /// The same limits for a value that is written as another type.
@@ -48,13 +50,17 @@ fn with_types(mut branch: Map<String, Value>) -> Map<String, Value> {
     let types = match (branch.get("type"), branch.get("enum").and_then(Value::as_array)) {
         (Some(Value::String(kind)), _) => vec![Value::String(kind.clone())],
         (Some(Value::Array(kinds)), _) => kinds.clone(),
-        (_, Some(choices)) => choices.iter().map(|choice| Value::String(kind_of(choice).to_owned())).collect(),
+        (_, Some(choices)) => {
+            choices.iter().map(|choice| Value::String(kind_of(choice).to_owned())).collect()
+        }
         _ => Vec::new(),
     };
     if !types.is_empty() {
         branch.insert("type".to_owned(), Value::Array(types));
     }
-    if let Some((shortest, longest)) = branch.get("pattern").and_then(Value::as_str).and_then(pattern_lengths) {
+    if let Some((shortest, longest)) =
+        branch.get("pattern").and_then(Value::as_str).and_then(pattern_lengths)
+    {
         branch.insert("minLength".to_owned(), shortest.into());
         branch.insert("maxLength".to_owned(), longest.into());
     }
@@ -82,7 +88,12 @@ fn pattern_lengths(pattern: &str) -> Option<(u64, u64)> {
 }
 
 /// Compares the limits of a field with the official ones, and adds every value that exceeds them.
-pub(super) fn hold(limits: &Limits, official: &Value, place: &str, faults: &mut Vec<String>) {
+pub(super) fn compare_limits(
+    limits: &PayloadLimits,
+    official: &Value,
+    place: &str,
+    faults: &mut Vec<String>,
+) {
     for branch in &limits.0 {
         hold_types(branch, official, place, faults);
         hold_choices(branch, official, place, faults);
@@ -95,9 +106,13 @@ pub(super) fn hold(limits: &Limits, official: &Value, place: &str, faults: &mut 
             ("maxItems", "array", true),
             ("maxProperties", "object", true),
         ] {
-            let concerned =
-                branch.get("type").and_then(Value::as_array).is_some_and(|types| types.contains(&kind.into()));
-            let (Some(bound), true) = (official[limit].as_u64(), concerned && branch.get("enum").is_none()) else {
+            let concerned = branch
+                .get("type")
+                .and_then(Value::as_array)
+                .is_some_and(|types| types.contains(&kind.into()));
+            let (Some(bound), true) =
+                (official[limit].as_u64(), concerned && branch.get("enum").is_none())
+            else {
                 continue;
             };
             let ours = branch.get(limit).and_then(Value::as_u64);
@@ -106,7 +121,9 @@ pub(super) fn hold(limits: &Limits, official: &Value, place: &str, faults: &mut 
             if !(kept || general) {
                 let side = if upper { "at most" } else { "at least" };
                 let ours = ours.map_or_else(|| "no limit".to_owned(), |ours| ours.to_string());
-                faults.push(format!("{place}: {side} {bound} by `{limit}`, and the catalog has {ours}"));
+                faults.push(format!(
+                    "{place}: {side} {bound} by `{limit}`, and the catalog has {ours}"
+                ));
             }
         }
         hold_inner(branch, official, place, faults);
@@ -114,11 +131,21 @@ pub(super) fn hold(limits: &Limits, official: &Value, place: &str, faults: &mut 
 }
 
 /// Compares the items of a list, and the names and values of a map.
-fn hold_inner(branch: &Map<String, Value>, official: &Value, place: &str, faults: &mut Vec<String>) {
-    for (ours, theirs, kind) in
-        [("items", "items", "array"), ("additionalProperties", "values", "object"), ("propertyNames", "keys", "object")]
-    {
-        let concerned = branch.get("type").and_then(Value::as_array).is_some_and(|types| types.contains(&kind.into()));
+fn hold_inner(
+    branch: &Map<String, Value>,
+    official: &Value,
+    place: &str,
+    faults: &mut Vec<String>,
+) {
+    for (ours, theirs, kind) in [
+        ("items", "items", "array"),
+        ("additionalProperties", "values", "object"),
+        ("propertyNames", "keys", "object"),
+    ] {
+        let concerned = branch
+            .get("type")
+            .and_then(Value::as_array)
+            .is_some_and(|types| types.contains(&kind.into()));
         let within = branch.get(ours).unwrap_or(&Value::Null);
         if official[theirs].is_null() || !concerned || within == false {
             continue;
@@ -127,12 +154,24 @@ fn hold_inner(branch: &Map<String, Value>, official: &Value, place: &str, faults
         if ours == "propertyNames" {
             within.insert("type".to_owned(), "string".into());
         }
-        hold(&Limits::of_schema(&Value::Object(within)), &official[theirs], &format!("{place}, {theirs}"), faults);
+        compare_limits(
+            &PayloadLimits::of_schema(&Value::Object(within)),
+            &official[theirs],
+            &format!("{place}, {theirs}"),
+            faults,
+        );
     }
 }
 
-fn hold_types(branch: &Map<String, Value>, official: &Value, place: &str, faults: &mut Vec<String>) {
-    let Some(allowed) = official["type"].as_array().filter(|types| !types.is_empty()) else { return };
+fn hold_types(
+    branch: &Map<String, Value>,
+    official: &Value,
+    place: &str,
+    faults: &mut Vec<String>,
+) {
+    let Some(allowed) = official["type"].as_array().filter(|types| !types.is_empty()) else {
+        return;
+    };
     if branch.contains_key(CONVERTED) {
         return;
     }
@@ -151,16 +190,29 @@ fn hold_types(branch: &Map<String, Value>, official: &Value, place: &str, faults
     }
 }
 
-fn hold_choices(branch: &Map<String, Value>, official: &Value, place: &str, faults: &mut Vec<String>) {
+fn hold_choices(
+    branch: &Map<String, Value>,
+    official: &Value,
+    place: &str,
+    faults: &mut Vec<String>,
+) {
     let Some(allowed) = official["enum"].as_array() else { return };
-    let text = branch.get("type").and_then(Value::as_array).is_some_and(|types| types.contains(&"string".into()));
+    let text = branch
+        .get("type")
+        .and_then(Value::as_array)
+        .is_some_and(|types| types.contains(&"string".into()));
     match branch.get("enum").and_then(Value::as_array) {
         Some(choices) => {
-            for choice in choices.iter().filter(|choice| choice.is_string() && !allowed.contains(choice)) {
-                faults.push(format!("{place}: {choice} is none of the choices {}", official["enum"]));
+            for choice in
+                choices.iter().filter(|choice| choice.is_string() && !allowed.contains(choice))
+            {
+                faults
+                    .push(format!("{place}: {choice} is none of the choices {}", official["enum"]));
             }
         }
-        None if text => faults.push(format!("{place}: any text, where only {} are taken", official["enum"])),
+        None if text => {
+            faults.push(format!("{place}: any text, where only {} are taken", official["enum"]));
+        }
         None => {}
     }
 }

@@ -18,7 +18,10 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     for entry in fs::read_dir(dir).map_err(refuse)? {
         let path = entry.map_err(refuse)?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
+        if !hidden
+            && path.extension().is_some_and(|extension| extension == "toml")
+            && path.is_file()
+        {
             files.push(path);
         }
     }

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use ferryd_domain::command_id::PublishedCommandId;
 use ferryd_domain::publisher::{AllowedPublisher, PublisherList};
-use ferryd_settings::faults::Place;
+use ferryd_settings::findings::SettingsCursor;
 
 /// The most bytes of a user's name: the limit of the AMQP property `user_id`.
 const LONGEST_USER: usize = 255;
@@ -75,7 +75,10 @@ impl JsonSchema for PublisherFile {
 }
 
 /// Makes the list of an account's publishers. Faults are reported at `place`.
-pub(super) fn compile_publishers(files: &[PublisherFile], place: &Place<'_>) -> PublisherList {
+pub(super) fn compile_publishers(
+    files: &[PublisherFile],
+    place: &SettingsCursor<'_>,
+) -> PublisherList {
     if files.is_empty() {
         place.refuse("is empty, so nobody could publish; name a user, or leave it out to let every user publish");
     }
@@ -85,27 +88,37 @@ pub(super) fn compile_publishers(files: &[PublisherFile], place: &Place<'_>) -> 
         if !(1..=LONGEST_USER).contains(&table.user.len()) {
             place.refuse(format!("is no name of an AMQP user; write 1 to {LONGEST_USER} bytes"));
         } else if !users.insert(&table.user) {
-            place.refuse(format!("`{}` is there twice; write all of its `ids` in one entry", table.user));
+            place.refuse(format!(
+                "`{}` is there twice; write all of its `ids` in one entry",
+                table.user
+            ));
         }
         check_prefixes(table.ids.as_deref(), &place.key("ids"));
     }
     PublisherList::new(files.iter().map(|PublisherFile(table)| table.compile()).collect())
 }
 
-fn check_prefixes(prefixes: Option<&[String]>, place: &Place<'_>) {
+fn check_prefixes(prefixes: Option<&[String]>, place: &SettingsCursor<'_>) {
     if prefixes.is_some_and(<[_]>::is_empty) {
-        place.refuse("is empty, so the user could use no id; write how its ids begin, or leave `ids` out");
+        place.refuse(
+            "is empty, so the user could use no id; write how its ids begin, or leave `ids` out",
+        );
     }
     for (index, prefix) in prefixes.into_iter().flatten().enumerate() {
         // Every prefix of an id is itself a valid id.
         if prefix.parse::<PublishedCommandId>().is_err() {
-            place.item(index).refuse("no id begins so; write 1 to 128 of A-Z, a-z, 0-9, `.`, `_`, `:` or `-`");
+            place
+                .item(index)
+                .refuse("no id begins so; write 1 to 128 of A-Z, a-z, 0-9, `.`, `_`, `:` or `-`");
         }
     }
 }
 
 impl PublisherTable {
     fn compile(&self) -> AllowedPublisher {
-        AllowedPublisher { user: self.user.clone(), id_prefixes: self.ids.clone().unwrap_or_default() }
+        AllowedPublisher {
+            user: self.user.clone(),
+            id_prefixes: self.ids.clone().unwrap_or_default(),
+        }
     }
 }

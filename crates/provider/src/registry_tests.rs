@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::fixture::{defaults, lines};
-use ferryd_settings::diagnostic::Origin;
+use ferryd_settings::diagnostic::DiagnosticOrigin;
 
 const FILE: &str = r#"
     type = "payment"
@@ -12,17 +12,22 @@ const FILE: &str = r#"
 "#;
 
 fn file_name(error: &Diagnostic) -> String {
-    let Origin::File { file, .. } = &error.origin else { panic!("not of a file: {error}") };
+    let DiagnosticOrigin::File { file, .. } = &error.origin else {
+        panic!("not of a file: {error}")
+    };
     file.rsplit('/').next().unwrap().to_owned()
 }
 
-fn load(files: &[(&str, String)], routes: &[(&str, &str)]) -> Result<Registry, Vec<Diagnostic>> {
+fn load(
+    files: &[(&str, String)],
+    routes: &[(&str, &str)],
+) -> Result<ProviderRegistry, Vec<Diagnostic>> {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
         fs::write(dir.path().join(name), text).unwrap();
     }
     let routes = routes.iter().map(|(kind, name)| (kind.parse().unwrap(), name.parse().unwrap()));
-    Registry::load(dir.path(), &defaults(), routes.collect())
+    ProviderRegistry::load(dir.path(), &defaults(), routes.collect())
 }
 
 fn named(name: &str) -> String {
@@ -46,7 +51,11 @@ fn every_toml_file_of_a_folder_is_a_provider() {
 
 #[test]
 fn every_fault_of_every_file_is_told_in_the_order_of_the_files() {
-    let files = [("b.toml", named("Two")), ("a.toml", format!("{}\nx = 1", named("one"))), ("c.toml", "[".to_owned())];
+    let files = [
+        ("b.toml", named("Two")),
+        ("a.toml", format!("{}\nx = 1", named("one"))),
+        ("c.toml", "[".to_owned()),
+    ];
     let errors = load(&files, &[]).map(|_| ()).unwrap_err();
     let mut files: Vec<_> = errors.iter().map(file_name).collect();
     files.dedup();
@@ -57,9 +66,21 @@ fn every_fault_of_every_file_is_told_in_the_order_of_the_files() {
 #[test]
 fn twins_and_routes_to_nowhere_are_refused() {
     let table = [
-        (vec![("a.toml", named("one")), ("b.toml", named("one"))], vec![], "`one` is also the name in"),
-        (vec![("a.toml", named("one"))], vec![("payment", "two")], "leads to `two`, which no file here describes"),
-        (vec![("a.toml", named("one"))], vec![("shipping", "one")], "leads to `one`, which is of type `payment`"),
+        (
+            vec![("a.toml", named("one")), ("b.toml", named("one"))],
+            vec![],
+            "`one` is also the name in",
+        ),
+        (
+            vec![("a.toml", named("one"))],
+            vec![("payment", "two")],
+            "leads to `two`, which no file here describes",
+        ),
+        (
+            vec![("a.toml", named("one"))],
+            vec![("shipping", "one")],
+            "leads to `one`, which is of type `payment`",
+        ),
     ];
     for (files, routes, expected) in table {
         let errors = load(&files, &routes).map(|_| ()).unwrap_err();
@@ -69,8 +90,14 @@ fn twins_and_routes_to_nowhere_are_refused() {
 
 #[test]
 fn a_folder_that_is_not_there_is_refused() {
-    let errors = Registry::load(Path::new("/nowhere/providers"), &defaults(), BTreeMap::new()).map(|_| ()).unwrap_err();
-    assert!(lines(&errors).starts_with("/nowhere/providers: the folder of provider files cannot be read"));
+    let errors =
+        ProviderRegistry::load(Path::new("/nowhere/providers"), &defaults(), BTreeMap::new())
+            .map(|_| ())
+            .unwrap_err();
+    assert!(
+        lines(&errors)
+            .starts_with("/nowhere/providers: the folder of provider files cannot be read")
+    );
 }
 
 #[test]
@@ -79,10 +106,13 @@ fn paths_in_a_file_begin_in_its_folder() {
     fs::write(dir.path().join("ca.pem"), "").unwrap();
     fs::write(dir.path().join("token"), "from-a-file\n").unwrap();
     fs::write(dir.path().join("act.json"), r#"{"required": ["amount"]}"#).unwrap();
-    let text = named("one").replace("path = \"/\" }", "path = \"/\" }, payload_file = \"act.json\"");
+    let text =
+        named("one").replace("path = \"/\" }", "path = \"/\" }, payload_file = \"act.json\"");
     let text = format!("ca_file = \"ca.pem\"\nsecrets = {{ token = \"${{file:token}}\" }}\n{text}");
     fs::write(dir.path().join("a.toml"), text).unwrap();
-    let registry = Registry::load(dir.path(), &defaults(), BTreeMap::new()).map_err(|errors| lines(&errors)).unwrap();
+    let registry = ProviderRegistry::load(dir.path(), &defaults(), BTreeMap::new())
+        .map_err(|errors| lines(&errors))
+        .unwrap();
     let provider = registry.get(&"one".parse().unwrap()).unwrap();
     assert_eq!(provider.http.ca_file, Some(dir.path().join("ca.pem")));
     assert_eq!(provider.default_account().unwrap().secrets.len(), 1);

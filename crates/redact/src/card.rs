@@ -29,7 +29,11 @@ fn all_spans(bytes: &[u8]) -> Vec<Range<usize>> {
                 numbers_in(bytes, &chain, &mut spans);
                 chain.clear();
             }
-            at += if gap > 0 { gap } else { usize::from(digits == 0).max(skip(&bytes[at..], percent_encoded)) };
+            at += if gap > 0 {
+                gap
+            } else {
+                usize::from(digits == 0).max(skip(&bytes[at..], percent_encoded))
+            };
         }
         numbers_in(bytes, &chain, &mut spans);
     }
@@ -40,7 +44,8 @@ fn all_spans(bytes: &[u8]) -> Vec<Range<usize>> {
 /// separators between them. Few texts do. Every letter of an encoded separator counts as a
 /// separator.
 fn has_a_long_run(bytes: &[u8]) -> bool {
-    let digits = |part: &[u8]| part.iter().map(|byte| usize::from(byte.is_ascii_digit())).sum::<usize>();
+    let digits =
+        |part: &[u8]| part.iter().map(|byte| usize::from(byte.is_ascii_digit())).sum::<usize>();
     if digits(bytes) < *LENGTHS.start() {
         return false;
     }
@@ -81,7 +86,9 @@ fn numbers_in(text: &[u8], chain: &[Range<usize>], spans: &mut Vec<Range<usize>>
             if length > *LENGTHS.end() {
                 break;
             }
-            if LENGTHS.contains(&length) && luhn(chain[first..=last].iter().flat_map(|group| &text[group.clone()])) {
+            if LENGTHS.contains(&length)
+                && luhn(chain[first..=last].iter().flat_map(|group| &text[group.clone()]))
+            {
                 spans.push(chain[first].start..chain[last].end);
             }
         }

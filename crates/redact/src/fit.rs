@@ -1,8 +1,8 @@
 //! Limits the size of the part of an answer that an event holds.
 //!
 //! An event is one message of the broker, for the ledger and for every subscriber. A message that
-//! the broker refuses would be published again for ever. `response_cap` may be larger than this
-//! limit: the call's record has the whole answer.
+//! the broker refuses would be published again for ever. `max_response_size` may be larger than
+//! this limit: the call's record has the whole answer.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 const LARGEST: usize = 1 << 20;
 
 /// Makes a mapped value fit: its largest entries become null, and `warnings` names them.
-pub(super) fn fitting(mut value: Json, name: &str, warnings: &mut Vec<String>) -> Json {
+pub(super) fn fit_value(mut value: Json, name: &str, warnings: &mut Vec<String>) -> Json {
     let (whole, noted) = (size(&value), warnings.len());
     if whole <= LARGEST {
         return value;
@@ -42,20 +42,22 @@ pub(super) fn fitting(mut value: Json, name: &str, warnings: &mut Vec<String>) -
 }
 
 fn too_large(key: &str, bytes: usize) -> String {
-    format!("{key}: left out, {bytes} bytes are more than an event may hold; `ferryd exchanges` has the answer")
+    format!(
+        "{key}: left out, {bytes} bytes are more than an event may hold; `ferryd calls` has the answer"
+    )
 }
 
 /// The size of a value as JSON, in bytes.
 fn size(value: &Json) -> usize {
-    let mut count = Count(0);
+    let mut count = ByteCounter(0);
     // Plain data can always be serialized, and the counter accepts any bytes.
     let _ = serde_json::to_writer(&mut count, value);
     count.0
 }
 
-struct Count(usize);
+struct ByteCounter(usize);
 
-impl Write for Count {
+impl Write for ByteCounter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 += bytes.len();
         Ok(bytes.len())
@@ -79,26 +81,44 @@ mod tests {
         let control = "\u{1}".repeat(LARGEST / 5);
         for (value, fits, named) in [
             (json!({"id": "ch_1", "label": half}), json!({"id": "ch_1", "label": half}), vec![]),
-            (json!({"id": "ch_1", "label": most}), json!({"id": "ch_1", "label": null}), vec!["result.label"]),
-            (json!({"id": "ch_1", "label": control}), json!({"id": "ch_1", "label": null}), vec!["result.label"]),
-            (json!({"a": half, "b": [half, half], "c": 1}), json!({"a": half, "b": null, "c": 1}), vec!["result.b"]),
-            (json!({"a": most, "b": [most]}), json!({"a": null, "b": null}), vec!["result.b", "result.a"]),
+            (
+                json!({"id": "ch_1", "label": most}),
+                json!({"id": "ch_1", "label": null}),
+                vec!["result.label"],
+            ),
+            (
+                json!({"id": "ch_1", "label": control}),
+                json!({"id": "ch_1", "label": null}),
+                vec!["result.label"],
+            ),
+            (
+                json!({"a": half, "b": [half, half], "c": 1}),
+                json!({"a": half, "b": null, "c": 1}),
+                vec!["result.b"],
+            ),
+            (
+                json!({"a": most, "b": [most]}),
+                json!({"a": null, "b": null}),
+                vec!["result.b", "result.a"],
+            ),
             (json!([most]), json!(null), vec!["result"]),
             (json!(most), json!(null), vec!["result"]),
             (json!(null), json!(null), vec![]),
         ] {
             let mut warnings = Vec::new();
-            assert!(fitting(value, "result", &mut warnings) == fits, "{named:?}");
-            let keys: Vec<_> = warnings.iter().map(|warning| warning.split(':').next().unwrap()).collect();
+            assert!(fit_value(value, "result", &mut warnings) == fits, "{named:?}");
+            let keys: Vec<_> =
+                warnings.iter().map(|warning| warning.split(':').next().unwrap()).collect();
             assert_eq!(keys, named);
         }
     }
 
     #[test]
     fn very_many_small_entries_are_left_out_together() {
-        let many: serde_json::Map<_, _> = (0..LARGEST / 8).map(|n| (format!("k{n}"), json!(n))).collect();
+        let many: serde_json::Map<_, _> =
+            (0..LARGEST / 8).map(|n| (format!("k{n}"), json!(n))).collect();
         let mut warnings = Vec::new();
-        assert_eq!(fitting(Json::Object(many), "result", &mut warnings), Json::Null);
+        assert_eq!(fit_value(Json::Object(many), "result", &mut warnings), Json::Null);
         assert_eq!(warnings.len(), 1, "{warnings:?}");
     }
 }

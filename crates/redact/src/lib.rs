@@ -10,17 +10,17 @@
 
 mod card;
 mod fit;
-mod glance;
 mod mask;
 mod masked;
-mod needle;
 mod notice;
 mod outcome;
+mod pattern;
+mod readable_body;
 mod token;
 mod unmasked;
 mod value;
 
 pub use mask::{DEFAULT_CAP, MASKED, Mask};
-pub use masked::told;
-pub use masked::{Excerpt, Headers, MaskedText};
+pub use masked::with_cut_note;
+pub use masked::{MaskedExcerpt, MaskedHeaders, MaskedText};
 pub use unmasked::{MaskableValue, UnmaskedValue};

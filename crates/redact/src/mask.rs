@@ -10,9 +10,9 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Position, Url, form_urlencoded};
 
-use super::glance::{is_plain, readable};
-use super::masked::{Excerpt, Headers, MaskedText};
-use super::needle::Needles;
+use super::masked::{MaskedExcerpt, MaskedHeaders, MaskedText};
+use super::pattern::PatternSet;
+use super::readable_body::{is_plain, readable_body};
 use super::{card, token};
 
 /// The replacement for a masked text.
@@ -30,24 +30,25 @@ const SECRET_SUBSTRING: usize = 4;
 /// in data, where a false hit would take from a program what the program needs.
 const LONG: usize = 6;
 
-const CREDENTIAL_HEADERS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
+const CREDENTIAL_HEADERS: [&str; 4] =
+    ["authorization", "cookie", "proxy-authorization", "set-cookie"];
 
 /// The secrets, tokens and values of a provider's account, or of one call, that nobody may read.
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Mask {
-    account: Arc<Hidden>,
-    tokens: Vec<Arc<Hidden>>,
-    command: Arc<Hidden>,
+    account: Arc<HiddenTexts>,
+    tokens: Vec<Arc<HiddenTexts>>,
+    command: Arc<HiddenTexts>,
     fields: Arc<HashSet<String>>,
     cap: usize,
 }
 
 /// Texts to hide.
 #[derive(Default)]
-struct Hidden {
+struct HiddenTexts {
     /// The texts that are hidden wherever they occur.
-    anywhere: Needles,
+    anywhere: PatternSet,
     /// The texts that are hidden where they are a whole value.
     whole: HashSet<String>,
     /// The texts of `whole` that are too short to be in `anywhere`.
@@ -56,13 +57,13 @@ struct Hidden {
     numbers: bool,
 }
 
-impl Hidden {
+impl HiddenTexts {
     fn of_secrets(secrets: &[&str]) -> Self {
         let long = secrets.iter().copied().filter(|secret| secret.len() >= SECRET_SUBSTRING);
-        Self::new(Needles::of_secrets(long), secrets, SECRET_SUBSTRING)
+        Self::new(PatternSet::of_secrets(long), secrets, SECRET_SUBSTRING)
     }
 
-    fn new(anywhere: Needles, texts: &[&str], substring: usize) -> Self {
+    fn new(anywhere: PatternSet, texts: &[&str], substring: usize) -> Self {
         let whole: HashSet<String> =
             texts.iter().filter(|text| !text.is_empty()).map(|&text| text.to_owned()).collect();
         let short = whole.iter().filter(|text| text.len() < substring).cloned().collect();
@@ -82,7 +83,7 @@ impl fmt::Debug for Mask {
 }
 
 impl Default for Mask {
-    /// A mask without secrets: it hides card-like numbers and the tokens of callback URLs.
+    /// A mask without secrets: it hides card-like numbers and the tokens of webhook URLs.
     fn default() -> Self {
         Self::new(&[], &[])
     }
@@ -93,9 +94,10 @@ impl Mask {
     /// matter in names.
     #[must_use]
     pub fn new(secrets: &[SecretString], fields: &[String]) -> Self {
-        let secrets: Vec<&str> = secrets.iter().map(|secret| secret.expose_secret().trim()).collect();
+        let secrets: Vec<&str> =
+            secrets.iter().map(|secret| secret.expose_secret().trim()).collect();
         Self {
-            account: Arc::new(Hidden::of_secrets(&secrets)),
+            account: Arc::new(HiddenTexts::of_secrets(&secrets)),
             tokens: Vec::new(),
             command: Arc::default(),
             fields: Arc::new(fields.iter().map(|name| name.to_lowercase()).collect()),
@@ -112,7 +114,7 @@ impl Mask {
             return self.clone();
         }
         let mut mask = self.clone();
-        mask.tokens.push(Arc::new(Hidden::of_secrets(&tokens)));
+        mask.tokens.push(Arc::new(HiddenTexts::of_secrets(&tokens)));
         mask
     }
 
@@ -121,7 +123,7 @@ impl Mask {
     pub fn with_values(&self, values: &[String]) -> Self {
         let values: Vec<&str> = values.iter().map(|value| value.trim()).collect();
         let long = values.iter().copied().filter(|value| value.len() >= LONG);
-        let command = Hidden::new(Needles::plain(long), &values, LONG);
+        let command = HiddenTexts::new(PatternSet::plain(long), &values, LONG);
         Self { command: Arc::new(command), ..self.clone() }
     }
 
@@ -184,8 +186,8 @@ impl Mask {
 
     /// Masks headers; repeated ones are joined by commas.
     #[must_use]
-    pub fn headers<'a>(&self, headers: &'a [(String, String)]) -> Headers<'a> {
-        let mut shown = Headers::with_capacity(headers.len());
+    pub fn headers<'a>(&self, headers: &'a [(String, String)]) -> MaskedHeaders<'a> {
+        let mut shown = MaskedHeaders::with_capacity(headers.len());
         for (name, value) in headers {
             shown.push(name, self.header(name, value));
         }
@@ -195,10 +197,10 @@ impl Mask {
     /// Masks a body and cuts it. Of a body that is no text, or that might hide a masked field, only
     /// the size is given.
     #[must_use]
-    pub fn body<'a>(&self, content_type: Option<&str>, body: &'a [u8]) -> Excerpt<'a> {
+    pub fn body<'a>(&self, content_type: Option<&str>, body: &'a [u8]) -> MaskedExcerpt<'a> {
         let kind = content_type.unwrap_or_default().to_ascii_lowercase();
-        let Some(text) = readable(body).filter(|_| !kind.starts_with("multipart/")) else {
-            return Excerpt { text: format!("[{} bytes]", body.len()).into(), cut: 0 };
+        let Some(text) = readable_body(body).filter(|_| !kind.starts_with("multipart/")) else {
+            return MaskedExcerpt { text: format!("[{} bytes]", body.len()).into(), cut: 0 };
         };
         if self.nothing_to_hide(text) {
             return self.cut(MaskedText::new(text.into()));
@@ -220,7 +222,7 @@ impl Mask {
 
     /// Cuts a masked text to the limit for bodies.
     #[must_use]
-    pub fn cut<'a>(&self, text: MaskedText<'a>) -> Excerpt<'a> {
+    pub fn cut<'a>(&self, text: MaskedText<'a>) -> MaskedExcerpt<'a> {
         text.cut_to(self.cap)
     }
 
@@ -241,7 +243,11 @@ impl Mask {
 
     fn header<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
         let credential = CREDENTIAL_HEADERS.iter().any(|header| header.eq_ignore_ascii_case(name));
-        if credential || self.is_masked_field(name) || self.is_whole(value) || !self.hidden_in(value).is_empty() {
+        if credential
+            || self.is_masked_field(name)
+            || self.is_whole(value)
+            || !self.hidden_in(value).is_empty()
+        {
             return MASKED.into();
         }
         let mut spans = token::spans(value);
@@ -258,7 +264,8 @@ impl Mask {
             shown.push_str(if index > 0 { "&" } else { "" });
             shown.push_str(&name);
             shown.push('=');
-            let masked = !self.fields.is_empty() && name.split(['[', ']', '.']).any(|part| self.is_masked_field(part));
+            let masked = !self.fields.is_empty()
+                && name.split(['[', ']', '.']).any(|part| self.is_masked_field(part));
             let leaf = if masked { Some(MASKED.to_owned()) } else { self.leaf(&value) };
             shown.push_str(leaf.as_deref().unwrap_or(&value));
         }
@@ -286,11 +293,11 @@ impl Mask {
         self.layers().any(|hidden| hidden.numbers)
     }
 
-    fn layers(&self) -> impl Iterator<Item = &Hidden> {
+    fn layers(&self) -> impl Iterator<Item = &HiddenTexts> {
         self.credentials().chain([self.command.as_ref()])
     }
 
-    fn credentials(&self) -> impl Iterator<Item = &Hidden> {
+    fn credentials(&self) -> impl Iterator<Item = &HiddenTexts> {
         [&self.account].into_iter().chain(&self.tokens).map(AsRef::as_ref)
     }
 
@@ -315,7 +322,8 @@ impl Mask {
 
     /// Finds the secrets and tokens in a text, except those that may occur by chance.
     fn secrets_in(&self, text: &str) -> Vec<Range<usize>> {
-        let mut spans: Vec<_> = self.credentials().flat_map(|hidden| hidden.anywhere.spans(text, LONG)).collect();
+        let mut spans: Vec<_> =
+            self.credentials().flat_map(|hidden| hidden.anywhere.spans(text, LONG)).collect();
         spans.append(&mut token::spans(text));
         spans
     }

@@ -26,14 +26,19 @@ fn a_secret_is_masked_however_it_is_written() {
     let inner = &json[1..json.len() - 1];
     let twice = json!(inner).to_string();
     let percent = utf8_percent_encode(SECRET, NON_ALPHANUMERIC).to_string();
-    let escaped = SECRET.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
+    let escaped =
+        SECRET.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
     for written in [
         SECRET.to_owned(),
         inner.to_owned(),
         inner.replace('/', "\\/"),
         twice[1..twice.len() - 1].to_owned(),
         escaped,
-        percent.to_lowercase().replace("_ec39", "_eC39").replace("%2fhq", "%2FHq").replace("ec39", "eC39"),
+        percent
+            .to_lowercase()
+            .replace("_ec39", "_eC39")
+            .replace("%2fhq", "%2FHq")
+            .replace("ec39", "eC39"),
         percent.replace('%', "%25"),
         percent,
         SECRET.replace('"', "&quot;"),
@@ -45,10 +50,15 @@ fn a_secret_is_masked_however_it_is_written() {
 #[test]
 fn a_secret_inside_base64_takes_all_of_it_along_at_every_alignment() {
     for user in ["", "a", "ab", "abc", "shop:"] {
-        for alphabet in
-            [STANDARD.encode(format!("{user}{SECRET}:x")), URL_SAFE_NO_PAD.encode(format!("{user}{SECRET}"))]
-        {
-            assert_eq!(mask().text(&format!("Basic {alphabet}, next")), "Basic ***, next", "{user}");
+        for alphabet in [
+            STANDARD.encode(format!("{user}{SECRET}:x")),
+            URL_SAFE_NO_PAD.encode(format!("{user}{SECRET}")),
+        ] {
+            assert_eq!(
+                mask().text(&format!("Basic {alphabet}, next")),
+                "Basic ***, next",
+                "{user}"
+            );
         }
     }
 }
@@ -61,18 +71,27 @@ fn a_secret_that_is_escaped_in_something_that_is_encoded_as_a_whole_is_masked() 
     for inner in [&json, &json.replace('/', "\\/"), &form, &percent] {
         for before in ["", "a", "ab", "shop:"] {
             let base64 = STANDARD.encode(format!("{before}{inner}"));
-            assert_eq!(mask().text(&format!("Basic {base64}, next")), "Basic ***, next", "{before}{inner}");
+            assert_eq!(
+                mask().text(&format!("Basic {base64}, next")),
+                "Basic ***, next",
+                "{before}{inner}"
+            );
         }
         for digits in [hex::encode(inner), hex::encode_upper(inner)] {
             let shown = mask().text(&digits);
-            assert!(shown.contains("***") && shown.len() <= digits.len() - 2 * SECRET.len(), "{shown}");
+            assert!(
+                shown.contains("***") && shown.len() <= digits.len() - 2 * SECRET.len(),
+                "{shown}"
+            );
         }
     }
 }
 
 #[test]
 fn a_short_secret_is_masked_as_a_whole_value_only() {
-    let body = mask_of("abc").body(Some("application/json"), br#"{"pin":"abc","word":"abcd","on":true}"#).to_string();
+    let body = mask_of("abc")
+        .body(Some("application/json"), br#"{"pin":"abc","word":"abcd","on":true}"#)
+        .to_string();
     assert_eq!(body, r#"{"pin":"***","word":"abcd","on":true}"#);
 }
 
@@ -102,7 +121,11 @@ fn headers_with_credentials_or_secrets_are_masked_whole() {
 fn named_fields_are_masked_at_any_depth_of_json_forms_and_queries() {
     let form = "application/x-www-form-urlencoded";
     for (kind, body, expected) in [
-        ("application/json", r#"{"CVC":123,"a":[{"password":{"x":1}}]}"#, r#"{"CVC":"***","a":[{"password":"***"}]}"#),
+        (
+            "application/json",
+            r#"{"CVC":123,"a":[{"password":{"x":1}}]}"#,
+            r#"{"CVC":"***","a":[{"password":"***"}]}"#,
+        ),
         ("application/vnd.api+json", r#" [{"cvc": null}]"#, r#"[{"cvc":"***"}]"#),
         ("", r#"{"note":"{\"cvc\":\"1\",\"b\":2}"}"#, r#"{"note":"{\"cvc\":\"***\",\"b\":2}"}"#),
         (form, "card[cvc]=123&card%5Bcvc%5D=9&b=x+y", "card[cvc]=***&card[cvc]=***&b=x y"),
@@ -113,7 +136,8 @@ fn named_fields_are_masked_at_any_depth_of_json_forms_and_queries() {
     ] {
         assert_eq!(mask().body(Some(kind), body.as_bytes()).to_string(), expected, "{body}");
     }
-    let url = Url::parse("https://user:pw@api.example:8443/v1/a%20b?cvc=1&b=2&q[password]=3#f").unwrap();
+    let url =
+        Url::parse("https://user:pw@api.example:8443/v1/a%20b?cvc=1&b=2&q[password]=3#f").unwrap();
     assert_eq!(mask().url(&url), "https://api.example:8443/v1/a%20b?cvc=***&b=2&q[password]=***");
 }
 
@@ -129,7 +153,9 @@ fn sensitive_values_are_masked_whole_at_any_length_and_within_text_from_six_byte
 
 #[test]
 fn a_number_too_long_for_its_type_does_not_leak_its_first_digits() {
-    let masked = mask_of("1234567890123456789012345").body(None, br#"{"a":1234567890123456789012345}"#).to_string();
+    let masked = mask_of("1234567890123456789012345")
+        .body(None, br#"{"a":1234567890123456789012345}"#)
+        .to_string();
     assert_eq!(masked, r#"{"a":"***"}"#);
 }
 
@@ -151,7 +177,10 @@ fn card_like_numbers_are_masked_anywhere() {
     ] {
         let masked = mask().text(text);
         // A neighbouring group may be masked with the number; the number itself may not stay.
-        assert!(masked == expected || !masked.contains("4242") && masked.contains("***"), "{text}: {masked}");
+        assert!(
+            masked == expected || !masked.contains("4242") && masked.contains("***"),
+            "{text}: {masked}"
+        );
     }
     assert_eq!(mask().body(None, br#"{"n":4242424242424242}"#).to_string(), r#"{"n":"***"}"#);
 }
@@ -170,9 +199,11 @@ fn long_secrets_and_hostile_answers_cost_neither_stack_nor_minutes() {
 
 #[test]
 fn what_is_not_text_is_measured() {
-    for (kind, body) in
-        [("image/png", &b"\x89PNG\r\n"[..]), ("", b"a\0b"), ("multipart/form-data; boundary=x", b"--x..")]
-    {
+    for (kind, body) in [
+        ("image/png", &b"\x89PNG\r\n"[..]),
+        ("", b"a\0b"),
+        ("multipart/form-data; boundary=x", b"--x.."),
+    ] {
         assert_eq!(mask().body(Some(kind), body).to_string(), format!("[{} bytes]", body.len()));
     }
     assert_eq!(mask().body(None, b"").to_string(), "");
@@ -221,10 +252,13 @@ fn shown(mask: &Mask, secret: &str, around: (&str, &str)) -> Vec<String> {
 fn readings(shown: &str) -> Vec<String> {
     let decoded = percent_decode_str(shown).decode_utf8_lossy().into_owned();
     let runs = shown.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c));
-    let decode = |run: &str| STANDARD.decode(run).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let decode = |run: &str| {
+        STANDARD.decode(run).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
     let mut readings: Vec<String> = runs.filter_map(decode).collect();
     let percent = |text: &String| percent_decode_str(text).decode_utf8_lossy().replace('+', " ");
-    let inner: Vec<_> = readings.iter().flat_map(|text| [text.replace('\\', ""), percent(text)]).collect();
+    let inner: Vec<_> =
+        readings.iter().flat_map(|text| [text.replace('\\', ""), percent(text)]).collect();
     readings.extend(inner);
     readings.extend([shown.to_owned(), decoded, shown.replace('\\', ""), shown.replace('+', " ")]);
     readings
@@ -273,24 +307,32 @@ proptest! {
 }
 
 #[test]
-fn the_tokens_of_callback_urls_are_masked_wherever_they_are() {
+fn the_tokens_of_webhook_urls_are_masked_wherever_they_are() {
     let token = "A-_9".repeat(13);
-    let callback = format!("https://hooks.example.com/webhooks/acme?ferry={token}");
+    let webhook = format!("https://hooks.example.com/webhooks/acme?ferry={token}");
     let mut url: Url = "https://api.example.com/calls".parse().unwrap();
-    url.query_pairs_mut().append_pair("to", &callback);
+    url.query_pairs_mut().append_pair("to", &webhook);
     let form = url.query().unwrap().to_owned();
-    let json = serde_json::json!({ "notify": callback, "escaped": 1 }).to_string().replace('=', "\\u003d");
+    let json =
+        serde_json::json!({ "notify": webhook, "escaped": 1 }).to_string().replace('=', "\\u003d");
     let mask = Mask::new(&[], &[]);
     let texts = [
         mask.url(&url),
-        mask.text(&format!("failed to call {callback}: timeout")),
+        mask.text(&format!("failed to call {webhook}: timeout")),
         mask.body(Some("application/x-www-form-urlencoded"), form.as_bytes()).to_string(),
         mask.body(Some("application/json"), json.as_bytes()).to_string(),
-        mask.body(None, format!("to: {callback}").as_bytes()).to_string(),
-        mask.value(serde_json::json!({ "notify": callback })).to_string(),
+        mask.body(None, format!("to: {webhook}").as_bytes()).to_string(),
+        mask.value(serde_json::json!({ "notify": webhook })).to_string(),
     ];
     for text in texts {
         assert!(text.contains("/webhooks/acme?ferry=***") && !text.contains(&token), "{text}");
     }
-    assert_eq!(mask.headers(&[("x-callback".to_owned(), callback)]).json().into_string().matches(&token).count(), 0);
+    assert_eq!(
+        mask.headers(&[("x-webhook".to_owned(), webhook)])
+            .json()
+            .into_string()
+            .matches(&token)
+            .count(),
+        0
+    );
 }

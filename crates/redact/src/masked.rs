@@ -14,7 +14,7 @@ pub struct MaskedText<'a>(Cow<'a, str>);
 
 /// A masked text, cut where it was longer than the cap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Excerpt<'a> {
+pub struct MaskedExcerpt<'a> {
     /// The part of the text that is left.
     pub text: Cow<'a, str>,
     /// The number of bytes of the masked text that were cut.
@@ -25,7 +25,7 @@ pub struct Excerpt<'a> {
 ///
 /// The headers are never cut: the HTTP client accepts at most 100 of them, of 400 KiB together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Headers<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub struct MaskedHeaders<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> MaskedText<'a> {
     /// Wraps a text that was just masked.
@@ -47,10 +47,10 @@ impl<'a> MaskedText<'a> {
 
     /// The first `cap` bytes of the text, or a few less: no character is split.
     #[must_use]
-    pub fn cut_to(self, cap: usize) -> Excerpt<'a> {
+    pub fn cut_to(self, cap: usize) -> MaskedExcerpt<'a> {
         let Self(text) = self;
         if text.len() <= cap {
-            return Excerpt { text, cut: 0 };
+            return MaskedExcerpt { text, cut: 0 };
         }
         let end = text.floor_char_boundary(cap);
         let cut = text.len() - end;
@@ -61,7 +61,7 @@ impl<'a> MaskedText<'a> {
                 Cow::Owned(text)
             }
         };
-        Excerpt { text, cut }
+        MaskedExcerpt { text, cut }
     }
 
     /// The whole text if it has at most so many characters; else its beginning, with an ellipsis as
@@ -76,27 +76,27 @@ impl<'a> MaskedText<'a> {
     }
 }
 
-impl Excerpt<'_> {
+impl MaskedExcerpt<'_> {
     /// The text, with the number of missing bytes at its end.
     #[must_use]
-    pub fn told(&self) -> Cow<'_, str> {
-        told(&self.text, self.cut)
+    pub fn with_cut_note(&self) -> Cow<'_, str> {
+        with_cut_note(&self.text, self.cut)
     }
 }
 
 /// The text, with the number of cut bytes at its end if any were cut.
 #[must_use]
-pub fn told(text: &str, cut: usize) -> Cow<'_, str> {
+pub fn with_cut_note(text: &str, cut: usize) -> Cow<'_, str> {
     if cut == 0 { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}… [{cut} more bytes]")) }
 }
 
-impl fmt::Display for Excerpt<'_> {
+impl fmt::Display for MaskedExcerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told())
+        f.write_str(&self.with_cut_note())
     }
 }
 
-impl<'a> Headers<'a> {
+impl<'a> MaskedHeaders<'a> {
     pub(super) fn with_capacity(count: usize) -> Self {
         Self(Vec::with_capacity(count))
     }
@@ -127,7 +127,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-impl Serialize for Headers<'_> {
+impl Serialize for MaskedHeaders<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (name, value) in &self.0 {
@@ -137,10 +137,10 @@ impl Serialize for Headers<'_> {
     }
 }
 
-impl<'de> Deserialize<'de> for Headers<'_> {
+impl<'de> Deserialize<'de> for MaskedHeaders<'_> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
+        struct HeaderVisitor;
+        impl<'de> Visitor<'de> for HeaderVisitor {
             type Value = Vec<(Cow<'static, str>, Cow<'static, str>)>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,6 +155,6 @@ impl<'de> Deserialize<'de> for Headers<'_> {
                 Ok(pairs)
             }
         }
-        deserializer.deserialize_map(Pairs).map(Self)
+        deserializer.deserialize_map(HeaderVisitor).map(Self)
     }
 }

@@ -1,11 +1,11 @@
-//! Masks the notices of webhook calls.
+//! Masks the notices of webhooks.
 
 use super::mask::Mask;
 use super::unmasked::MaskableValue;
-use ferryd_domain::callback::{Meaning, Notice};
 use ferryd_domain::money::{MoneyAmount, StatedAmount};
+use ferryd_domain::webhook::{NoticeMeaning, WebhookNotice};
 
-impl MaskableValue for Notice {
+impl MaskableValue for WebhookNotice {
     /// The token stays unmasked: it proves the command, and is never published. In the body only
     /// secrets and tokens are masked, because the command's references are searched for in it; the
     /// body is masked once more where it is published.
@@ -24,7 +24,7 @@ impl MaskableValue for Notice {
     }
 }
 
-impl MaskableValue for Meaning {
+impl MaskableValue for NoticeMeaning {
     fn masked(self, mask: &Mask) -> Self {
         match self {
             Self::Completed(success) => Self::Completed(success.masked(mask)),

@@ -1,11 +1,11 @@
 //! Masks the outcomes of calls, and cuts their texts.
 
-use super::fit::fitting;
+use super::fit::fit_value;
 use super::mask::Mask;
 use super::unmasked::MaskableValue;
 use ferryd_domain::credentials::CredentialCheck;
-use ferryd_domain::outcome::{Failure, LookedUp, Outcome, Polled, Success};
-use ferryd_domain::token::NoToken;
+use ferryd_domain::outcome::{Failure, LookupOutcome, Outcome, PollOutcome, Success};
+use ferryd_domain::token::TokenUnavailable;
 
 /// The most characters of an error's message or code, or of a warning.
 const LONGEST_TEXT: usize = 512;
@@ -16,7 +16,8 @@ const MOST_WARNINGS: usize = 64;
 impl MaskableValue for Failure {
     fn masked(self, mask: &Mask) -> Self {
         let Self { code, message, details, http_status, provider_reference } = self;
-        let details = details.map(|details| fitting(mask.details(details), "details", &mut Vec::new()));
+        let details =
+            details.map(|details| fit_value(mask.details(details), "details", &mut Vec::new()));
         Self {
             code: code.map(|code| mask.masked_data(code).first_chars(LONGEST_TEXT)),
             message: mask.masked(message).first_chars(LONGEST_TEXT),
@@ -31,7 +32,7 @@ impl MaskableValue for Success {
     fn masked(self, mask: &Mask) -> Self {
         let Self { result, provider_reference, warnings, http_status } = self;
         let mut told = Vec::new();
-        let result = result.map(|result| fitting(mask.data(result), "result", &mut told));
+        let result = result.map(|result| fit_value(mask.data(result), "result", &mut told));
         let is_named = provider_reference.is_some();
         let provider_reference = mask.reference(provider_reference);
         if is_named && provider_reference.is_none() {
@@ -47,17 +48,19 @@ impl MaskableValue for Outcome {
     fn masked(self, mask: &Mask) -> Self {
         match self {
             Self::Completed(success) => Self::Completed(success.masked(mask)),
-            Self::Waiting(success, party) => Self::Waiting(success.masked(mask), party),
+            Self::Waiting(success, waiting_for) => Self::Waiting(success.masked(mask), waiting_for),
             Self::Declined(failure) => Self::Declined(failure.masked(mask)),
             Self::Rejected(failure) => Self::Rejected(failure.masked(mask)),
-            Self::Transient(failure, retry_after) => Self::Transient(failure.masked(mask), retry_after),
+            Self::Transient(failure, retry_after) => {
+                Self::Transient(failure.masked(mask), retry_after)
+            }
             Self::Unknown(failure) => Self::Unknown(failure.masked(mask)),
             Self::Lookup(failure) => Self::Lookup(failure.masked(mask)),
         }
     }
 }
 
-impl MaskableValue for Polled {
+impl MaskableValue for PollOutcome {
     fn masked(self, mask: &Mask) -> Self {
         match self {
             Self::Completed(success) => Self::Completed(success.masked(mask)),
@@ -67,7 +70,7 @@ impl MaskableValue for Polled {
     }
 }
 
-impl MaskableValue for LookedUp {
+impl MaskableValue for LookupOutcome {
     fn masked(self, mask: &Mask) -> Self {
         match self {
             Self::Found(outcome) => Self::Found(outcome.masked(mask)),
@@ -77,7 +80,7 @@ impl MaskableValue for LookedUp {
     }
 }
 
-impl MaskableValue for NoToken {
+impl MaskableValue for TokenUnavailable {
     fn masked(self, mask: &Mask) -> Self {
         Self { failure: self.failure.masked(mask), ..self }
     }

@@ -1,8 +1,8 @@
-//! Finds the tokens of callback URLs.
+//! Finds the tokens of webhook URLs.
 
 use std::ops::Range;
 
-use ferryd_domain::callback_token::{PARAMETER, SHORTEST};
+use ferryd_domain::webhook_token::{PARAMETER, SHORTEST};
 
 /// The separators between the parameter's name and its value: in a query, within one or several
 /// nested queries, within JSON, within HTML; and as a field of JSON, directly and within a JSON
@@ -31,7 +31,10 @@ pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
     let token = |(at, name): (usize, &str)| {
         let after = &text[at + name.len()..];
         let token = SEPARATORS.iter().find_map(|separator| after.strip_prefix(separator))?;
-        let length = token.bytes().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')).count();
+        let length = token
+            .bytes()
+            .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
+            .count();
         let start = text.len() - token.len();
         (length >= SHORTEST).then_some(start..start + length)
     };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::mask::Mask;
-use ferryd_domain::outcome::{Outcome, Verdict};
+use ferryd_domain::outcome::{Outcome, OutcomeName};
 
 /// A value with data of a provider or publisher. The data leaves the value masked, or not at all.
 pub struct UnmaskedValue<T>(T);
@@ -34,8 +34,8 @@ impl<T: MaskableValue> UnmaskedValue<T> {
 impl UnmaskedValue<Outcome> {
     /// The kind of the outcome, without any data.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        self.0.verdict()
+    pub fn outcome_name(&self) -> OutcomeName {
+        self.0.outcome_name()
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::mask::{MASKED, Mask, cover};
-use ferryd_domain::callback_token::{PARAMETER, SHORTEST};
+use ferryd_domain::webhook_token::{PARAMETER, SHORTEST};
 
 /// The reader for whom a value is masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,8 @@ impl Mask {
         match value {
             Value::Null | Value::Bool(_) => {}
             Value::Number(number) => {
-                if reader != ValueReader::Person && !self.data_spans(&number.to_string()).is_empty() {
+                if reader != ValueReader::Person && !self.data_spans(&number.to_string()).is_empty()
+                {
                     *value = Value::from(MASKED);
                 }
             }
@@ -56,7 +57,7 @@ impl Mask {
             Value::Object(fields) => {
                 for (name, value) in fields.iter_mut() {
                     let is_named = reader != ValueReader::Program && self.is_masked_field(name);
-                    if is_named || is_callback_token(name, value) {
+                    if is_named || is_webhook_token(name, value) {
                         *value = Value::from(MASKED);
                     } else {
                         self.mask_texts(value, reader);
@@ -69,15 +70,20 @@ impl Mask {
 
     /// Masks a text that stands in JSON; `None` if nothing is to be masked.
     fn masked_leaf(&self, text: &str, reader: ValueReader) -> Option<String> {
-        let inner = (reader == ValueReader::Either && self.names_a_field(text)).then(|| self.json(text)).flatten();
+        let inner = (reader == ValueReader::Either && self.names_a_field(text))
+            .then(|| self.json(text))
+            .flatten();
         let text = inner.as_deref().unwrap_or(text);
-        let spans = if reader == ValueReader::Person { self.spans(text) } else { self.data_spans(text) };
+        let spans =
+            if reader == ValueReader::Person { self.spans(text) } else { self.data_spans(text) };
         if spans.is_empty() { inner } else { Some(cover(text, spans)) }
     }
 
     fn mask_names(&self, fields: &mut Map<String, Value>, reader: ValueReader) {
         if fields.keys().any(|name| self.masked_leaf(name, reader).is_some()) {
-            let masked = |(name, value): (String, Value)| (self.masked_leaf(&name, reader).unwrap_or(name), value);
+            let masked = |(name, value): (String, Value)| {
+                (self.masked_leaf(&name, reader).unwrap_or(name), value)
+            };
             *fields = std::mem::take(fields).into_iter().map(masked).collect();
         }
     }
@@ -113,7 +119,8 @@ impl Mask {
             }
             Value::Number(number) => {
                 // A number too long for its type is printed in another way than it was written.
-                let same = |hidden: &String| number.is_f64() && hidden.parse().ok() == number.as_f64();
+                let same =
+                    |hidden: &String| number.is_f64() && hidden.parse().ok() == number.as_f64();
                 let text = number.to_string();
                 if self.is_whole(&text)
                     || self.hides_numbers() && self.wholes().any(same)
@@ -137,10 +144,11 @@ impl Mask {
     }
 }
 
-/// Returns true if a field is the token parameter of a callback URL whose query was parsed.
-fn is_callback_token(name: &str, value: &Value) -> bool {
+/// Returns true if a field is the token parameter of a webhook URL whose query was parsed.
+fn is_webhook_token(name: &str, value: &Value) -> bool {
     let is_token = |text: &str| {
-        text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        text.len() >= SHORTEST
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
     name == PARAMETER && value.as_str().is_some_and(is_token)
 }

@@ -7,7 +7,7 @@ use url::form_urlencoded;
 
 /// The behaviour of the sandbox towards one request.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Behaviour {
+pub(super) struct AnswerBehaviour {
     /// The caller's name for the transaction, where there is no idempotency key.
     pub(super) id: Option<String>,
     /// The time that the provider works before it answers.
@@ -17,7 +17,7 @@ pub(super) struct Behaviour {
     /// The value of `Retry-After`.
     pub(super) retry_after: Option<String>,
     /// The way in which the answer gets lost.
-    pub(super) fault: Option<Fault>,
+    pub(super) fault: Option<AnswerFault>,
     /// The code of a business refusal; such an answer is final.
     pub(super) decline: Option<String>,
     /// The number of calls that fail before one succeeds; `None`: all calls behave the same.
@@ -36,7 +36,7 @@ pub(super) struct Behaviour {
 
 /// The ways in which an answer gets lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum AnswerFault {
     /// The answer never begins.
     HangBeforeAnswer,
     /// The answer stalls within its body.
@@ -52,20 +52,22 @@ pub(super) enum Fault {
 /// The error for a field of `sandbox` that is not understood, for the caller.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("sandbox.{field}: {problem}")]
-pub(super) struct BadField {
+pub(super) struct InvalidField {
     field: String,
     problem: &'static str,
 }
 
-impl Behaviour {
+impl AnswerBehaviour {
     /// Reads `sandbox`, or `metadata.sandbox`, of a payload; each may be an object, or the JSON
     /// text of one.
-    pub(super) fn of(payload: &Value) -> Result<Self, BadField> {
+    pub(super) fn of(payload: &Value) -> Result<Self, InvalidField> {
         let asked = [payload.get("sandbox"), payload.pointer("/metadata/sandbox")];
         let mut behaviour = Self::default();
         if let Some(fields) = asked.into_iter().flatten().find_map(object) {
             for (field, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-                behaviour.set(field, value).map_err(|problem| BadField { field: field.clone(), problem })?;
+                behaviour
+                    .set(field, value)
+                    .map_err(|problem| InvalidField { field: field.clone(), problem })?;
             }
         }
         Ok(behaviour)
@@ -79,19 +81,25 @@ impl Behaviour {
             "status" => self.status = Some(status(&text).ok_or("give a status from 200 to 599")?),
             "retry_after" => self.retry_after = Some(text),
             "hang" => self.fault = Some(hang(&text).ok_or("give before_answer or mid_body")?),
-            "reset" => self.fault = flag(&text)?.then_some(Fault::Reset).or(self.fault),
-            "truncate" => self.fault = flag(&text)?.then_some(Fault::Truncate).or(self.fault),
-            "huge" => self.fault = flag(&text)?.then_some(Fault::Huge).or(self.fault),
+            "reset" => self.fault = flag(&text)?.then_some(AnswerFault::Reset).or(self.fault),
+            "truncate" => self.fault = flag(&text)?.then_some(AnswerFault::Truncate).or(self.fault),
+            "huge" => self.fault = flag(&text)?.then_some(AnswerFault::Huge).or(self.fault),
             "decline" => self.decline = decline(text),
-            "fail_times" => self.fail_times = Some(text.parse().map_err(|_| "give a whole number")?),
+            "fail_times" => {
+                self.fail_times = Some(text.parse().map_err(|_| "give a whole number")?);
+            }
             "act_then_fail" => self.act_then_fail = flag(&text)?,
             "accepted" => self.accepted = flag(&text)?,
-            "finish_after" => self.finish_after = Some(duration(&text).ok_or("give a duration such as 2s")?),
+            "finish_after" => {
+                self.finish_after = Some(duration(&text).ok_or("give a duration such as 2s")?);
+            }
             "finish" => self.finish = Some(text),
             "hidden" => self.hidden = duration(&text).ok_or("give a duration such as 2s")?,
             _ => {
-                return Err("unknown: use id, latency, status, retry_after, hang, reset, truncate, huge, decline, \
-                            fail_times, act_then_fail, accepted, finish_after, finish or hidden");
+                return Err(
+                    "unknown: use id, latency, status, retry_after, hang, reset, truncate, huge, decline, \
+                            fail_times, act_then_fail, accepted, finish_after, finish or hidden",
+                );
             }
         }
         Ok(())
@@ -126,10 +134,10 @@ fn flag(text: &str) -> Result<bool, &'static str> {
     text.parse().map_err(|_| "give true or false")
 }
 
-fn hang(text: &str) -> Option<Fault> {
+fn hang(text: &str) -> Option<AnswerFault> {
     match text {
-        "before_answer" => Some(Fault::HangBeforeAnswer),
-        "mid_body" => Some(Fault::HangMidBody),
+        "before_answer" => Some(AnswerFault::HangBeforeAnswer),
+        "mid_body" => Some(AnswerFault::HangMidBody),
         _ => None,
     }
 }
@@ -181,29 +189,40 @@ mod tests {
     #[test]
     fn a_behaviour_is_read_from_json_from_form_fields_and_from_json_text_in_metadata() {
         let form_type = "application/x-www-form-urlencoded";
-        let expected = Behaviour {
+        let expected = AnswerBehaviour {
             status: Some(429),
             retry_after: Some("2".to_owned()),
             latency: Duration::from_millis(250),
-            ..Behaviour::default()
+            ..AnswerBehaviour::default()
         };
         for (kind, query, body) in [
-            ("application/json", "", r#"{"sandbox":{"status":429,"retry_after":2,"latency":"250ms"}}"#),
+            (
+                "application/json",
+                "",
+                r#"{"sandbox":{"status":429,"retry_after":2,"latency":"250ms"}}"#,
+            ),
             (form_type, "", "sandbox[status]=429&sandbox[retry_after]=2&sandbox[latency]=250ms"),
-            (form_type, "", r#"metadata[sandbox]={"status":429,"retry_after":"2","latency":"250ms"}&a[b]=c"#),
+            (
+                form_type,
+                "",
+                r#"metadata[sandbox]={"status":429,"retry_after":"2","latency":"250ms"}&a[b]=c"#,
+            ),
             ("", "sandbox[status]=429&sandbox[retry_after]=2&sandbox[latency]=250ms", ""),
         ] {
             let payload = payload(kind, query, body.as_bytes());
-            assert_eq!(Behaviour::of(&payload), Ok(expected.clone()), "{body}");
+            assert_eq!(AnswerBehaviour::of(&payload), Ok(expected.clone()), "{body}");
         }
     }
 
     #[test]
     fn a_payload_that_asks_nothing_gets_the_default_behaviour() {
-        for payload in
-            [json!(null), json!([1]), json!({"sandbox": null}), json!({"Body": "{\"sandbox\":{\"status\":500}}"})]
-        {
-            assert_eq!(Behaviour::of(&payload), Ok(Behaviour::default()), "{payload}");
+        for payload in [
+            json!(null),
+            json!([1]),
+            json!({"sandbox": null}),
+            json!({"Body": "{\"sandbox\":{\"status\":500}}"}),
+        ] {
+            assert_eq!(AnswerBehaviour::of(&payload), Ok(AnswerBehaviour::default()), "{payload}");
         }
     }
 
@@ -218,7 +237,8 @@ mod tests {
             ("statsu", json!(500)),
             ("decline", json!({})),
         ] {
-            let error = Behaviour::of(&json!({"sandbox": {field: value}})).unwrap_err().to_string();
+            let error =
+                AnswerBehaviour::of(&json!({"sandbox": {field: value}})).unwrap_err().to_string();
             assert!(error.starts_with(&format!("sandbox.{field}: ")), "{error}");
         }
     }

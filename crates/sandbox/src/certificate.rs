@@ -5,7 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -43,13 +45,13 @@ pub enum CertificateError {
 
 /// A certificate for this machine, in PEM. The authority's key is discarded, so the authority can
 /// sign nothing else.
-pub(super) struct Certificate {
+pub(super) struct SandboxCertificate {
     pub(super) ca: String,
     server: String,
     key: String,
 }
 
-impl Certificate {
+impl SandboxCertificate {
     /// Reads the certificate from a folder, or makes a new one and stores it there; without a
     /// folder the certificate is always new.
     pub(super) fn in_dir(dir: Option<&Path>) -> Result<Self, CertificateError> {
@@ -59,7 +61,8 @@ impl Certificate {
             return Ok(Self { ca: read(&ca)?, server: read(&certificate)?, key: read(&key)? });
         }
         let made = Self::make()?;
-        std::fs::create_dir_all(dir).map_err(|source| CertificateError::File { path: dir.to_owned(), source })?;
+        std::fs::create_dir_all(dir)
+            .map_err(|source| CertificateError::File { path: dir.to_owned(), source })?;
         write(&key, &made.key, 0o600)?;
         write(&certificate, &made.server, 0o644)?;
         write(&ca, &made.ca, 0o644)?;
@@ -75,7 +78,8 @@ impl Certificate {
         authority.distinguished_name.push(DnType::CommonName, name);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(NAMES.map(str::to_owned))?.signed_by(&key, &authority)?;
+        let certificate =
+            CertificateParams::new(NAMES.map(str::to_owned))?.signed_by(&key, &authority)?;
         Ok(Self { ca: authority.pem(), server: certificate.pem(), key: key.serialize_pem() })
     }
 
@@ -85,8 +89,10 @@ impl Certificate {
             dir: dir.unwrap_or_else(|| Path::new("memory")).to_owned(),
             reason,
         };
-        let chain = CertificateDer::from_pem_slice(self.server.as_bytes()).map_err(|e| unusable(e.to_string()))?;
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|e| unusable(e.to_string()))?;
+        let chain = CertificateDer::from_pem_slice(self.server.as_bytes())
+            .map_err(|e| unusable(e.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())
+            .map_err(|e| unusable(e.to_string()))?;
         tls_acceptor(vec![chain], key).map_err(|error| unusable(error.to_string()))
     }
 }
@@ -96,7 +102,8 @@ fn files(dir: &Path) -> [PathBuf; 3] {
 }
 
 fn read(path: &Path) -> Result<String, CertificateError> {
-    std::fs::read_to_string(path).map_err(|source| CertificateError::File { path: path.to_owned(), source })
+    std::fs::read_to_string(path)
+        .map_err(|source| CertificateError::File { path: path.to_owned(), source })
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), CertificateError> {

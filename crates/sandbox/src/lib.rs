@@ -8,8 +8,8 @@
 mod behaviour;
 mod calls;
 mod certificate;
-mod deeds;
-mod desk;
+mod state;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,23 +20,27 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use calls::{Calls, CallsSnapshot};
+pub use calls::{CallCounts, CallsSnapshot};
 pub use certificate::CertificateError;
 
-use certificate::Certificate;
-use desk::Desk;
+use certificate::SandboxCertificate;
+use state::SandboxState;
 
-use ferryd_serve::connection_limiter::{ConnectionLimiter, GivesWay};
-use ferryd_serve::network::Network;
-use ferryd_serve::server::{Limits, ListenError, Listener, ServerConfig, ServerName};
+use ferryd_serve::connection_limiter::{ConnectionLimiter, EvictionPolicy};
+use ferryd_serve::network::IpNetwork;
+use ferryd_serve::server::{
+    BoundListener, ConnectionLimits, ListenError, ServerConfig, ServerName,
+};
 
 /// The sandbox's name as a server.
-const SANDBOX_SERVER: ServerName =
-    ServerName { name: "the sandbox", remedy: "or choose another address; port 0 takes a free one" };
+const SANDBOX_SERVER: ServerName = ServerName {
+    name: "the sandbox",
+    remedy: "or choose another address; port 0 takes a free one",
+};
 
 /// The connection limits: none on number and age. At the end all connections are closed at once,
 /// hanging ones too.
-const LIMITS: Limits = Limits {
+const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: Semaphore::MAX_PERMITS,
     head: Duration::from_secs(10),
     head_bytes: 256 << 10,
@@ -59,7 +63,7 @@ pub struct SandboxOptions {
 pub struct Sandbox {
     address: SocketAddr,
     ca: String,
-    desk: Arc<Desk>,
+    state: Arc<SandboxState>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -80,18 +84,26 @@ impl Sandbox {
     ///
     /// # Errors
     /// The address is taken, or the certificate can't be read, made or kept.
-    #[expect(clippy::unused_async, reason = "it needs a runtime, which only an async caller has for certain")]
+    #[expect(
+        clippy::unused_async,
+        reason = "it needs a runtime, which only an async caller has for certain"
+    )]
     pub async fn start(options: SandboxOptions) -> Result<Self, SandboxError> {
         let dir = options.dir.as_deref();
-        let certificate = Certificate::in_dir(dir)?;
+        let certificate = SandboxCertificate::in_dir(dir)?;
         let tls = Some(certificate.acceptor(dir)?);
-        let listener = Listener::bind(SANDBOX_SERVER, options.bind)?;
-        let (address, desk, stop) = (listener.address(), Arc::new(Desk::default()), CancellationToken::new());
-        let limiter = ConnectionLimiter::new(LIMITS.connections, GivesWay::Newest, Network::all().into());
-        let (router, limiter) = (desk::router(&desk), Arc::new(limiter));
+        let listener = BoundListener::bind(SANDBOX_SERVER, options.bind)?;
+        let (address, state, stop) =
+            (listener.address(), Arc::new(SandboxState::default()), CancellationToken::new());
+        let limiter = ConnectionLimiter::new(
+            LIMITS.connections,
+            EvictionPolicy::Newest,
+            IpNetwork::all().into(),
+        );
+        let (router, limiter) = (state::router(&state), Arc::new(limiter));
         let config = ServerConfig { router, limits: LIMITS, limiter, tls, stop: stop.clone() };
         let serving = tokio::spawn(listener.serve(config));
-        Ok(Self { address, ca: certificate.ca, desk, stop, serving })
+        Ok(Self { address, ca: certificate.ca, state, stop, serving })
     }
 
     /// The address that the sandbox listens on.
@@ -109,12 +121,12 @@ impl Sandbox {
     /// The counters so far.
     #[must_use]
     pub fn calls(&self) -> CallsSnapshot {
-        self.desk.snapshot()
+        self.state.snapshot()
     }
 
     /// Ends the accepted transactions of a caller, with this status.
     pub fn end(&self, caller: &str, status: &str) {
-        self.desk.end(caller, status);
+        self.state.end(caller, status);
     }
 
     /// Closes every connection, hanging ones too, and waits until they are gone.

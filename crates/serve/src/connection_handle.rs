@@ -8,7 +8,7 @@ use super::watched_stream::WatchedStream;
 
 /// The address on the other side of a connection; an extension of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
+pub struct PeerAddress(pub IpAddr);
 
 /// The connection of a request, for a handler that breaks it; an extension of every request.
 #[derive(Clone)]

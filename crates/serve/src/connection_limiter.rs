@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::network::{Network, first_of_network};
+use super::network::{IpNetwork, first_of_network};
 
 /// The prefix length of an IPv6 client: all addresses of a /64 count as one client.
 const IPV6_CLIENT: u8 = 64;
@@ -28,7 +28,7 @@ type SilenceCheck = Box<dyn Fn() -> bool + Send>;
 
 /// The connection that gives way where an address has more than its share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GivesWay {
+pub enum EvictionPolicy {
     /// The connection that is just made.
     Newest,
     /// The oldest one on which no request is being answered and none waits to be read. A client
@@ -41,9 +41,9 @@ pub enum GivesWay {
 pub struct ConnectionLimiter {
     /// The most unauthorised connections of one address.
     share: usize,
-    gives_way: GivesWay,
+    gives_way: EvictionPolicy,
     /// The networks whose addresses may hold every connection.
-    exempt: Vec<Network>,
+    exempt: Vec<IpNetwork>,
     pending: Mutex<PendingConnections>,
 }
 
@@ -76,19 +76,19 @@ impl PendingConnection {
 }
 
 /// The place of one connection. Dropping the place makes room for another connection.
-pub struct ConnectionPlace {
+pub struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
     close: CancellationToken,
 }
 
 /// A request that is being answered; the request ends when this value is dropped.
-pub struct RequestUnderWay(Arc<ConnectionPlace>);
+pub struct RequestUnderWay(Arc<ConnectionPermit>);
 
 impl ConnectionLimiter {
     /// Makes a limiter for so many connections in all.
     #[must_use]
-    pub fn new(connections: usize, gives_way: GivesWay, exempt: Vec<Network>) -> Self {
+    pub fn new(connections: usize, gives_way: EvictionPolicy, exempt: Vec<IpNetwork>) -> Self {
         Self { share: (connections / SHARE).max(1), gives_way, exempt, pending: Mutex::default() }
     }
 
@@ -98,7 +98,7 @@ impl ConnectionLimiter {
         self: &Arc<Self>,
         address: IpAddr,
         is_silent: impl Fn() -> bool + Send + 'static,
-    ) -> Option<ConnectionPlace> {
+    ) -> Option<ConnectionPermit> {
         let (client, close, since) = (client(address), CancellationToken::new(), Instant::now());
         let mut pending = self.lock();
         let number = pending.next;
@@ -106,31 +106,42 @@ impl ConnectionLimiter {
         if !self.exempt.iter().any(|network| network.contains(address)) {
             let has_its_share = |pending: &PendingConnections| pending.count(client) >= self.share;
             match self.gives_way {
-                GivesWay::Newest if has_its_share(&pending) => return None,
-                GivesWay::Newest => {}
-                GivesWay::OldestIdle => {
-                    let is_old =
-                        |connection: &PendingConnection| since.duration_since(connection.since) >= GRACE_PERIOD;
+                EvictionPolicy::Newest if has_its_share(&pending) => return None,
+                EvictionPolicy::Newest => {}
+                EvictionPolicy::OldestIdle => {
+                    let is_old = |connection: &PendingConnection| {
+                        since.duration_since(connection.since) >= GRACE_PERIOD
+                    };
                     while has_its_share(&pending) && pending.close_oldest(client, is_old) {}
                 }
             }
             let (is_silent, close) = (Box::new(is_silent), close.clone());
-            let connection = PendingConnection { client, since, is_silent, requests: 0, was_answered: false, close };
+            let connection = PendingConnection {
+                client,
+                since,
+                is_silent,
+                requests: 0,
+                was_answered: false,
+                close,
+            };
             pending.add(number, connection);
         }
         drop(pending);
-        Some(ConnectionPlace { limiter: Arc::clone(self), number, close })
+        Some(ConnectionPermit { limiter: Arc::clone(self), number, close })
     }
 
     /// Closes a connection when all places are taken: the oldest idle one of the address with the
     /// most unauthorised connections. Closes none if all connections of that address have a request
     /// or are new.
     pub(super) fn make_room(&self) {
-        if self.gives_way == GivesWay::OldestIdle {
+        if self.gives_way == EvictionPolicy::OldestIdle {
             let now = Instant::now();
-            let has_stayed = |connection: &PendingConnection| now.duration_since(connection.since) >= SHORTEST_STAY;
+            let has_stayed = |connection: &PendingConnection| {
+                now.duration_since(connection.since) >= SHORTEST_STAY
+            };
             let mut pending = self.lock();
-            let busiest = pending.counts.iter().max_by_key(|(_, count)| **count).map(|(client, _)| *client);
+            let busiest =
+                pending.counts.iter().max_by_key(|(_, count)| **count).map(|(client, _)| *client);
             if let Some(client) = busiest {
                 pending.close_oldest(client, has_stayed);
             }
@@ -165,7 +176,11 @@ impl PendingConnections {
 
     /// Closes the oldest idle connection of a client that may be closed; returns false if there is
     /// none.
-    fn close_oldest(&mut self, client: IpAddr, may_close: impl Fn(&PendingConnection) -> bool) -> bool {
+    fn close_oldest(
+        &mut self,
+        client: IpAddr,
+        may_close: impl Fn(&PendingConnection) -> bool,
+    ) -> bool {
         let is_closable = |(_, connection): &(&u64, &PendingConnection)| {
             connection.client == client && may_close(connection) && connection.is_idle()
         };
@@ -175,7 +190,7 @@ impl PendingConnections {
     }
 }
 
-impl ConnectionPlace {
+impl ConnectionPermit {
     /// Stops counting the connection, because a request on it had a valid token.
     pub fn authorise(&self) {
         self.limiter.lock().remove(self.number);
@@ -195,7 +210,7 @@ impl ConnectionPlace {
     }
 }
 
-impl Drop for ConnectionPlace {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.limiter.lock().remove(self.number);
     }
@@ -226,30 +241,37 @@ mod tests {
 
     use super::*;
 
-    fn limiter(connections: usize, gives_way: GivesWay) -> Arc<ConnectionLimiter> {
-        Arc::new(ConnectionLimiter::new(connections, gives_way, vec!["10.0.0.0/8".parse().unwrap()]))
+    fn limiter(connections: usize, gives_way: EvictionPolicy) -> Arc<ConnectionLimiter> {
+        Arc::new(ConnectionLimiter::new(
+            connections,
+            gives_way,
+            vec!["10.0.0.0/8".parse().unwrap()],
+        ))
     }
 
     /// Admits a connection on which no bytes wait to be read.
-    fn admit(limiter: &Arc<ConnectionLimiter>, address: &str) -> Option<Arc<ConnectionPlace>> {
+    fn admit(limiter: &Arc<ConnectionLimiter>, address: &str) -> Option<Arc<ConnectionPermit>> {
         limiter.admit(address.parse().unwrap(), || true).map(Arc::new)
     }
 
     /// Admits a connection whose client has sent bytes that are still unread.
-    fn admit_unread(limiter: &Arc<ConnectionLimiter>, address: &str) -> Arc<ConnectionPlace> {
+    fn admit_unread(limiter: &Arc<ConnectionLimiter>, address: &str) -> Arc<ConnectionPermit> {
         Arc::new(limiter.admit(address.parse().unwrap(), || false).unwrap())
     }
 
-    fn is_closed(place: &ConnectionPlace) -> bool {
+    fn is_closed(place: &ConnectionPermit) -> bool {
         place.close.is_cancelled()
     }
 
     #[test]
     fn an_address_has_a_quarter_of_the_connections_and_a_trusted_one_as_many_as_it_likes() {
-        let limiter = limiter(8, GivesWay::Newest);
+        let limiter = limiter(8, EvictionPolicy::Newest);
         let enter = |text: &str| admit(&limiter, text);
-        let mut places: Vec<_> =
-            ["192.0.2.1", "::ffff:192.0.2.1"].map(enter).into_iter().collect::<Option<_>>().unwrap();
+        let mut places: Vec<_> = ["192.0.2.1", "::ffff:192.0.2.1"]
+            .map(enter)
+            .into_iter()
+            .collect::<Option<_>>()
+            .unwrap();
         assert!(enter("192.0.2.1").is_none());
         assert!(enter("192.0.2.2").is_some());
         places.pop();
@@ -267,7 +289,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_idle_connection_of_an_address_gives_way_to_its_newest() {
-        let limiter = limiter(12, GivesWay::OldestIdle);
+        let limiter = limiter(12, EvictionPolicy::OldestIdle);
         let enter = |text: &str| admit(&limiter, text).unwrap();
         let other = enter("192.0.2.9");
         let [answering, authorised, idle, newer] = ["192.0.2.1"; 4].map(|address| {
@@ -280,7 +302,8 @@ mod tests {
         let request = answering.begin_request();
         advance(GRACE_PERIOD).await;
         let newest = enter("192.0.2.1");
-        let closed = [&answering, &authorised, &idle, &newer, &newest, &other].map(|place| is_closed(place));
+        let closed =
+            [&answering, &authorised, &idle, &newer, &newest, &other].map(|place| is_closed(place));
         assert_eq!(closed, [false, false, true, false, false, false]);
         drop(request);
         enter("192.0.2.1");
@@ -289,19 +312,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn new_connections_and_those_with_a_request_to_read_stay_where_places_are_left_over() {
-        let limiter = limiter(8, GivesWay::OldestIdle);
+        let limiter = limiter(8, EvictionPolicy::OldestIdle);
         let unread: Vec<_> = (0..3).map(|_| admit_unread(&limiter, "192.0.2.1")).collect();
         let silent: Vec<_> = (0..3).map(|_| admit(&limiter, "192.0.2.1").unwrap()).collect();
         assert!(!unread.iter().chain(&silent).any(|place| is_closed(place)), "all of them are new");
         advance(GRACE_PERIOD).await;
         let newest = admit(&limiter, "192.0.2.1").unwrap();
-        assert!(silent.iter().all(|place| is_closed(place)), "of old ones an address has its share");
+        assert!(
+            silent.iter().all(|place| is_closed(place)),
+            "of old ones an address has its share"
+        );
         assert!(!unread.iter().chain([&newest]).any(|place| is_closed(place)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_answers_requests_everywhere_does_not_give_way() {
-        let limiter = limiter(4, GivesWay::OldestIdle);
+        let limiter = limiter(4, EvictionPolicy::OldestIdle);
         let place = admit(&limiter, "192.0.2.1").unwrap();
         let request = place.begin_request();
         advance(GRACE_PERIOD).await;
@@ -309,7 +335,10 @@ mod tests {
         let newer_request = newer.begin_request();
         advance(SHORTEST_STAY).await;
         limiter.make_room();
-        assert!(!is_closed(&place) && !is_closed(&newer), "whoever comes waits until one has ended");
+        assert!(
+            !is_closed(&place) && !is_closed(&newer),
+            "whoever comes waits until one has ended"
+        );
         drop(newer_request);
         limiter.make_room();
         assert!(!is_closed(&place) && is_closed(&newer));
@@ -318,7 +347,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_there_are_no_places_left_the_address_with_the_most_gives_way() {
-        let limiter = limiter(12, GivesWay::OldestIdle);
+        let limiter = limiter(12, EvictionPolicy::OldestIdle);
         let one = admit(&limiter, "192.0.2.1").unwrap();
         let others: Vec<_> = (0..3).map(|_| admit(&limiter, "192.0.2.2").unwrap()).collect();
         limiter.make_room();
@@ -329,6 +358,9 @@ mod tests {
         let unread: Vec<_> = (0..4).map(|_| admit_unread(&limiter, "192.0.2.3")).collect();
         advance(SHORTEST_STAY).await;
         limiter.make_room();
-        assert!(!unread.iter().chain(&others[1..]).any(|place| is_closed(place)), "there are requests to read");
+        assert!(
+            !unread.iter().chain(&others[1..]).any(|place| is_closed(place)),
+            "there are requests to read"
+        );
     }
 }

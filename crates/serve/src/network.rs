@@ -13,20 +13,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
-pub struct Network(IpNet);
+pub struct IpNetwork(IpNet);
 
-/// The reason why a text is no [`Network`].
+/// The reason why a text is no [`IpNetwork`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidNetwork {
+pub enum InvalidIpNetwork {
     /// The text is neither an address nor a network.
     #[error("`{0}` is no IP address or network: write 192.0.2.7 or 10.0.0.0/8")]
     NoNetwork(String),
     /// The address has bits set beyond the prefix of the network.
     #[error("`{0}` has bits behind its prefix: write {1}")]
-    Rest(String, Network),
+    Rest(String, IpNetwork),
 }
 
-impl Network {
+impl IpNetwork {
     /// The networks that together hold every address.
     #[must_use]
     pub fn all() -> [Self; 2] {
@@ -46,35 +46,37 @@ pub(super) fn first_of_network(address: IpAddr, bits: u8) -> IpAddr {
     IpNet::new(address, bits).map_or(address, |network| network.network())
 }
 
-impl FromStr for Network {
-    type Err = InvalidNetwork;
+impl FromStr for IpNetwork {
+    type Err = InvalidIpNetwork;
 
-    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
-        let network = text.parse::<IpNet>().or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
-        let network = network.map_err(|_| InvalidNetwork::NoNetwork(text.to_owned()))?;
+    fn from_str(text: &str) -> Result<Self, InvalidIpNetwork> {
+        let network = text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
+        let network = network.map_err(|_| InvalidIpNetwork::NoNetwork(text.to_owned()))?;
         if network == network.trunc() {
             return Ok(Self(network));
         }
-        Err(InvalidNetwork::Rest(text.to_owned(), Self(network.trunc())))
+        Err(InvalidIpNetwork::Rest(text.to_owned(), Self(network.trunc())))
     }
 }
 
-impl TryFrom<String> for Network {
-    type Error = InvalidNetwork;
+impl TryFrom<String> for IpNetwork {
+    type Error = InvalidIpNetwork;
 
-    fn try_from(text: String) -> Result<Self, InvalidNetwork> {
+    fn try_from(text: String) -> Result<Self, InvalidIpNetwork> {
         text.parse()
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for IpNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl From<Network> for String {
-    fn from(network: Network) -> Self {
+impl From<IpNetwork> for String {
+    fn from(network: IpNetwork) -> Self {
         network.to_string()
     }
 }
@@ -93,7 +95,7 @@ mod tests {
             ("fd00::/8", "fd12::1", "fe80::1"),
             ("::/0", "2001:db8::1", "1.2.3.4"),
         ] {
-            let network: Network = network.parse().unwrap();
+            let network: IpNetwork = network.parse().unwrap();
             assert!(network.contains(inside.parse().unwrap()), "{network} {inside}");
             assert!(!network.contains(outside.parse().unwrap()), "{network} {outside}");
         }
@@ -101,10 +103,22 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused_with_what_to_write() {
-        for text in ["", "localhost", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "::/129", "10.0.0.0/-1", "1.2.3.4:80"] {
-            assert!(matches!(text.parse::<Network>(), Err(InvalidNetwork::NoNetwork(_))), "{text}");
+        for text in [
+            "",
+            "localhost",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0/8",
+            "::/129",
+            "10.0.0.0/-1",
+            "1.2.3.4:80",
+        ] {
+            assert!(
+                matches!(text.parse::<IpNetwork>(), Err(InvalidIpNetwork::NoNetwork(_))),
+                "{text}"
+            );
         }
-        let error = "10.1.2.3/8".parse::<Network>().unwrap_err().to_string();
+        let error = "10.1.2.3/8".parse::<IpNetwork>().unwrap_err().to_string();
         assert!(error.ends_with("write 10.0.0.0/8"), "{error}");
     }
 }

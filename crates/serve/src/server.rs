@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::connection_handle::{ConnectionHandle, Peer};
-use super::connection_limiter::{ConnectionLimiter, ConnectionPlace};
+use super::connection_handle::{ConnectionHandle, PeerAddress};
+use super::connection_limiter::{ConnectionLimiter, ConnectionPermit};
 use super::watched_stream::WatchedStream;
 
 /// The listen backlog, in connections: as many as a fully loaded provider opens at once.
@@ -34,7 +34,7 @@ const SEAT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The limits of a server's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// The most connections at the same time; further ones wait in the backlog.
     pub connections: usize,
     /// The most time for the head of a request and for the TLS handshake; also the most time that a
@@ -52,7 +52,7 @@ pub struct Limits {
     pub longest_answer: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections: 512,
@@ -94,7 +94,7 @@ pub struct ListenError {
 
 /// An address that the process listens on.
 #[derive(Debug)]
-pub struct Listener {
+pub struct BoundListener {
     server: ServerName,
     tcp: TcpListener,
     address: SocketAddr,
@@ -105,7 +105,7 @@ pub struct ServerConfig {
     /// Answers the requests.
     pub router: Router,
     /// The limits of the connections.
-    pub limits: Limits,
+    pub limits: ConnectionLimits,
     /// Limits the connections of one address.
     pub limiter: Arc<ConnectionLimiter>,
     /// TLS; `None` for plain HTTP.
@@ -114,7 +114,7 @@ pub struct ServerConfig {
     pub stop: CancellationToken,
 }
 
-impl Listener {
+impl BoundListener {
     /// Begins to listen; needs a runtime. Clients that connect before [`Self::serve`] runs wait.
     ///
     /// # Errors
@@ -147,7 +147,9 @@ impl Listener {
                         let seat = config.find_seat(&seats).await;
                         let stream = WatchedStream::new(tcp);
                         let watched = stream.clone();
-                        let Some(place) = config.limiter.admit(peer.ip(), move || watched.is_silent()) else {
+                        let Some(place) =
+                            config.limiter.admit(peer.ip(), move || watched.is_silent())
+                        else {
                             debug!(%peer, "closed a connection to {server}: its address has too many");
                             continue;
                         };
@@ -179,7 +181,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// The place of a connection, and the handle that requests get.
-type ConnectionState<'a> = (&'a Arc<ConnectionPlace>, &'a ConnectionHandle);
+type ConnectionState<'a> = (&'a Arc<ConnectionPermit>, &'a ConnectionHandle);
 
 impl ServerConfig {
     /// Waits until there is room for one more connection. `None` is never returned: the semaphore
@@ -190,7 +192,8 @@ impl ServerConfig {
                 return Some(seat);
             }
             self.limiter.make_room();
-            let freed = tokio::time::timeout(SEAT_INTERVAL, Arc::clone(seats).acquire_owned()).await;
+            let freed =
+                tokio::time::timeout(SEAT_INTERVAL, Arc::clone(seats).acquire_owned()).await;
             if let Ok(seat) = freed {
                 return seat.ok();
             }
@@ -198,7 +201,7 @@ impl ServerConfig {
     }
 
     /// Serves a connection until it ends, is broken by a handler, or has to give way.
-    async fn connection(&self, tcp: WatchedStream, peer: IpAddr, place: Arc<ConnectionPlace>) {
+    async fn connection(&self, tcp: WatchedStream, peer: IpAddr, place: Arc<ConnectionPermit>) {
         let handle = ConnectionHandle::new(tcp.clone());
         tokio::select! {
             () = self.serve_connection(tcp, peer, (&place, &handle)) => {}
@@ -212,7 +215,9 @@ impl ServerConfig {
         let shaking_hands = tokio::time::timeout(self.limits.head, tls.accept(tcp));
         match self.stop.run_until_cancelled(shaking_hands).await {
             Some(Ok(Ok(stream))) => self.requests(stream, peer, known).await,
-            Some(Ok(Err(error))) => debug!(%peer, %error, "a client did not get through the TLS handshake"),
+            Some(Ok(Err(error))) => {
+                debug!(%peer, %error, "a client did not get through the TLS handshake");
+            }
             Some(Err(_)) | None => {}
         }
     }
@@ -227,7 +232,7 @@ impl ServerConfig {
         let router = TowerToHyperService::new(self.router.clone());
         let service = service_fn(|mut request: Request<Incoming>| {
             let under_way = place.begin_request();
-            request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(PeerAddress(peer));
             request.extensions_mut().insert(Arc::clone(place));
             request.extensions_mut().insert(handle.clone());
             let answering = router.call(request);

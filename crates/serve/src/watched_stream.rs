@@ -26,7 +26,11 @@ struct WatchedSocket {
 
 impl WatchedStream {
     pub(super) fn new(tcp: TcpStream) -> Self {
-        Self(Arc::new(WatchedSocket { tcp, was_read: AtomicBool::new(false), is_waiting: AtomicBool::new(false) }))
+        Self(Arc::new(WatchedSocket {
+            tcp,
+            was_read: AtomicBool::new(false),
+            is_waiting: AtomicBool::new(false),
+        }))
     }
 
     /// Makes the system reset the connection instead of closing it, once the last clone is dropped.
@@ -40,7 +44,11 @@ impl WatchedStream {
     /// that wait.
     pub(super) fn is_silent(&self) -> bool {
         let WatchedSocket { tcp, was_read, is_waiting } = &*self.0;
-        if was_read.load(Ordering::Acquire) { is_waiting.load(Ordering::Acquire) } else { !has_unread_bytes(tcp) }
+        if was_read.load(Ordering::Acquire) {
+            is_waiting.load(Ordering::Acquire)
+        } else {
+            !has_unread_bytes(tcp)
+        }
     }
 }
 
@@ -52,7 +60,11 @@ fn has_unread_bytes(tcp: &TcpStream) -> bool {
 }
 
 impl AsyncRead for WatchedStream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let WatchedSocket { tcp, was_read, is_waiting } = &*self.0;
         loop {
             let Poll::Ready(readable) = tcp.poll_read_ready(context) else {
@@ -75,7 +87,11 @@ impl AsyncRead for WatchedStream {
 }
 
 impl AsyncWrite for WatchedStream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.0.tcp.poll_write_ready(context))?;
             match self.0.tcp.try_write(bytes) {
@@ -141,7 +157,9 @@ mod tests {
         stream.read_exact(&mut two).await.unwrap();
         assert!(!stream.is_silent(), "the server has not asked for more");
         stream.read_exact(&mut two).await.unwrap();
-        assert!(futures_util::poll!(std::pin::pin!(stream.clone().read_exact(&mut two))).is_pending());
+        assert!(
+            futures_util::poll!(std::pin::pin!(stream.clone().read_exact(&mut two))).is_pending()
+        );
         assert!(stream.is_silent(), "the server waits for more");
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The place at which a wrong setting was written. Diagnostics are sorted in this order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+pub enum DiagnosticOrigin {
     /// A file, or a folder.
     File {
         /// The file, as errors show it.
@@ -18,7 +18,7 @@ pub enum Origin {
     Default,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for DiagnosticOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { file, line: Some(line) } => write!(f, "{file}:{line}"),
@@ -36,7 +36,7 @@ impl fmt::Display for Origin {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub struct Diagnostic {
     /// The place at which the setting was written.
-    pub origin: Origin,
+    pub origin: DiagnosticOrigin,
     /// The key, such as `operations.charge.request.path`; empty for a file as a whole.
     pub key: String,
     /// The value; `None` where it is a secret or may be one.
@@ -48,7 +48,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A fault of a file as a whole, or of a folder.
     pub fn of_file(file: &str, line: Option<usize>, message: impl Into<String>) -> Self {
-        let origin = Origin::File { file: file.to_owned(), line };
+        let origin = DiagnosticOrigin::File { file: file.to_owned(), line };
         Self { origin, key: String::new(), value: None, message: message.into() }
     }
 
@@ -56,8 +56,8 @@ impl Diagnostic {
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         match self.origin {
-            Origin::File { line, .. } => line,
-            Origin::Variable(_) | Origin::Default => None,
+            DiagnosticOrigin::File { line, .. } => line,
+            DiagnosticOrigin::Variable(_) | DiagnosticOrigin::Default => None,
         }
     }
 }

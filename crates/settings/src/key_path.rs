@@ -46,7 +46,13 @@ impl KeyPath {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let words = text.split(['.', '[']).map(|word| word.trim_end_matches(']'));
-        Self(words.map(|word| word.parse().map_or_else(|_| KeyStep::Key(word.to_owned()), KeyStep::Item)).collect())
+        Self(
+            words
+                .map(|word| {
+                    word.parse().map_or_else(|_| KeyStep::Key(word.to_owned()), KeyStep::Item)
+                })
+                .collect(),
+        )
     }
 
     /// The place that a deserialization error names.
@@ -107,7 +113,8 @@ impl KeyPath {
     /// Removes the value at this path. Of a list the whole list is removed, so that the indexes of
     /// its other items stay true. Returns false if there was no value.
     pub fn remove(&self, root: &mut Json) -> bool {
-        let keys: Vec<_> = self.0.iter().take_while(|step| matches!(step, KeyStep::Key(_))).cloned().collect();
+        let keys: Vec<_> =
+            self.0.iter().take_while(|step| matches!(step, KeyStep::Key(_))).cloned().collect();
         let Some((KeyStep::Key(last), tables)) = keys.split_last() else { return false };
         let table = Self(tables.to_vec()).find_mut(root).and_then(Json::as_object_mut);
         table.is_some_and(|table| table.shift_remove(last).is_some())
@@ -128,7 +135,9 @@ impl KeyPath {
 
 impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bare = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$'));
+        let bare = |name: &str| {
+            name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '$'))
+        };
         for (n, step) in self.0.iter().enumerate() {
             let dot = if n == 0 { "" } else { "." };
             match step {
@@ -155,7 +164,10 @@ mod tests {
         assert!(path.is_within(&KeyPath::parse("a.b")) && !KeyPath::parse("a.b").is_within(&path));
         assert!(path.touches(&KeyPath::parse("a")) && !path.touches(&KeyPath::parse("a.x")));
         assert!(!KeyPath::parse("a.x").remove(&mut root));
-        assert!(path.remove(&mut root), "the whole list, so that the places of its other items stay true");
+        assert!(
+            path.remove(&mut root),
+            "the whole list, so that the places of its other items stay true"
+        );
         assert_eq!(root, json!({"a": {}}));
         KeyPath::parse("a.d.e").put(&mut root, json!("f"));
         KeyPath::parse("a.d.e.g").put(&mut root, json!("h"));

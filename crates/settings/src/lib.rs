@@ -6,20 +6,20 @@
 //! |---|---|
 //! | [`source`] | the text of a file as a tree of values, with the line of each key |
 //! | [`key_path`] | the place of a value in a file |
-//! | [`shape`] | validation against the JSON Schema that editors use |
+//! | [`schema_check`] | validation against the JSON Schema that editors use |
 //! | [`reading`] | deserialization of a value into a type |
-//! | [`faults`] | all faults of a file |
+//! | [`findings`] | all faults of a file |
 //! | [`diagnostic`] | one fault, for the person who wrote it |
 //! | [`suggest`] | "did you mean" |
 //! | [`units`] | durations and sizes as people write them |
 //! | [`placeholder`] | `${env:NAME}` and `${file:/path}` |
 
 pub mod diagnostic;
-pub mod faults;
+pub mod findings;
 pub mod key_path;
 pub mod placeholder;
 pub mod reading;
-pub mod shape;
+pub mod schema_check;
 pub mod source;
 pub mod suggest;
 pub mod units;

@@ -14,7 +14,9 @@ pub enum PlaceholderError {
     #[error("the environment variable {0} is not set; set it, or write `${{file:/run/secrets/…}}`")]
     NoVariable(String),
     /// A file cannot be read.
-    #[error("the file {path} cannot be read ({error}); write the path of a file that ferryd may read")]
+    #[error(
+        "the file {path} cannot be read ({error}); write the path of a file that ferryd may read"
+    )]
     NoFile {
         /// The file.
         path: String,
@@ -29,7 +31,9 @@ pub enum PlaceholderError {
     Unknown,
     /// Text surrounds the placeholder in a setting that accepts a placeholder only as the whole
     /// text.
-    #[error("`${{` begins a reference; write `${{env:NAME}}` or `${{file:/run/secrets/x}}` and nothing around it")]
+    #[error(
+        "`${{` begins a reference; write `${{env:NAME}}` or `${{file:/run/secrets/x}}` and nothing around it"
+    )]
     NotWhole,
 }
 
@@ -46,7 +50,10 @@ pub struct PlaceholderSources<'a> {
 ///
 /// # Errors
 /// The placeholder has no value, or other text surrounds it.
-pub fn resolve_secret(text: &str, sources: PlaceholderSources<'_>) -> Result<SecretString, PlaceholderError> {
+pub fn resolve_secret(
+    text: &str,
+    sources: PlaceholderSources<'_>,
+) -> Result<SecretString, PlaceholderError> {
     match placeholder_name(text) {
         Some(name) => sources.value(name).map(SecretString::from),
         None if text.contains("${") => Err(PlaceholderError::NotWhole),
@@ -62,7 +69,10 @@ pub fn resolve_secret(text: &str, sources: PlaceholderSources<'_>) -> Result<Sec
 ///
 /// # Errors
 /// A placeholder has no value.
-pub fn expand_address(text: &str, sources: PlaceholderSources<'_>) -> Result<String, PlaceholderError> {
+pub fn expand_address(
+    text: &str,
+    sources: PlaceholderSources<'_>,
+) -> Result<String, PlaceholderError> {
     if let Some(name) = placeholder_name(text) {
         return sources.value(name);
     }
@@ -87,7 +97,8 @@ impl PlaceholderSources<'_> {
     fn value(self, name: &str) -> Result<String, PlaceholderError> {
         let (value, remedy) = match name.split_once(':') {
             Some(("env", name)) => {
-                let value = (self.variable)(name).ok_or_else(|| PlaceholderError::NoVariable(name.to_owned()))?;
+                let value = (self.variable)(name)
+                    .ok_or_else(|| PlaceholderError::NoVariable(name.to_owned()))?;
                 (value, format!("set the environment variable {name}"))
             }
             Some(("file", path)) => {
@@ -115,7 +126,8 @@ mod tests {
     use super::*;
 
     fn variable(name: &str) -> Option<String> {
-        let known = [("KEY", "sk_test_123"), ("PW", "p@ss/word"), ("URI", "amqp://a:b@c"), ("EMPTY", "")];
+        let known =
+            [("KEY", "sk_test_123"), ("PW", "p@ss/word"), ("URI", "amqp://a:b@c"), ("EMPTY", "")];
         known.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
     }
 
@@ -137,7 +149,11 @@ mod tests {
             ("literal $ { }", "literal $ { }"),
         ];
         for (text, expected) in table {
-            assert_eq!(resolve_secret(text, sources(folder.path())).unwrap().expose_secret(), expected, "{text}");
+            assert_eq!(
+                resolve_secret(text, sources(folder.path())).unwrap().expose_secret(),
+                expected,
+                "{text}"
+            );
         }
     }
 

@@ -3,13 +3,13 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::faults::Place;
+use super::findings::SettingsCursor;
 use super::key_path::KeyPath;
 
 /// Deserializes a value. Each fault is reported at its place and the wrong part left out, so that
 /// one pass finds every fault. Returns `None` if a part that the type needs is left out.
 #[must_use]
-pub fn read_value<T: DeserializeOwned>(mut value: Json, place: &Place<'_>) -> Option<T> {
+pub fn read_value<T: DeserializeOwned>(mut value: Json, place: &SettingsCursor<'_>) -> Option<T> {
     loop {
         let error = match serde_path_to_error::deserialize(value.clone()) {
             Ok(read) => return Some(read),
@@ -36,17 +36,18 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::faults::Faults;
+    use crate::findings::FindingList;
     use serde_json::json;
 
     #[test]
     fn every_wrong_value_is_told_by_its_key_and_never_quoted() {
-        let faults = Faults::default();
+        let faults = FindingList::default();
         let value = json!({"a": "hunter2", "b": 7, "c": true});
         let read: BTreeMap<String, u16> = read_value(value, &faults.place().key("x")).unwrap();
         assert_eq!(read, BTreeMap::from([("b".to_owned(), 7)]));
         let found = faults.into_findings();
-        let found: Vec<_> = found.iter().map(|finding| format!("{}: {}", finding.key, finding.message)).collect();
+        let found: Vec<_> =
+            found.iter().map(|finding| format!("{}: {}", finding.key, finding.message)).collect();
         assert_eq!(found, ["x.a: write u16", "x.c: write u16"]);
     }
 }

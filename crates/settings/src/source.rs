@@ -15,13 +15,13 @@ const DEEPEST: usize = 64;
 
 /// A parsed file.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct SettingsSource {
     name: String,
     lines: HashMap<KeyPath, usize>,
     value: Json,
 }
 
-impl Source {
+impl SettingsSource {
     /// Reads TOML.
     ///
     /// # Errors
@@ -33,15 +33,23 @@ impl Source {
             .iter()
             .map(|error| {
                 let line = error.span().map(|span| at.line(span.start));
-                Diagnostic::of_file(name, line, format!("not TOML: {}", error.message().replace('\n', ", ")))
+                Diagnostic::of_file(
+                    name,
+                    line,
+                    format!("not TOML: {}", error.message().replace('\n', ", ")),
+                )
             })
             .collect();
-        let mut reader = Reader { name, at, lines: HashMap::new(), faults: Vec::new() };
+        let mut reader = TomlReader { name, at, lines: HashMap::new(), faults: Vec::new() };
         let value = reader.table(table.get_ref(), &KeyPath::default());
         if faults.is_empty() {
             faults = reader.faults;
         }
-        if faults.is_empty() { Ok(Self { name: name.to_owned(), lines: reader.lines, value }) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Self { name: name.to_owned(), lines: reader.lines, value })
+        } else {
+            Err(faults)
+        }
     }
 
     /// The file's name, as errors show it.
@@ -76,14 +84,14 @@ impl LineNumbers {
     }
 }
 
-struct Reader<'a> {
+struct TomlReader<'a> {
     name: &'a str,
     at: LineNumbers,
     lines: HashMap<KeyPath, usize>,
     faults: Vec<Diagnostic>,
 }
 
-impl Reader<'_> {
+impl TomlReader<'_> {
     fn table(&mut self, table: &DeTable<'_>, place: &KeyPath) -> Json {
         let mut map = Map::new();
         for (key, value) in table {
@@ -97,7 +105,8 @@ impl Reader<'_> {
     fn value(&mut self, value: &Spanned<DeValue<'_>>, place: &KeyPath) -> Json {
         if place.depth() > DEEPEST {
             let line = self.at.line(value.span().start);
-            let message = format!("{place}: stands in more than {DEEPEST} tables and lists; take some out");
+            let message =
+                format!("{place}: stands in more than {DEEPEST} tables and lists; take some out");
             self.faults.push(Diagnostic::of_file(self.name, Some(line), message));
             return Json::Null;
         }
@@ -116,20 +125,32 @@ impl Reader<'_> {
                 Json::Array(list)
             }
             DeValue::Integer(integer) => {
-                let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(Json::from);
+                let number =
+                    i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(Json::from);
                 self.number(number, "an integer of more than 64 bits", value, place)
             }
             DeValue::Float(float) => {
-                let number = float.as_str().parse().ok().and_then(Number::from_f64).map(Json::Number);
+                let number =
+                    float.as_str().parse().ok().and_then(Number::from_f64).map(Json::Number);
                 self.number(number, "a number that JSON does not have", value, place)
             }
         }
     }
 
-    fn number(&mut self, number: Option<Json>, what: &str, value: &Spanned<DeValue<'_>>, place: &KeyPath) -> Json {
+    fn number(
+        &mut self,
+        number: Option<Json>,
+        what: &str,
+        value: &Spanned<DeValue<'_>>,
+        place: &KeyPath,
+    ) -> Json {
         number.unwrap_or_else(|| {
             let line = self.at.line(value.span().start);
-            self.faults.push(Diagnostic::of_file(self.name, Some(line), format!("{place}: {what}; write it as text")));
+            self.faults.push(Diagnostic::of_file(
+                self.name,
+                Some(line),
+                format!("{place}: {what}; write it as text"),
+            ));
             Json::Null
         })
     }
@@ -143,7 +164,7 @@ mod tests {
     #[test]
     fn every_key_knows_its_line_and_every_value_its_type() {
         let text = "a = 1\n[b.c]\nd = 20.2\n\"e.f\" = { g = true }\n[[h]]\ni = 9007199254740993\n[[h]]\ni = -1\n";
-        let source = Source::parse("x.toml", text).unwrap();
+        let source = SettingsSource::parse("x.toml", text).unwrap();
         let expected = json!({"a": 1, "b": {"c": {"d": 20.2, "e.f": {"g": true}}},
             "h": [{"i": 9_007_199_254_740_993_i64}, {"i": -1}]});
         assert_eq!(*source.value(), expected);
@@ -165,10 +186,13 @@ mod tests {
 
     #[test]
     fn text_that_is_no_toml_is_refused_with_its_lines() {
-        for (text, line) in
-            [("a = 1\nb =\n", 2), ("a = 1\na = 2\n", 2), ("a = nan", 1), ("\na = 99999999999999999999", 2)]
-        {
-            let errors = Source::parse("x.toml", text).unwrap_err();
+        for (text, line) in [
+            ("a = 1\nb =\n", 2),
+            ("a = 1\na = 2\n", 2),
+            ("a = nan", 1),
+            ("\na = 99999999999999999999", 2),
+        ] {
+            let errors = SettingsSource::parse("x.toml", text).unwrap_err();
             assert_eq!(errors.first().and_then(Diagnostic::line), Some(line), "{errors:?}");
         }
     }
@@ -177,9 +201,13 @@ mod tests {
     fn tables_deeper_than_anyone_writes_are_refused_by_their_line() {
         let dotted = ["a"; 60].join(".");
         let deep = (0..70).fold("1".to_owned(), |value, _| format!("{{ {dotted} = {value} }}"));
-        let errors = Source::parse("x.toml", &format!("b = 1\n{dotted} = {deep}\n")).unwrap_err();
+        let errors =
+            SettingsSource::parse("x.toml", &format!("b = 1\n{dotted} = {deep}\n")).unwrap_err();
         let text = errors.iter().map(ToString::to_string).collect::<String>();
-        assert!(text.starts_with("x.toml:2: a.a.") && text.contains("more than 64 tables"), "{text}");
-        assert!(Source::parse("x.toml", &format!("{dotted} = 1\n")).is_ok());
+        assert!(
+            text.starts_with("x.toml:2: a.a.") && text.contains("more than 64 tables"),
+            "{text}"
+        );
+        assert!(SettingsSource::parse("x.toml", &format!("{dotted} = 1\n")).is_ok());
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-const DURATION_HELP: &str = "is no duration: write a number and a unit, such as \"500ms\", \"30s\", \"5m\" or \"2h\"";
+const DURATION_HELP: &str =
+    "is no duration: write a number and a unit, such as \"500ms\", \"30s\", \"5m\" or \"2h\"";
 const SIZE_HELP: &str = "is no size: write a number and a unit, such as \"512KiB\" or \"64MiB\"";
 
 /// Units of sizes, in bytes. A longer unit comes before a shorter one that it ends with.
@@ -19,17 +20,19 @@ const SIZES: [(&str, u64); 7] = [
 /// The reason why a text is no duration or no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NotHuman(&'static str);
+pub struct UnitParseError(&'static str);
 
-/// Reads a duration: numbers with the units `ms`, `s`, `m`, `h`, `d`, one after the other: `90s`, `1.5h`, `1h 30m`.
+/// Reads a duration: numbers with the units `ms`, `s`, `m`, `h`, `d`, one after the other: `90s`,
+/// `1.5h`, `1h 30m`.
 ///
 /// # Errors
 /// Where the text is anything else.
-pub fn parse_duration(text: &str) -> Result<Duration, NotHuman> {
-    humantime::parse_duration(text.trim()).map_err(|_| NotHuman(DURATION_HELP))
+pub fn parse_duration(text: &str) -> Result<Duration, UnitParseError> {
+    humantime::parse_duration(text.trim()).map_err(|_| UnitParseError(DURATION_HELP))
 }
 
-/// Writes a duration in the largest unit that holds it exactly, days from two on: `90s`, `24h`, `7d`.
+/// Writes a duration in the largest unit that holds it exactly, days from two on: `90s`, `24h`,
+/// `7d`.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
@@ -46,18 +49,18 @@ pub fn format_duration(duration: Duration) -> String {
     format!("{milliseconds}ms")
 }
 
-/// Reads a size in bytes: a whole number with one of the units `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB`, or none
-/// for bytes.
+/// Reads a size in bytes: a whole number with one of the units `B`, `KiB`, `MiB`, `GiB`, `kB`,
+/// `MB`, `GB`, or none for bytes.
 ///
 /// # Errors
 /// Where the text is anything else, or the number is too large for this machine.
-pub fn parse_size(text: &str) -> Result<usize, NotHuman> {
+pub fn parse_size(text: &str) -> Result<usize, UnitParseError> {
     let text = text.trim();
     let unit = SIZES.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
     let (number, unit) = unit.unwrap_or((text, 1));
     let number: Option<u64> = number.trim_end().parse().ok();
     let bytes = number.and_then(|number| number.checked_mul(unit));
-    bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or(NotHuman(SIZE_HELP))
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or(UnitParseError(SIZE_HELP))
 }
 
 /// Writes a size in the largest binary unit that holds it exactly: `64MiB`.
@@ -110,7 +113,9 @@ pub mod optional_duration {
     ///
     /// # Errors
     /// Where the text is no duration.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.map(|text| parse_duration(&text).map_err(D::Error::custom)).transpose()
     }
@@ -119,7 +124,10 @@ pub mod optional_duration {
     ///
     /// # Errors
     /// Only those of the serializer.
-    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         duration.map(format_duration).serialize(serializer)
     }
 
@@ -140,9 +148,12 @@ pub mod durations {
     ///
     /// # Errors
     /// Where one of the texts is no duration.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Duration>, D::Error> {
         let read = |text: String| {
-            parse_duration(&text).map_err(|error| D::Error::custom(format_args!("the entry `{text}` {error}")))
+            parse_duration(&text)
+                .map_err(|error| D::Error::custom(format_args!("the entry `{text}` {error}")))
         };
         Vec::<String>::deserialize(deserializer)?.into_iter().map(read).collect()
     }
@@ -151,7 +162,10 @@ pub mod durations {
     ///
     /// # Errors
     /// Only those of the serializer.
-    pub fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(
+        durations: &[Duration],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(durations.iter().map(|duration| format_duration(*duration)))
     }
 
@@ -215,16 +229,24 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "MiB", "-1", "1.5MiB", "1 XB", "1kib", "99999999999999999999", "99999999999GiB"] {
+        for text in
+            ["", "MiB", "-1", "1.5MiB", "1 XB", "1kib", "99999999999999999999", "99999999999GiB"]
+        {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn durations_are_written_in_their_largest_exact_unit() {
-        for (seconds, text) in
-            [(5, "5s"), (90, "90s"), (120, "2m"), (5_400, "90m"), (86_400, "24h"), (172_800, "2d"), (216_000, "60h")]
-        {
+        for (seconds, text) in [
+            (5, "5s"),
+            (90, "90s"),
+            (120, "2m"),
+            (5_400, "90m"),
+            (86_400, "24h"),
+            (172_800, "2d"),
+            (216_000, "60h"),
+        ] {
             assert_eq!(format_duration(Duration::from_secs(seconds)), text);
         }
         assert_eq!(format_duration(Duration::from_millis(1_500)), "1500ms");

@@ -1,4 +1,4 @@
-//! Signing certificates that webhook calls name: fetched over HTTPS, and cached for a day.
+//! Signing certificates that webhooks name: fetched over HTTPS, and cached for a day.
 //!
 //! The caller chooses the addresses, within the limits of the provider's webhook. So requests are
 //! rate-limited, missing certificates are remembered, and the cache is bounded.
@@ -18,8 +18,8 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 use url::Url;
 
-use super::http::{Http, HttpSetupError};
-use ferryd_domain::exchange::{Answer, Method, Request};
+use super::http::{HttpClient, HttpSetupError};
+use ferryd_domain::http_call::{CallResult, HttpMethod, HttpRequest};
 use ferryd_provider::HttpSettings;
 
 /// The most bytes of a certificate with its chain.
@@ -28,7 +28,7 @@ const RESPONSE_CAP: usize = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// The most time that a webhook call waits for its certificate, other fetches before it included.
+/// The most time that a webhook waits for its certificate, other fetches before it included.
 pub const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The time for which a certificate is cached; PayPal recommends a day.
 const KEPT: Duration = Duration::from_hours(24);
@@ -42,7 +42,7 @@ const RATE: NonZeroU32 = NonZeroU32::new(1).unwrap();
 
 /// The reason why a certificate is not available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoCertificate {
+pub enum CertificateFetchError {
     /// The host answered that there is no such certificate.
     Absent,
     /// The host is unreachable or fails, or the rate limit is reached.
@@ -54,13 +54,13 @@ pub trait CertificateSource: Send + Sync {
     /// Gets the certificate at an address, in PEM.
     ///
     /// # Errors
-    /// [`NoCertificate`].
-    fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, NoCertificate>>;
+    /// [`CertificateFetchError`].
+    fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, CertificateFetchError>>;
 }
 
 /// Fetches and caches certificates.
 pub struct CertificateCache {
-    http: Result<Http, HttpSetupError>,
+    http: Result<HttpClient, HttpSetupError>,
     entries: Mutex<HashMap<Url, CachedAnswer>>,
     limiter: DefaultDirectRateLimiter,
     /// Held by the call that fetches, so that calls which need the same certificate fetch it once.
@@ -84,48 +84,57 @@ impl CertificateCache {
     /// be loaded, every certificate is unavailable.
     #[must_use]
     pub fn new() -> Self {
-        Self::trusting(None)
+        Self::with_authorities(None)
     }
 
     /// Makes a cache that trusts the authorities of a file, or else the system's.
-    fn trusting(ca_file: Option<PathBuf>) -> Self {
-        let settings = HttpSettings { ca_file, connect_timeout: CONNECT_TIMEOUT, response_cap: RESPONSE_CAP };
+    fn with_authorities(ca_file: Option<PathBuf>) -> Self {
+        let settings = HttpSettings {
+            ca_file,
+            connect_timeout: CONNECT_TIMEOUT,
+            max_response_size: RESPONSE_CAP,
+        };
         let limiter = RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
-        Self { http: Http::new(&settings), entries: Mutex::default(), limiter, turn: Turn::default() }
+        Self {
+            http: HttpClient::new(&settings),
+            entries: Mutex::default(),
+            limiter,
+            turn: Turn::default(),
+        }
     }
 
-    fn known(&self, url: &Url) -> Option<Result<Bytes, NoCertificate>> {
+    fn known_certificate(&self, url: &Url) -> Option<Result<Bytes, CertificateFetchError>> {
         let entries = self.entries();
         let entry = entries.get(url).filter(|entry| Instant::now() < entry.until)?;
-        Some(entry.found.clone().ok_or(NoCertificate::Absent))
+        Some(entry.found.clone().ok_or(CertificateFetchError::Absent))
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Url, CachedAnswer>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn get(&self, url: Url) -> Result<Bytes, NoCertificate> {
-        if let Some(known) = self.known(&url) {
+    async fn get(&self, url: Url) -> Result<Bytes, CertificateFetchError> {
+        if let Some(known) = self.known_certificate(&url) {
             return known;
         }
         let _turn = self.turn.lock().await;
         // Another call may have fetched it meanwhile.
-        if let Some(known) = self.known(&url) {
+        if let Some(known) = self.known_certificate(&url) {
             return known;
         }
         if self.limiter.check().is_err() {
-            return Err(NoCertificate::Unavailable);
+            return Err(CertificateFetchError::Unavailable);
         }
         self.fetch(url).await
     }
 
-    async fn fetch(&self, url: Url) -> Result<Bytes, NoCertificate> {
+    async fn fetch(&self, url: Url) -> Result<Bytes, CertificateFetchError> {
         let http = self.http.as_ref().map_err(|error| {
-            warn!(%error, "failed to fetch the certificate of a webhook call");
-            NoCertificate::Unavailable
+            warn!(%error, "failed to fetch the certificate of a webhook");
+            CertificateFetchError::Unavailable
         })?;
-        let request = Request {
-            method: Method::Get,
+        let request = HttpRequest {
+            method: HttpMethod::Get,
             url: url.clone(),
             headers: Vec::new(),
             asked: Vec::new(),
@@ -133,21 +142,21 @@ impl CertificateCache {
             timeout: REQUEST_TIMEOUT,
         };
         let found = match http.send(&request).await {
-            Answer::Reply(reply) if reply.status == 200 => Some(reply.body),
-            Answer::Reply(reply) if matches!(reply.status, 400 | 404 | 410) => None,
-            Answer::Reply(reply) => {
-                warn!(%url, status = reply.status, "failed to fetch the certificate of a webhook call");
-                return Err(NoCertificate::Unavailable);
+            CallResult::Reply(reply) if reply.status == 200 => Some(reply.body),
+            CallResult::Reply(reply) if matches!(reply.status, 400 | 404 | 410) => None,
+            CallResult::Reply(reply) => {
+                warn!(url.full = %url, http.response.status_code = reply.status, "failed to fetch the certificate of a webhook");
+                return Err(CertificateFetchError::Unavailable);
             }
-            Answer::NotSent(failure) | Answer::Incomplete(failure) => {
-                warn!(%url, reason = failure.message, "failed to fetch the certificate of a webhook call");
-                return Err(NoCertificate::Unavailable);
+            CallResult::NotSent(failure) | CallResult::Incomplete(failure) => {
+                warn!(url.full = %url, reason = failure.message, "failed to fetch the certificate of a webhook");
+                return Err(CertificateFetchError::Unavailable);
             }
         };
-        info!(%url, exists = found.is_some(), "asked for the certificate of a webhook call");
+        info!(url.full = %url, exists = found.is_some(), "asked for the certificate of a webhook");
         let until = Instant::now() + if found.is_some() { KEPT } else { ABSENT };
         self.remember(url, CachedAnswer { found: found.clone(), until });
-        found.ok_or(NoCertificate::Absent)
+        found.ok_or(CertificateFetchError::Absent)
     }
 
     /// Caches an entry. If there are too many of its sort, the entry replaces the one that expires
@@ -165,9 +174,13 @@ impl CertificateCache {
 }
 
 impl CertificateSource for CertificateCache {
-    fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, NoCertificate>> {
-        async move { timeout(CERTIFICATE_TIMEOUT, self.get(url)).await.unwrap_or(Err(NoCertificate::Unavailable)) }
-            .boxed()
+    fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, CertificateFetchError>> {
+        async move {
+            timeout(CERTIFICATE_TIMEOUT, self.get(url))
+                .await
+                .unwrap_or(Err(CertificateFetchError::Unavailable))
+        }
+        .boxed()
     }
 }
 

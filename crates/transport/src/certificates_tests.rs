@@ -26,9 +26,11 @@ impl CertificateServer {
         let folder = tempfile::tempdir().unwrap();
         let ca_file = folder.path().join("ca.pem");
         std::fs::write(&ca_file, own.cert.pem()).unwrap();
-        let cache = CertificateCache::trusting(Some(ca_file));
+        let cache = CertificateCache::with_authorities(Some(ca_file));
         let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()).into();
-        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![own.cert.der().clone()], key);
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key);
         let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
@@ -50,9 +52,11 @@ impl CertificateServer {
                         "/large" => ("200 OK", "", RESPONSE_CAP + 1),
                         _ => ("503 Service Unavailable", "", 0),
                     };
-                    let answer =
-                        format!("HTTP/1.1 {status}\r\n{more}connection: close\r\ncontent-length: {size}\r\n\r\n");
-                    let _ = stream.write_all(&[answer.as_bytes(), &vec![b'x'; size]].concat()).await;
+                    let answer = format!(
+                        "HTTP/1.1 {status}\r\n{more}connection: close\r\ncontent-length: {size}\r\n\r\n"
+                    );
+                    let _ =
+                        stream.write_all(&[answer.as_bytes(), &vec![b'x'; size]].concat()).await;
                     let _ = stream.shutdown().await;
                 });
             }
@@ -60,7 +64,7 @@ impl CertificateServer {
         Self { cache, port, asked, _folder: folder }
     }
 
-    async fn get(&self, path: &str) -> Result<usize, NoCertificate> {
+    async fn get(&self, path: &str) -> Result<usize, CertificateFetchError> {
         let url = format!("https://localhost:{}{path}", self.port).parse().unwrap();
         self.cache.certificate(url).await.map(|certificate| certificate.len())
     }
@@ -76,12 +80,12 @@ async fn a_certificate_is_fetched_once_and_that_there_is_none_is_remembered_and_
     for (path, expected, asked) in [
         ("/there", Ok(10), 1),
         ("/there", Ok(10), 1),
-        ("/none", Err(NoCertificate::Absent), 2),
-        ("/none", Err(NoCertificate::Absent), 2),
-        ("/moved", Err(NoCertificate::Unavailable), 3),
-        ("/large", Err(NoCertificate::Unavailable), 4),
-        ("/broken", Err(NoCertificate::Unavailable), 5),
-        ("/broken", Err(NoCertificate::Unavailable), 6),
+        ("/none", Err(CertificateFetchError::Absent), 2),
+        ("/none", Err(CertificateFetchError::Absent), 2),
+        ("/moved", Err(CertificateFetchError::Unavailable), 3),
+        ("/large", Err(CertificateFetchError::Unavailable), 4),
+        ("/broken", Err(CertificateFetchError::Unavailable), 5),
+        ("/broken", Err(CertificateFetchError::Unavailable), 6),
     ] {
         assert_eq!((server.get(path).await, server.asked()), (expected, asked), "{path}");
     }
@@ -96,12 +100,13 @@ async fn calls_that_need_the_same_certificate_ask_once() {
 }
 
 #[tokio::test]
-async fn however_many_addresses_calls_name_the_host_is_asked_a_few_times_and_what_is_known_is_still_given() {
+async fn however_many_addresses_calls_name_the_host_is_asked_a_few_times_and_what_is_known_is_still_given()
+ {
     let server = CertificateServer::start().await;
     assert_eq!(server.get("/there").await, Ok(10));
     let paths: Vec<_> = (0..200).map(|number| format!("/none-{number}")).collect();
     let all = futures_util::future::join_all(paths.iter().map(|path| server.get(path))).await;
-    assert!(all.contains(&Err(NoCertificate::Unavailable)));
+    assert!(all.contains(&Err(CertificateFetchError::Unavailable)));
     let seconds_at_most = 5;
     assert!(server.asked() <= 8 + seconds_at_most, "{}", server.asked());
     assert_eq!(server.get("/there").await, Ok(10));
@@ -112,11 +117,15 @@ fn what_is_remembered_is_bounded_and_addresses_without_a_certificate_displace_no
     let cache = CertificateCache::new();
     let url = |number: usize| format!("https://api.paypal.com/{number}").parse::<Url>().unwrap();
     let until = |seconds: u64| Instant::now() + Duration::from_secs(seconds);
-    cache.remember(url(0), CachedAnswer { found: Some(Bytes::from_static(b"x")), until: until(60) });
+    cache
+        .remember(url(0), CachedAnswer { found: Some(Bytes::from_static(b"x")), until: until(60) });
     for number in 1..1000 {
         cache.remember(url(number), CachedAnswer { found: None, until: until(600) });
     }
-    assert_eq!(cache.known(&url(0)), Some(Ok(Bytes::from_static(b"x"))));
+    assert_eq!(cache.known_certificate(&url(0)), Some(Ok(Bytes::from_static(b"x"))));
     assert_eq!(cache.entries().len(), MOST + 1);
-    assert_eq!((cache.known(&url(1)), cache.known(&url(999))), (None, Some(Err(NoCertificate::Absent))));
+    assert_eq!(
+        (cache.known_certificate(&url(1)), cache.known_certificate(&url(999))),
+        (None, Some(Err(CertificateFetchError::Absent)))
+    );
 }

@@ -16,23 +16,27 @@ use ferryd_provider::HttpSettings;
 /// The reason why a provider is unreachable, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unreachable(String);
+pub struct HandshakeFailure(String);
 
 /// Connects to a provider's host and makes the TLS handshake, as a call would; then disconnects.
 ///
 /// # Errors
-/// [`Unreachable`]: a name that does not resolve, a refused connection, a certificate that is not
+/// [`HandshakeFailure`]: a name that does not resolve, a refused connection, a certificate that is not
 /// trusted, a time-out.
-pub async fn handshake(base_url: &Url, settings: &HttpSettings) -> Result<(), Unreachable> {
+pub async fn try_handshake(
+    base_url: &Url,
+    settings: &HttpSettings,
+) -> Result<(), HandshakeFailure> {
     let within = settings.connect_timeout;
-    tokio::time::timeout(within, connect(base_url, settings))
-        .await
-        .unwrap_or_else(|_| Err(Unreachable(format!("no connection within {} s", within.as_secs_f32()))))
+    tokio::time::timeout(within, connect(base_url, settings)).await.unwrap_or_else(|_| {
+        Err(HandshakeFailure(format!("no connection within {} s", within.as_secs_f32())))
+    })
 }
 
-async fn connect(base_url: &Url, settings: &HttpSettings) -> Result<(), Unreachable> {
-    let failed = |error: &dyn std::fmt::Display| Unreachable(error.to_string());
-    let host = base_url.host().ok_or_else(|| Unreachable("the address has no host".to_owned()))?;
+async fn connect(base_url: &Url, settings: &HttpSettings) -> Result<(), HandshakeFailure> {
+    let failed = |error: &dyn std::fmt::Display| HandshakeFailure(error.to_string());
+    let host =
+        base_url.host().ok_or_else(|| HandshakeFailure("the address has no host".to_owned()))?;
     let name = match host {
         Host::Domain(name) => name.to_owned(),
         Host::Ipv4(address) => address.to_string(),
@@ -43,16 +47,18 @@ async fn connect(base_url: &Url, settings: &HttpSettings) -> Result<(), Unreacha
     if base_url.scheme() == "http" {
         return Ok(());
     }
-    let config = client_config(settings).map_err(|error| Unreachable(error.to_string()))?;
+    let config = client_config(settings).map_err(|error| HandshakeFailure(error.to_string()))?;
     let server = ServerName::try_from(name).map_err(|error| failed(&error))?;
     TlsConnector::from(Arc::new(config))
         .connect(server, tcp)
         .await
         .map(drop)
-        .map_err(|error| Unreachable(describe_cause(&error)))
+        .map_err(|error| HandshakeFailure(describe_cause(&error)))
 }
 
-fn client_config(settings: &HttpSettings) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
+fn client_config(
+    settings: &HttpSettings,
+) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
     // An error means that a cryptography provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let Some(path) = &settings.ca_file else { return Ok(ClientConfig::with_platform_verifier()?) };

@@ -1,7 +1,7 @@
 //! Sends requests over HTTPS, and reports with certainty what was sent.
 //!
-//! Each provider has one [`Http`], with connections and trusted authorities of its own. The client
-//! follows no redirect, uses no proxy, keeps no cookie, asks for no compression and repeats
+//! Each provider has one [`HttpClient`], with connections and trusted authorities of its own. The
+//! client follows no redirect, uses no proxy, keeps no cookie, asks for no compression and repeats
 //! nothing, so that one call is one request and one failure is one failure.
 
 use std::io;
@@ -13,7 +13,7 @@ use reqwest::{Certificate, Client, ClientBuilder, redirect, retry, tls};
 use url::Url;
 
 use super::failure;
-use ferryd_domain::exchange::{Answer, Method, Reply, Request};
+use ferryd_domain::http_call::{CallResult, HttpMethod, HttpReply, HttpRequest};
 use ferryd_domain::loopback::is_https_or_loopback;
 use ferryd_provider::HttpSettings;
 
@@ -29,13 +29,14 @@ const POOL_IDLE: Duration = Duration::from_secs(4);
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Headers that belong to the transport: a wrong one would split a request in two, or redirect it.
-const OWN_HEADERS: [&str; 7] = ["connection", "content-length", "expect", "host", "te", "transfer-encoding", "upgrade"];
+const OWN_HEADERS: [&str; 7] =
+    ["connection", "content-length", "expect", "host", "te", "transfer-encoding", "upgrade"];
 
 /// The HTTP client of one provider.
 #[derive(Debug, Clone)]
-pub struct Http {
+pub struct HttpClient {
     client: Client,
-    response_cap: usize,
+    max_response_size: usize,
 }
 
 /// The reason why the HTTP client of a provider can't be set up.
@@ -62,11 +63,13 @@ pub enum HttpSetupError {
         reason: String,
     },
     /// TLS can't be set up with the system's authorities.
-    #[error("https cannot be set up ({0}): install the system's CA certificates, or name a ca_file")]
+    #[error(
+        "https cannot be set up ({0}): install the system's CA certificates, or name a ca_file"
+    )]
     Tls(String),
 }
 
-impl Http {
+impl HttpClient {
     /// Sets up the client of a provider: reads its CA file, connects to nothing.
     ///
     /// # Errors
@@ -78,11 +81,14 @@ impl Http {
         let client = match &settings.ca_file {
             Some(path) => {
                 let unusable = |reason| HttpSetupError::CaUnusable { path: path.clone(), reason };
-                builder.tls_certs_only(authorities(path)?).build().map_err(|error| unusable(innermost(&error)))?
+                builder
+                    .tls_certs_only(authorities(path)?)
+                    .build()
+                    .map_err(|error| unusable(innermost(&error)))?
             }
             None => builder.build().map_err(|error| HttpSetupError::Tls(innermost(&error)))?,
         };
-        Ok(Self { client, response_cap: settings.response_cap })
+        Ok(Self { client, max_response_size: settings.max_response_size })
     }
 
     /// Sends a request and reads its answer, both within the request's timeout. Dropping the future
@@ -90,38 +96,40 @@ impl Http {
     ///
     /// The connect timeout must be shorter than the request's: after the latter the request counts
     /// as sent.
-    pub async fn send(&self, request: &Request) -> Answer {
+    pub async fn send(&self, request: &HttpRequest) -> CallResult {
         let prepared = match prepare(request) {
             Ok(prepared) => prepared,
-            Err(why) => return failure::unsendable(why),
+            Err(why) => return failure::unsendable_failure(why),
         };
-        tokio::time::timeout(request.timeout, self.exchange(prepared))
+        tokio::time::timeout(request.timeout, self.perform_call(prepared))
             .await
             .unwrap_or_else(|_| failure::timed_out(request.timeout))
     }
 
-    async fn exchange(&self, request: reqwest::Request) -> Answer {
+    async fn perform_call(&self, request: reqwest::Request) -> CallResult {
         match self.client.execute(request).await {
             Ok(response) => self.read(response).await,
-            Err(error) => failure::before_answer(&error),
+            Err(error) => failure::failure_before_answer(&error),
         }
     }
 
-    async fn read(&self, mut response: reqwest::Response) -> Answer {
+    async fn read(&self, mut response: reqwest::Response) -> CallResult {
         let status = response.status().as_u16();
         let announced = response.content_length().unwrap_or(0);
-        if usize::try_from(announced).map_or(true, |announced| announced > self.response_cap) {
-            return failure::too_large(status, self.response_cap);
+        if usize::try_from(announced).map_or(true, |announced| announced > self.max_response_size) {
+            return failure::too_large(status, self.max_response_size);
         }
         let headers = readable(response.headers());
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if chunk.len() > self.response_cap - body.len() => {
-                    return failure::too_large(status, self.response_cap);
+                Ok(Some(chunk)) if chunk.len() > self.max_response_size - body.len() => {
+                    return failure::too_large(status, self.max_response_size);
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => return Answer::Reply(Reply { status, headers, body: body.into() }),
+                Ok(None) => {
+                    return CallResult::Reply(HttpReply { status, headers, body: body.into() });
+                }
                 Err(error) => return failure::within_body(status, &error),
             }
         }
@@ -146,7 +154,8 @@ fn builder(connect_timeout: Duration) -> ClientBuilder {
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, HttpSetupError> {
-    let pem = std::fs::read(path).map_err(|source| HttpSetupError::CaUnreadable { path: path.to_owned(), source })?;
+    let pem = std::fs::read(path)
+        .map_err(|source| HttpSetupError::CaUnreadable { path: path.to_owned(), source })?;
     let unusable = |reason| HttpSetupError::CaUnusable { path: path.to_owned(), reason };
     match Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if certificates.is_empty() => Err(unusable("it has none".to_owned())),
@@ -156,14 +165,17 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, HttpSetupError> {
 }
 
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
+    std::iter::successors(Some(error), |error| error.source())
+        .last()
+        .map_or_else(String::new, ToString::to_string)
 }
 
 /// Converts a request into the client's type. The error says why the request can't be sent, and
 /// never quotes a header's value.
-fn prepare(request: &Request) -> Result<reqwest::Request, String> {
+fn prepare(request: &HttpRequest) -> Result<reqwest::Request, String> {
     refuse_plain_text(&request.url)?;
-    let method = reqwest::Method::from_bytes(request.method.as_str().as_bytes()).map_err(|error| error.to_string())?;
+    let method = reqwest::Method::from_bytes(request.method.as_str().as_bytes())
+        .map_err(|error| error.to_string())?;
     let mut prepared = reqwest::Request::new(method, request.url.clone());
     for (name, value) in &request.headers {
         let (name, value) = header(name, value)?;
@@ -171,7 +183,7 @@ fn prepare(request: &Request) -> Result<reqwest::Request, String> {
     }
     if !request.body.is_empty() {
         *prepared.body_mut() = Some(request.body.clone().into());
-    } else if !matches!(request.method, Method::Get | Method::Delete) {
+    } else if !matches!(request.method, HttpMethod::Get | HttpMethod::Delete) {
         // Without this header some servers answer 411, or wait for a body (RFC 9110, section 8.6).
         prepared.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
@@ -179,13 +191,16 @@ fn prepare(request: &Request) -> Result<reqwest::Request, String> {
 }
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not a header name"))?;
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("`{name}` is not a header name"))?;
     if OWN_HEADERS.contains(&parsed.as_str()) {
         return Err(format!("header `{parsed}` is set by ferryd itself: leave it out"));
     }
     let mut value = HeaderValue::from_str(value)
         .or_else(|_| HeaderValue::from_bytes(value.as_bytes()))
-        .map_err(|_| format!("header `{parsed}` has a value with control characters: remove them"))?;
+        .map_err(|_| {
+            format!("header `{parsed}` has a value with control characters: remove them")
+        })?;
     value.set_sensitive(true);
     Ok((parsed, value))
 }

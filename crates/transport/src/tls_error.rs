@@ -31,9 +31,10 @@ fn describe_validity(error: &rustls::Error) -> Option<String> {
         CertificateError::ExpiredContext { not_after, .. } => {
             Some(format!("invalid peer certificate: it expired on {}", date(*not_after)))
         }
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            Some(format!("invalid peer certificate: it is not valid before {}; is the clock right?", date(*not_before)))
-        }
+        CertificateError::NotValidYetContext { not_before, .. } => Some(format!(
+            "invalid peer certificate: it is not valid before {}; is the clock right?",
+            date(*not_before)
+        )),
         _ => None,
     }
 }
@@ -53,10 +54,18 @@ mod tests {
     fn the_validity_of_a_certificate_is_told_in_dates() {
         let at = |second| UnixTime::since_unix_epoch(Duration::from_secs(second));
         let (time, second) = (at(1_796_000_000), at(1_795_996_800));
-        let expired = rustls::Error::from(CertificateError::ExpiredContext { time, not_after: second });
-        let early = rustls::Error::from(CertificateError::NotValidYetContext { time: second, not_before: time });
-        for (error, date) in [(expired, "expired on 2026-11-30T00:00:00Z"), (early, "before 2026-11-30T00:53:20Z")] {
-            for cause in [Box::<dyn Error>::from(error.clone()), Box::from(io::Error::other(error.clone()))] {
+        let expired =
+            rustls::Error::from(CertificateError::ExpiredContext { time, not_after: second });
+        let early = rustls::Error::from(CertificateError::NotValidYetContext {
+            time: second,
+            not_before: time,
+        });
+        for (error, date) in
+            [(expired, "expired on 2026-11-30T00:00:00Z"), (early, "before 2026-11-30T00:53:20Z")]
+        {
+            for cause in
+                [Box::<dyn Error>::from(error.clone()), Box::from(io::Error::other(error.clone()))]
+            {
                 let text = describe_cause(cause.as_ref());
                 assert!(text.contains(date) && !text.contains("179"), "{text}");
             }
@@ -65,8 +74,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_cut_is_told_without_the_address_of_a_librarys_documentation() {
-        let text =
-            "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest/rustls/manual/";
+        let text = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest/rustls/manual/";
         let text = describe_cause(&io::Error::new(io::ErrorKind::UnexpectedEof, text));
         assert!(text.contains("close_notify") && !text.contains("docs.rs"), "{text}");
     }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tokio::sync::Mutex as Turn;
 use tokio::time::{Instant, timeout_at};
 
-use ferryd_domain::token::{AccessToken, NoToken};
+use ferryd_domain::token::{AccessToken, TokenUnavailable};
 
 /// The time before its expiry at which a token is renewed; for a short-lived one, a quarter of its
 /// lifetime.
@@ -33,7 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// A token that was granted.
 #[derive(Debug)]
-pub struct Token {
+pub struct GrantedToken {
     /// The token itself.
     pub access: AccessToken,
     granted: Instant,
@@ -44,7 +44,7 @@ pub struct Token {
     end: Option<Instant>,
 }
 
-impl Token {
+impl GrantedToken {
     fn new(access: AccessToken, asked: Instant) -> Self {
         let life = access.lifetime;
         let at = |after: Duration| asked.checked_add(after);
@@ -62,42 +62,42 @@ impl Token {
 
 /// The tokens of one provider.
 #[derive(Debug, Default)]
-pub struct Tokens {
-    state: Mutex<State>,
+pub struct TokenCache {
+    state: Mutex<TokenState>,
     /// Held by the call that requests a token.
     turn: Turn<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    held: Option<Arc<Token>>,
+struct TokenState {
+    held: Option<Arc<GrantedToken>>,
     /// The previous token, which late answers may still quote.
-    before: Option<Arc<Token>>,
+    before: Option<Arc<GrantedToken>>,
     /// The number of token requests so far.
     asked: u64,
-    refused: Option<Refused>,
+    refused: Option<RefusedToken>,
 }
 
 /// A refusal of the token endpoint, and the time until which no token is requested again.
 #[derive(Debug)]
-struct Refused {
-    why: NoToken,
+struct RefusedToken {
+    why: TokenUnavailable,
     until: Instant,
 }
 
-impl Tokens {
+impl TokenCache {
     /// Returns the token, or a new one if it is due. `ask` gets the time that is left, and is
     /// called by one call at a time; the other calls share its result, a refusal too, unless the
     /// old token is still valid: it is used until it expires, during a renewal and after a refused
     /// one.
     ///
     /// # Errors
-    /// [`NoToken`]: none was granted, or none in time.
+    /// [`TokenUnavailable`]: none was granted, or none in time.
     pub async fn get(
         &self,
         latest: Instant,
-        ask: impl AsyncFnOnce(Duration) -> Result<AccessToken, NoToken>,
-    ) -> Result<Arc<Token>, NoToken> {
+        ask: impl AsyncFnOnce(Duration) -> Result<AccessToken, TokenUnavailable>,
+    ) -> Result<Arc<GrantedToken>, TokenUnavailable> {
         let (seen, lasting) = {
             let (state, now) = (self.state(), Instant::now());
             if let Some(token) = state.fresh(now) {
@@ -113,7 +113,7 @@ impl Tokens {
             None => timeout_at(latest, self.turn.lock()).await.map_err(|_| late())?,
         };
         let begun = Instant::now();
-        if let Some(settled) = self.state().settled(seen, begun) {
+        if let Some(settled) = self.state().known_result(seen, begun) {
             return settled;
         }
         let left = latest.saturating_duration_since(begun);
@@ -121,7 +121,7 @@ impl Tokens {
         let (mut state, now) = (self.state(), Instant::now());
         match granted {
             Ok(access) => {
-                let token = Arc::new(Token::new(access, begun));
+                let token = Arc::new(GrantedToken::new(access, begun));
                 if let Some(before) = state.held.replace(Arc::clone(&token)) {
                     state.before = Some(before);
                 }
@@ -132,14 +132,14 @@ impl Tokens {
             Err(why) if lasting.is_none() && now + IN_VAIN >= latest => Err(why),
             Err(why) => {
                 state.asked += 1;
-                state.refused = Some(Refused { until: now + pause(&why), why: why.clone() });
+                state.refused = Some(RefusedToken { until: now + pause(&why), why: why.clone() });
                 state.lasting(now).ok_or(why)
             }
         }
     }
 
     /// Drops a token that the provider rejects, unless it was renewed already.
-    pub fn drop_token(&self, token: &Arc<Token>) {
+    pub fn drop_token(&self, token: &Arc<GrantedToken>) {
         let mut state = self.state();
         if state.held.as_ref().is_some_and(|held| Arc::ptr_eq(held, token)) {
             state.before = state.held.take();
@@ -152,22 +152,26 @@ impl Tokens {
         state.held.iter().chain(&state.before).map(|token| token.access.secret().clone()).collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TokenState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn fresh(&self, now: Instant) -> Option<Arc<Token>> {
+impl TokenState {
+    fn fresh(&self, now: Instant) -> Option<Arc<GrantedToken>> {
         self.held.clone().filter(|token| token.renew.is_none_or(|renew| now < renew))
     }
 
-    fn lasting(&self, now: Instant) -> Option<Arc<Token>> {
+    fn lasting(&self, now: Instant) -> Option<Arc<GrantedToken>> {
         self.held.clone().filter(|token| token.end.is_none_or(|end| now < end))
     }
 
     /// The result for a call that holds the turn: `None` if it has to request a token itself.
-    fn settled(&self, seen: u64, now: Instant) -> Option<Result<Arc<Token>, NoToken>> {
+    fn known_result(
+        &self,
+        seen: u64,
+        now: Instant,
+    ) -> Option<Result<Arc<GrantedToken>, TokenUnavailable>> {
         if self.asked != seen
             && let Some(token) = self.held.clone()
             && self.refused.is_none()
@@ -177,18 +181,24 @@ impl State {
         if let Some(token) = self.fresh(now) {
             return Some(Ok(token));
         }
-        let refused = self.refused.as_ref().filter(|refused| self.asked != seen || now < refused.until)?;
+        let refused =
+            self.refused.as_ref().filter(|refused| self.asked != seen || now < refused.until)?;
         Some(self.lasting(now).ok_or_else(|| refused.why.clone()))
     }
 }
 
-fn pause(why: &NoToken) -> Duration {
-    let wanted = why.retry_after.map_or(PAUSE, |time| Duration::from_secs(time.seconds_from(Timestamp::now())));
+fn pause(why: &TokenUnavailable) -> Duration {
+    let wanted = why
+        .retry_after
+        .map_or(PAUSE, |time| Duration::from_secs(time.seconds_from(Timestamp::now())));
     wanted.clamp(PAUSE, LONGEST_PAUSE)
 }
 
-fn late() -> NoToken {
-    NoToken::new("token_unavailable", "no access token: none was granted in the time that the call has")
+fn late() -> TokenUnavailable {
+    TokenUnavailable::new(
+        "token_unavailable",
+        "no access token: none was granted in the time that the call has",
+    )
 }
 
 #[cfg(test)]

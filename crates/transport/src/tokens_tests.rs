@@ -9,28 +9,31 @@ use ferryd_domain::outcome::RetryAfter;
 
 /// A token endpoint that numbers its tokens, takes a second for each, and can be down.
 #[derive(Default)]
-struct Endpoint {
-    tokens: Tokens,
+struct NumberingEndpoint {
+    tokens: TokenCache,
     asked: AtomicUsize,
     lifetime: Option<Duration>,
-    down: Mutex<Option<NoToken>>,
+    down: Mutex<Option<TokenUnavailable>>,
 }
 
-impl Endpoint {
+impl NumberingEndpoint {
     fn lasting(seconds: u64) -> Self {
         Self { lifetime: Some(Duration::from_secs(seconds)), ..Self::default() }
     }
 
     fn goes_down(&self, retry_after: Option<u64>) {
         let retry_after = retry_after.map(RetryAfter::Seconds);
-        *self.down.lock().unwrap() = Some(NoToken { retry_after, ..NoToken::new("token_unavailable", "down") });
+        *self.down.lock().unwrap() = Some(TokenUnavailable {
+            retry_after,
+            ..TokenUnavailable::new("token_unavailable", "down")
+        });
     }
 
     fn comes_up(&self) {
         *self.down.lock().unwrap() = None;
     }
 
-    async fn get(&self) -> Result<Arc<Token>, NoToken> {
+    async fn get(&self) -> Result<Arc<GrantedToken>, TokenUnavailable> {
         let ask = async |_| {
             let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
             sleep(Duration::from_secs(1)).await;
@@ -53,7 +56,7 @@ impl Endpoint {
 
 #[tokio::test(start_paused = true)]
 async fn many_calls_that_wait_for_a_token_ask_once() {
-    let endpoint = Endpoint::default();
+    let endpoint = NumberingEndpoint::default();
     let tokens = join_all((0..100).map(|_| endpoint.token())).await;
     assert!(tokens.iter().all(|token| token == "token-1"), "{tokens:?}");
     assert_eq!((endpoint.token().await.as_str(), endpoint.asked()), ("token-1", 1));
@@ -61,7 +64,7 @@ async fn many_calls_that_wait_for_a_token_ask_once() {
 
 #[tokio::test(start_paused = true)]
 async fn many_calls_share_a_refusal_and_the_pause_after_it() {
-    let endpoint = Endpoint::default();
+    let endpoint = NumberingEndpoint::default();
     endpoint.goes_down(None);
     let refused = join_all((0..100).map(|_| endpoint.get())).await;
     assert!(refused.iter().all(Result::is_err) && endpoint.get().await.is_err());
@@ -74,9 +77,12 @@ async fn many_calls_share_a_refusal_and_the_pause_after_it() {
 #[tokio::test(start_paused = true)]
 async fn the_endpoint_is_left_alone_for_as_long_as_it_wants_within_reason() {
     for (wanted, quiet) in [(30, 30), (86_400, 300)] {
-        let endpoint = Endpoint::default();
+        let endpoint = NumberingEndpoint::default();
         endpoint.goes_down(Some(wanted));
-        assert_eq!(endpoint.get().await.unwrap_err().retry_after, Some(RetryAfter::Seconds(wanted)));
+        assert_eq!(
+            endpoint.get().await.unwrap_err().retry_after,
+            Some(RetryAfter::Seconds(wanted))
+        );
         endpoint.comes_up();
         advance(Duration::from_secs(quiet - 1)).await;
         assert_eq!((endpoint.get().await.is_err(), endpoint.asked()), (true, 1), "{wanted}");
@@ -89,7 +95,7 @@ async fn the_endpoint_is_left_alone_for_as_long_as_it_wants_within_reason() {
 async fn a_token_is_renewed_before_it_ends() {
     // The lifetime is counted from the request: the provider's clock may have begun then.
     for (lifetime, renewed_after) in [(3600, 3_540_000), (60, 45_000), (2, 1_500)] {
-        let endpoint = Endpoint::lasting(lifetime);
+        let endpoint = NumberingEndpoint::lasting(lifetime);
         let begun = Instant::now();
         endpoint.token().await;
         sleep_until(begun + Duration::from_millis(renewed_after - 1)).await;
@@ -101,7 +107,7 @@ async fn a_token_is_renewed_before_it_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_without_an_end_is_kept_until_it_is_dropped() {
-    let endpoint = Endpoint::default();
+    let endpoint = NumberingEndpoint::default();
     let first = endpoint.get().await.unwrap();
     advance(Duration::from_hours(1000)).await;
     assert_eq!(endpoint.token().await, "token-1");
@@ -111,17 +117,21 @@ async fn a_token_without_an_end_is_kept_until_it_is_dropped() {
     endpoint.tokens.drop_token(&first);
     assert!(renewed.iter().all(|token| token == "token-2"), "{renewed:?}");
     assert_eq!((endpoint.token().await.as_str(), endpoint.asked()), ("token-2", 2));
-    let secrets: Vec<_> = endpoint.tokens.secrets().iter().map(|secret| secret.expose_secret().to_owned()).collect();
+    let secrets: Vec<_> =
+        endpoint.tokens.secrets().iter().map(|secret| secret.expose_secret().to_owned()).collect();
     assert_eq!(secrets, ["token-2", "token-1"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_old_token_serves_to_its_end_where_no_new_one_is_granted() {
-    let endpoint = Endpoint::lasting(3600);
+    let endpoint = NumberingEndpoint::lasting(3600);
     endpoint.token().await;
     endpoint.goes_down(None);
     advance(Duration::from_secs(3545)).await;
-    assert_eq!((endpoint.token().await.as_str(), endpoint.token().await.as_str()), ("token-1", "token-1"));
+    assert_eq!(
+        (endpoint.token().await.as_str(), endpoint.token().await.as_str()),
+        ("token-1", "token-1")
+    );
     assert_eq!(endpoint.asked(), 2);
     advance(Duration::from_mins(1)).await;
     assert!(endpoint.get().await.is_err());
@@ -129,7 +139,7 @@ async fn an_old_token_serves_to_its_end_where_no_new_one_is_granted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_gives_up_while_it_asks_leaves_the_turn_to_the_next() {
-    let endpoint = Arc::new(Endpoint::default());
+    let endpoint = Arc::new(NumberingEndpoint::default());
     let first = tokio::spawn({
         let endpoint = Arc::clone(&endpoint);
         async move { endpoint.token().await }
@@ -142,22 +152,23 @@ async fn a_call_that_gives_up_while_it_asks_leaves_the_turn_to_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_waits_for_a_token_no_longer_than_it_may() {
-    let endpoint = Endpoint::default();
-    let impatient = endpoint.tokens.get(Instant::now() + Duration::from_millis(100), async |_| unreachable!());
+    let endpoint = NumberingEndpoint::default();
+    let impatient =
+        endpoint.tokens.get(Instant::now() + Duration::from_millis(100), async |_| unreachable!());
     let (token, none) = tokio::join!(endpoint.token(), impatient);
     assert_eq!(token, "token-1");
     assert_eq!(none.unwrap_err().failure.code.as_deref(), Some("token_unavailable"));
 }
 
 /// A token endpoint that does not answer in the time that is left.
-async fn hanging(within: Duration) -> Result<AccessToken, NoToken> {
+async fn hanging(within: Duration) -> Result<AccessToken, TokenUnavailable> {
     sleep(within).await;
-    Err(NoToken::new("token_unavailable", "no answer"))
+    Err(TokenUnavailable::new("token_unavailable", "no answer"))
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_an_old_token_serves_an_endpoint_that_hangs_holds_up_one_call_and_that_shortly() {
-    let endpoint = Endpoint::lasting(3600);
+    let endpoint = NumberingEndpoint::lasting(3600);
     endpoint.token().await;
     advance(Duration::from_secs(3545)).await;
     let begun = Instant::now();
@@ -172,7 +183,7 @@ async fn while_an_old_token_serves_an_endpoint_that_hangs_holds_up_one_call_and_
 
 #[tokio::test(start_paused = true)]
 async fn the_time_of_a_hurried_call_is_not_everybodys_refusal() {
-    let endpoint = Endpoint::default();
+    let endpoint = NumberingEndpoint::default();
     let hurried = endpoint.tokens.get(Instant::now() + Duration::from_millis(500), hanging);
     let (none, token) = tokio::join!(hurried, endpoint.token());
     assert_eq!((none.is_err(), token.as_str()), (true, "token-1"));

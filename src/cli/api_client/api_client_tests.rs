@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::cli::Exit;
+use crate::cli::ExitStatus;
 use crate::web::host_token::HostToken;
 
 const TOKEN: &str = "0123456789abcdef";
@@ -25,9 +25,15 @@ fn host(config: &str) -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-fn find(url: Option<&str>, plaintext: bool, token: Option<&str>, config: &Path) -> Result<String, CommandError> {
+fn find(
+    url: Option<&str>,
+    plaintext: bool,
+    token: Option<&str>,
+    config: &Path,
+) -> Result<String, CommandError> {
     let url = url.map(|url| url.parse().unwrap());
-    place::find(url.as_ref(), plaintext, token, Some(config)).map(|(place, _)| place.url().to_string())
+    daemon_address::find(url.as_ref(), plaintext, token, Some(config))
+        .map(|(place, _)| place.url().to_string())
 }
 
 #[test]
@@ -44,9 +50,19 @@ fn the_daemon_is_the_one_that_is_named_or_else_that_of_this_host() {
         assert_eq!(find(url, plaintext, token, &config).unwrap(), found);
     }
     for (url, token, exit, words) in [
-        (remote, None, Exit::Configuration, "needs a token in FERRYD_TOKEN: that of this host is sent to no other"),
-        (remote, Some("short"), Exit::Configuration, "has to be 16 to 512 characters"),
-        ("http://10.0.0.7:8420", Some(TOKEN), Exit::Usage, "is plain HTTP to another machine"),
+        (
+            remote,
+            None,
+            ExitStatus::Configuration,
+            "needs a token in FERRYD_TOKEN: that of this host is sent to no other",
+        ),
+        (remote, Some("short"), ExitStatus::Configuration, "has to be 16 to 512 characters"),
+        (
+            "http://10.0.0.7:8420",
+            Some(TOKEN),
+            ExitStatus::Usage,
+            "is plain HTTP to another machine",
+        ),
     ] {
         let error = find(Some(url), false, token, &config).unwrap_err();
         assert!(error.exit() == exit && error.to_string().contains(words), "{error}");
@@ -55,7 +71,9 @@ fn the_daemon_is_the_one_that_is_named_or_else_that_of_this_host() {
 
 #[test]
 fn what_is_no_address_of_an_api_is_refused() {
-    for text in ["ferryd.example.com", "ftp://a", "https://u:p@a", "https://a?b", "https://a#b", "http:"] {
+    for text in
+        ["ferryd.example.com", "ftp://a", "https://u:p@a", "https://a?b", "https://a#b", "http:"]
+    {
         assert!(text.parse::<ApiUrl>().is_err(), "{text}");
     }
 }
@@ -67,7 +85,8 @@ fn daemon(answers: &'static [(u16, Value)]) -> String {
     let answer = move || {
         let (status, body) = &answers[asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
         let media_type = if *status == 200 { "application/json" } else { MEDIA_TYPE };
-        let answer = (StatusCode::from_u16(*status).unwrap(), [(CONTENT_TYPE, media_type)], Json(body));
+        let answer =
+            (StatusCode::from_u16(*status).unwrap(), [(CONTENT_TYPE, media_type)], Json(body));
         std::future::ready(answer.into_response())
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -94,12 +113,16 @@ fn ask(url: &str) -> Result<Value, ApiError> {
     let arguments = ApiArguments { url: Some(url.parse().unwrap()), allow_plaintext: false };
     ApiClient::open(&arguments, Some(&config))
         .unwrap()
-        .ask(&ApiRequest::get(["commands", "a/b"]).with("limit", Some(3)))
+        .send_request(&ApiRequest::get(["commands", "a/b"]).with("limit", Some(3)))
 }
 
 #[test]
 fn a_daemon_that_cannot_answer_yet_is_asked_again() {
-    let answers = vec![problem("catching-up", 503, "wait"), problem("busy", 503, "wait"), (200, json!({"a": 1}))];
+    let answers = vec![
+        problem("catching-up", 503, "wait"),
+        problem("busy", 503, "wait"),
+        (200, json!({"a": 1})),
+    ];
     assert_eq!(ask(&daemon(answers.leak())).unwrap(), json!({"a": 1}));
 }
 
@@ -111,19 +134,19 @@ async fn a_daemon_that_does_not_get_on_is_not_waited_for_for_ever() {
         Box::new(serde_json::from_value::<ProblemBody>(body).unwrap())
     };
     // The wait goes on for as long as the number of records grows.
-    let mut waiting = Waiting::default();
+    let mut waiting = TerminalWait::default();
     for records in 1..1_000 {
         waiting.pause(problem("catching-up", records)).await.unwrap();
     }
     for kind in ["catching-up", "busy"] {
-        let (mut waiting, mut times) = (Waiting::default(), 0);
+        let (mut waiting, mut times) = (TerminalWait::default(), 0);
         let error = loop {
             match waiting.pause(problem(kind, 7)).await {
                 Ok(()) => times += 1,
                 Err(error) => break error,
             }
         };
-        assert_eq!(error.exit(), Exit::Timeout);
+        assert_eq!(error.exit(), ExitStatus::Timeout);
         assert!((10..=1_000).contains(&times), "{kind}: {times}");
     }
 }
@@ -135,18 +158,30 @@ fn errors_say_in_words_what_is_wrong_and_end_with_the_code_that_goes_with_it() {
         format!("http://{}", listener.local_addr().unwrap())
     };
     for (answer, exit, words) in [
-        (None, Exit::Unreachable, "no ferryd answers at http://127.0.0.1:"),
+        (None, ExitStatus::Unreachable, "no ferryd answers at http://127.0.0.1:"),
         (
             None,
-            Exit::Unreachable,
+            ExitStatus::Unreachable,
             "start one with `ferryd run`, or name another with --url; `ferryd dead-letters list --queues`",
         ),
-        (Some(problem("unauthorized", 401, "x")), Exit::Failed, "does not know the token in the file /"),
-        (Some(problem("forbidden", 403, "it has the role read")), Exit::Failed, "it has the role read; one; two"),
-        (Some(problem("broker-away", 503, "away")), Exit::Unreachable, "away"),
-        (Some(problem("not-confirmed", 503, "late")), Exit::Timeout, "late"),
-        (Some(problem("of-tomorrow", 409, "new")), Exit::Failed, "new"),
-        (Some((502, json!("x"))), Exit::Failed, "answered with status 502, and not as ferryd does"),
+        (
+            Some(problem("unauthorized", 401, "x")),
+            ExitStatus::Failed,
+            "does not know the token in the file /",
+        ),
+        (
+            Some(problem("forbidden", 403, "it has the role read")),
+            ExitStatus::Failed,
+            "it has the role read; one; two",
+        ),
+        (Some(problem("broker-away", 503, "away")), ExitStatus::Unreachable, "away"),
+        (Some(problem("not-confirmed", 503, "late")), ExitStatus::Timeout, "late"),
+        (Some(problem("of-tomorrow", 409, "new")), ExitStatus::Failed, "new"),
+        (
+            Some((502, json!("x"))),
+            ExitStatus::Failed,
+            "answered with status 502, and not as ferryd does",
+        ),
     ] {
         let url = answer.map_or_else(|| nobody.clone(), |answer| daemon(vec![answer].leak()));
         let error = ask(&url).unwrap_err();
@@ -157,9 +192,17 @@ fn errors_say_in_words_what_is_wrong_and_end_with_the_code_that_goes_with_it() {
 #[test]
 fn what_stands_in_a_path_or_a_query_does_not_change_where_the_request_goes() {
     let (_dir, config) = host("");
-    let arguments = ApiArguments { url: Some("http://127.0.0.1:1/api/".parse().unwrap()), allow_plaintext: false };
+    let arguments = ApiArguments {
+        url: Some("http://127.0.0.1:1/api/".parse().unwrap()),
+        allow_plaintext: false,
+    };
     let client = ApiClient::open(&arguments, Some(&config)).unwrap();
-    let request = ApiRequest::get(["commands", "a/refused/b", "?"]).with("reason", Some("a&b=ü")).with("x", None::<u8>);
+    let request = ApiRequest::get(["commands", "a/refused/b", "?"])
+        .with("reason", Some("a&b=ü"))
+        .with("x", None::<u8>);
     let url = client.url(&request);
-    assert_eq!(url.as_str(), "http://127.0.0.1:1/api/v1/commands/a%2Frefused%2Fb/%3F?reason=a%26b%3D%C3%BC");
+    assert_eq!(
+        url.as_str(),
+        "http://127.0.0.1:1/api/v1/commands/a%2Frefused%2Fb/%3F?reason=a%26b%3D%C3%BC"
+    );
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::super::exit::Exit;
-use crate::web::problem::{Kind, ProblemBody};
+use super::super::exit_status::ExitStatus;
+use crate::web::problem::{ProblemBody, ProblemKind};
 
 /// The advice for a host where no daemon runs.
 const START: &str = "start one with `ferryd run`, or name another with --url; `ferryd dead-letters list --queues` reads dead letters without one";
@@ -21,7 +21,9 @@ pub enum ApiError {
         why: String,
     },
     /// The daemon of this host has written its address nowhere.
-    #[error("no ferryd runs on this host, or not with this configuration: there is no {path}; {START}")]
+    #[error(
+        "no ferryd runs on this host, or not with this configuration: there is no {path}; {START}"
+    )]
     NotRunning {
         /// The file that would hold the address.
         path: String,
@@ -35,7 +37,9 @@ pub enum ApiError {
         error: io::Error,
     },
     /// The daemon of this host has no API.
-    #[error("`api.enabled` is false, so nobody can ask the ferryd of this host; name another with --url")]
+    #[error(
+        "`api.enabled` is false, so nobody can ask the ferryd of this host; name another with --url"
+    )]
     Disabled,
     /// The connection would cross a network without TLS.
     #[error(
@@ -52,7 +56,9 @@ pub enum ApiError {
         url: String,
     },
     /// The text is no valid token.
-    #[error("the token in FERRYD_TOKEN has to be 16 to 512 characters of A-Z a-z 0-9 - . _ ~ + / =")]
+    #[error(
+        "the token in FERRYD_TOKEN has to be 16 to 512 characters of A-Z a-z 0-9 - . _ ~ + / ="
+    )]
     InvalidToken,
     /// The TLS client can't be set up.
     #[error("the HTTP API cannot be used ({0})")]
@@ -76,7 +82,9 @@ pub enum ApiError {
         after: Duration,
     },
     /// The answer has neither the form of a success nor that of a problem of ferryd's.
-    #[error("{url} answered with status {status}, and not as ferryd does: is that the address of its API?")]
+    #[error(
+        "{url} answered with status {status}, and not as ferryd does: is that the address of its API?"
+    )]
     NoFerryd {
         /// The address.
         url: String,
@@ -84,7 +92,9 @@ pub enum ApiError {
         status: u16,
     },
     /// The answer has a form that this version does not understand.
-    #[error("the answer of {url} cannot be read ({why}): does a ferryd of another version run there?")]
+    #[error(
+        "the answer of {url} cannot be read ({why}): does a ferryd of another version run there?"
+    )]
     Unreadable {
         /// The address.
         url: String,
@@ -116,25 +126,32 @@ pub enum ApiError {
 
 impl ApiError {
     /// Returns the exit code.
-    pub(in crate::cli) fn exit(&self) -> Exit {
+    pub(in crate::cli) fn exit(&self) -> ExitStatus {
         match self {
-            Self::NoDaemon { .. } | Self::NotRunning { .. } | Self::BrokenOff { .. } => Exit::Unreachable,
-            Self::NoAddress { .. } | Self::Disabled | Self::NoToken { .. } | Self::InvalidToken => Exit::Configuration,
-            Self::Plaintext { .. } => Exit::Usage,
-            Self::NoAnswer { .. } | Self::CatchingUp { .. } => Exit::Timeout,
-            Self::Problem(problem) => match problem.kind() {
-                Some(Kind::BrokerAway) => Exit::Unreachable,
-                Some(Kind::NotConfirmed | Kind::Busy | Kind::CatchingUp) => Exit::Timeout,
-                _ => Exit::Failed,
-            },
-            Self::Setup(_) | Self::NoFerryd { .. } | Self::Unreadable { .. } | Self::UnknownToken { .. } => {
-                Exit::Failed
+            Self::NoDaemon { .. } | Self::NotRunning { .. } | Self::BrokenOff { .. } => {
+                ExitStatus::Unreachable
             }
+            Self::NoAddress { .. } | Self::Disabled | Self::NoToken { .. } | Self::InvalidToken => {
+                ExitStatus::Configuration
+            }
+            Self::Plaintext { .. } => ExitStatus::Usage,
+            Self::NoAnswer { .. } | Self::CatchingUp { .. } => ExitStatus::Timeout,
+            Self::Problem(problem) => match problem.kind() {
+                Some(ProblemKind::BrokerAway) => ExitStatus::Unreachable,
+                Some(ProblemKind::NotConfirmed | ProblemKind::Busy | ProblemKind::CatchingUp) => {
+                    ExitStatus::Timeout
+                }
+                _ => ExitStatus::Failed,
+            },
+            Self::Setup(_)
+            | Self::NoFerryd { .. }
+            | Self::Unreadable { .. }
+            | Self::UnknownToken { .. } => ExitStatus::Failed,
         }
     }
 
     /// Returns the problem, where the daemon answered with one of this kind.
-    pub(in crate::cli) fn into_problem(self, kind: Kind) -> Result<ProblemBody, Self> {
+    pub(in crate::cli) fn into_problem(self, kind: ProblemKind) -> Result<ProblemBody, Self> {
         match self {
             Self::Problem(problem) if problem.kind() == Some(kind) => Ok(*problem),
             other => Err(other),
@@ -143,6 +160,8 @@ impl ApiError {
 }
 
 /// Describes the innermost cause of an error, which says most.
-pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
+pub(super) fn innermost_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .last()
+        .map_or_else(String::new, ToString::to_string)
 }

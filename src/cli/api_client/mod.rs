@@ -1,8 +1,8 @@
 //! A client of a daemon's HTTP API, for the subcommands.
 
+mod daemon_address;
 mod error;
-mod place;
-mod waiting;
+mod terminal_wait;
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use tokio::runtime::{Builder, Runtime};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+pub(super) use self::daemon_address::ApiUrl;
+use self::daemon_address::{ApiCredential, DaemonAddress};
 pub(super) use self::error::ApiError;
-pub(super) use self::place::ApiUrl;
-use self::place::{ApiPlace, Credential};
-use self::waiting::Waiting;
+use self::terminal_wait::TerminalWait;
 use super::error::CommandError;
 use crate::web::problem::{MEDIA_TYPE, ProblemBody};
 use crate::web::query_string::write_query;
@@ -34,10 +34,12 @@ const MAX_ANSWER: usize = 64 << 20;
 /// The arguments that select the daemon.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct ApiArguments {
-    /// The address of the daemon's HTTP API: https, or http on this machine [default: that of this host's daemon]
+    /// The address of the daemon's HTTP API: https, or http on this machine [default: that of this
+    /// host's daemon]
     #[arg(long, value_name = "URL", env = "FERRYD_URL", hide_env_values = true)]
     url: Option<ApiUrl>,
-    /// Allow `--url` to be http to another machine, although everybody on the way can read and change what is sent
+    /// Allow `--url` to be http to another machine, although everybody on the way can read and
+    /// change what is sent
     #[arg(long, requires = "url")]
     allow_plaintext: bool,
 }
@@ -58,8 +60,8 @@ pub(super) struct ApiRequest {
 /// A client of the API of one daemon.
 pub(super) struct ApiClient {
     http: Client,
-    place: ApiPlace,
-    credential: Credential,
+    place: DaemonAddress,
+    credential: ApiCredential,
     runtime: Runtime,
 }
 
@@ -112,7 +114,7 @@ impl ApiRequest {
     }
 
     /// Sets a longer timeout than most requests need.
-    pub(super) fn within(self, timeout: Duration) -> Self {
+    pub(super) fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 }
@@ -122,12 +124,21 @@ impl ApiClient {
     ///
     /// # Errors
     /// There is no address or token, or the token must not be sent to that address.
-    pub(super) fn open(arguments: &ApiArguments, config: Option<&Path>) -> Result<Self, CommandError> {
-        let given = place::given_token();
-        let (place, credential) =
-            place::find(arguments.url.as_ref(), arguments.allow_plaintext, given.as_deref(), config)?;
-        let http = client(&place).map_err(|error| ApiError::Setup(error::innermost(&error)))?;
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
+    pub(super) fn open(
+        arguments: &ApiArguments,
+        config: Option<&Path>,
+    ) -> Result<Self, CommandError> {
+        let given = daemon_address::given_token();
+        let (place, credential) = daemon_address::find(
+            arguments.url.as_ref(),
+            arguments.allow_plaintext,
+            given.as_deref(),
+            config,
+        )?;
+        let http =
+            client(&place).map_err(|error| ApiError::Setup(error::innermost_cause(&error)))?;
+        let runtime =
+            Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
         Ok(Self { http, place, credential, runtime })
     }
 
@@ -136,9 +147,12 @@ impl ApiClient {
     ///
     /// # Errors
     /// [`ApiError`].
-    pub(super) fn ask<T: DeserializeOwned>(&self, request: &ApiRequest) -> Result<T, ApiError> {
+    pub(super) fn send_request<T: DeserializeOwned>(
+        &self,
+        request: &ApiRequest,
+    ) -> Result<T, ApiError> {
         self.runtime.block_on(async {
-            let mut waiting = Waiting::default();
+            let mut waiting = TerminalWait::default();
             loop {
                 match self.send(request).await {
                     Err(ApiError::Problem(problem)) => waiting.pause(problem).await?,
@@ -149,7 +163,7 @@ impl ApiClient {
     }
 
     async fn send<T: DeserializeOwned>(&self, request: &ApiRequest) -> Result<T, ApiError> {
-        let answered = tokio::time::timeout(request.timeout, self.exchange(request)).await;
+        let answered = tokio::time::timeout(request.timeout, self.read_answer(request)).await;
         let (status, is_problem, body) = answered
             .map_err(|_| self.place.too_late(request.timeout))?
             .map_err(|error| self.place.unreachable(&error))?;
@@ -166,11 +180,17 @@ impl ApiClient {
     }
 
     /// Sends a request. Returns the status, true where the answer is a problem, and the body.
-    async fn exchange(&self, request: &ApiRequest) -> Result<(u16, bool, Vec<u8>), reqwest::Error> {
+    async fn read_answer(
+        &self,
+        request: &ApiRequest,
+    ) -> Result<(u16, bool, Vec<u8>), reqwest::Error> {
         let mut token = HeaderValue::try_from(format!("Bearer {}", self.credential.token.expose()))
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
         token.set_sensitive(true);
-        let asking = self.http.request(request.method.clone(), self.url(request)).header(AUTHORIZATION, token);
+        let asking = self
+            .http
+            .request(request.method.clone(), self.url(request))
+            .header(AUTHORIZATION, token);
         let asking = match &request.body {
             Some(body) => asking.header(CONTENT_TYPE, "application/json").body(body.clone()),
             None => asking,
@@ -205,7 +225,7 @@ fn is_problem(response: &Response) -> bool {
 }
 
 /// Builds the HTTP client: HTTP/1.1, no redirects, no proxy, no retries.
-fn client(place: &ApiPlace) -> Result<Client, reqwest::Error> {
+fn client(place: &DaemonAddress) -> Result<Client, reqwest::Error> {
     // An error means that a provider of cryptography is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder()
@@ -218,7 +238,11 @@ fn client(place: &ApiPlace) -> Result<Client, reqwest::Error> {
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true);
     // Reading the system's authorities takes longer than most answers.
-    let builder = if place.is_plain() { builder.tls_certs_only(std::iter::empty::<Certificate>()) } else { builder };
+    let builder = if place.is_plain() {
+        builder.tls_certs_only(std::iter::empty::<Certificate>())
+    } else {
+        builder
+    };
     builder.build()
 }
 

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use clap::Args;
 
+use super::super::actor;
 use super::super::error::CommandError;
 use super::super::jobs::start::{JobArguments, letter_choice};
-use super::super::output::Output;
-use super::super::person;
+use super::super::output::TerminalOutput;
 use crate::web::job_order::{JobActionName, JobOrder};
 use ferryd_ledger::command_filter::CommandFilter;
 
@@ -32,15 +32,19 @@ pub struct DiscardDeadLetters {
     #[command(flatten)]
     job: JobArguments,
     /// Who decided it
-    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = person::text)]
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = actor::text)]
     by: String,
     /// Why
-    #[arg(long, value_name = "TEXT", value_parser = person::text)]
+    #[arg(long, value_name = "TEXT", value_parser = actor::text)]
     reason: String,
 }
 
 impl DiscardDeadLetters {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let Self { filter, job, by, reason } = self;
         let order = JobOrder::new(JobActionName::Discard, filter);
         job.run(JobOrder { by: Some(by), reason: Some(reason), ..order }, config, out)

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::super::error::CommandError;
-use super::super::output::{Output, Table};
-use super::super::wording::age;
+use super::super::format::format_age;
+use super::super::output::{TerminalOutput, TextTable};
 use super::list::recorded;
 use crate::web::dead_letters::DeadLetterGroups;
 use ferryd_ledger::command_filter::CommandFilter;
@@ -35,10 +35,16 @@ pub struct CountDeadLetters {
 }
 
 impl CountDeadLetters {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let now = Timestamp::now();
-        let request = ApiRequest::get(["dead-letters", "groups"]).with_fields(recorded(&self.filter)?);
-        let DeadLetterGroups { groups } = ApiClient::open(&self.api, config)?.ask(&request)?;
+        let request =
+            ApiRequest::get(["dead-letters", "groups"]).with_fields(recorded(&self.filter)?);
+        let DeadLetterGroups { groups } =
+            ApiClient::open(&self.api, config)?.send_request(&request)?;
         if self.json {
             return Ok(out.json(&groups)?);
         }
@@ -46,15 +52,16 @@ impl CountDeadLetters {
             return Ok(out.line("no dead letters")?);
         }
         let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
-        let mut table = Table::new(["COUNT", "OPERATION", "KIND", "CODE", "FIRST", "LAST", "EXAMPLE"]);
+        let mut table =
+            TextTable::new(["COUNT", "OPERATION", "KIND", "CODE", "FIRST", "LAST", "EXAMPLE"]);
         for group in &groups {
             table.row([
                 group.count.to_string(),
                 format!("{}.{}", word(&group.provider), word(&group.operation)),
                 word(&group.kind),
                 group.code.clone().unwrap_or_default(),
-                age(group.first, now),
-                age(group.last, now),
+                format_age(group.first, now),
+                format_age(group.last, now),
                 group.example.to_string(),
             ]);
         }

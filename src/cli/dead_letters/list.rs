@@ -6,14 +6,14 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::super::api_client::{ApiArguments, ApiClient, ApiRequest};
-use super::super::desk::Desk;
+use super::super::context::CliContext;
 use super::super::error::CommandError;
-use super::super::output::{Output, Table};
-use super::super::wording::age;
-use crate::operator::dead::Listed;
-use crate::operator::scan::scan;
-use crate::web::answers::CommandPage;
+use super::super::format::format_age;
+use super::super::output::{TerminalOutput, TextTable};
+use crate::operator::queued_dead_letter::ListedDeadLetter;
+use crate::operator::scan::visit_dead_letters;
 use crate::web::query::PageQuery;
+use crate::web::responses::CommandPage;
 use ferryd_ledger::command_filter::{CommandFilter, WantedKind};
 use ferryd_ledger::index::MAX_PAGE;
 
@@ -46,13 +46,25 @@ pub struct ListDeadLetters {
 
 /// The filter, where it means what the ledger knows.
 pub(super) fn recorded(filter: &CommandFilter) -> Result<&CommandFilter, CommandError> {
-    if filter.kind == Some(WantedKind::Unreadable) { Err(CommandError::OnlyInQueues) } else { Ok(filter) }
+    if filter.kind == Some(WantedKind::Unreadable) {
+        Err(CommandError::OnlyInQueues)
+    } else {
+        Ok(filter)
+    }
 }
 
 impl ListDeadLetters {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let by_queues = self.queues || self.filter.kind == Some(WantedKind::Unreadable);
-        let found = if by_queues { self.in_queues(&Desk::open(config)?)? } else { self.in_ledger(config)? };
+        let found = if by_queues {
+            self.in_queues(&CliContext::open(config)?)?
+        } else {
+            self.in_ledger(config)?
+        };
         if self.json {
             return Ok(out.json(&found)?);
         }
@@ -60,34 +72,47 @@ impl ListDeadLetters {
             return Ok(out.line("no dead letters")?);
         }
         let now = Timestamp::now();
-        let mut table = Table::new(["AGE", "ID", "OPERATION", "KIND", "CODE", "AT", "REFERENCE", "MESSAGE"]);
+        let mut table = TextTable::new([
+            "AGE",
+            "ID",
+            "OPERATION",
+            "KIND",
+            "CODE",
+            "AT",
+            "REFERENCE",
+            "MESSAGE",
+        ]);
         for listed in &found {
             table.row(cells(listed, now));
         }
         out.table(&table)?;
-        out.gap()?;
+        out.print_blank_line()?;
         Ok(out.line(format!("{} in all", found.len()))?)
     }
 
-    fn in_queues(&self, desk: &Desk) -> Result<Vec<Listed>, CommandError> {
+    fn in_queues(&self, context: &CliContext) -> Result<Vec<ListedDeadLetter>, CommandError> {
         let filter = &self.filter;
         let mut found = Vec::new();
-        desk.runtime.block_on(async {
-            let queues = desk.dead_queues(filter.provider.as_ref()).await?;
-            scan(&desk.operator, &queues, filter, |dead| found.push(Listed::from(&dead))).await?;
+        context.runtime.block_on(async {
+            let queues = context.dead_queues(filter.provider.as_ref()).await?;
+            visit_dead_letters(&context.operator, &queues, filter, |dead| {
+                found.push(ListedDeadLetter::from(&dead));
+            })
+            .await?;
             Ok(found)
         })
     }
 
     /// What the ledger knows, the oldest first.
-    fn in_ledger(&self, config: Option<&Path>) -> Result<Vec<Listed>, CommandError> {
+    fn in_ledger(&self, config: Option<&Path>) -> Result<Vec<ListedDeadLetter>, CommandError> {
         let filter = recorded(&self.filter)?;
         let client = ApiClient::open(&self.api, config)?;
         let (mut found, mut cursor) = (Vec::new(), None);
         loop {
             let request = ApiRequest::get(["dead-letters"]).with_fields(filter);
-            let page: CommandPage = client.ask(&request.with_fields(&PageQuery { limit: MAX_PAGE, cursor }))?;
-            found.extend(page.commands.into_iter().map(Listed::from));
+            let page: CommandPage = client
+                .send_request(&request.with_fields(&PageQuery { limit: MAX_PAGE, cursor }))?;
+            found.extend(page.commands.into_iter().map(ListedDeadLetter::from));
             cursor = page.next;
             if cursor.is_none() {
                 found.reverse();
@@ -97,8 +122,17 @@ impl ListDeadLetters {
     }
 }
 
-fn cells(listed: &Listed, now: Timestamp) -> [String; 8] {
-    let Listed { command, kind, code, message, generation, attempt, dead_lettered_at, .. } = listed;
+fn cells(listed: &ListedDeadLetter, now: Timestamp) -> [String; 8] {
+    let ListedDeadLetter {
+        command,
+        kind,
+        code,
+        message,
+        generation,
+        attempt,
+        dead_lettered_at,
+        ..
+    } = listed;
     let word = |name: &Option<_>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
     let step = match (generation, attempt) {
         (Some(0), Some(attempt)) => format!("#{attempt}"),
@@ -106,7 +140,7 @@ fn cells(listed: &Listed, now: Timestamp) -> [String; 8] {
         _ => "?".to_owned(),
     };
     [
-        dead_lettered_at.map_or_else(|| "?".to_owned(), |at| age(at, now)),
+        dead_lettered_at.map_or_else(|| "?".to_owned(), |at| format_age(at, now)),
         command.id.to_string(),
         format!("{}.{}", word(&command.provider), word(&command.operation)),
         (*kind).to_owned(),

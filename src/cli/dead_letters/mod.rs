@@ -12,7 +12,7 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::error::CommandError;
-use super::output::Output;
+use super::output::TerminalOutput;
 
 /// Look at the commands that ferryd gave up on, send them again, or give them up for good.
 #[derive(Debug, Subcommand)]
@@ -29,16 +29,20 @@ pub enum DeadLettersCommand {
     /// Send commands to their providers again
     #[command(after_help = replay::EXAMPLES)]
     Replay(replay::ReplayDeadLetters),
-    /// State what became of commands that nobody else can know about
+    /// State the outcome of commands that nobody else can know about
     #[command(after_help = resolve::EXAMPLES)]
     Resolve(resolve::ResolveDeadLetters),
-    /// Give commands up for good, and tell their publishers
+    /// Give commands up for good, and notify their publishers
     #[command(after_help = discard::EXAMPLES)]
     Discard(discard::DiscardDeadLetters),
 }
 
 impl DeadLettersCommand {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         match self {
             Self::List(list) => list.run(config, out),
             Self::Groups(groups) => groups.run(config, out),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::super::actor;
 use super::super::error::CommandError;
 use super::super::jobs::start::{JobArguments, letter_choice};
-use super::super::output::Output;
-use super::super::person;
+use super::super::output::TerminalOutput;
 use crate::web::job_order::{JobActionName, JobOrder};
 use ferryd_domain::job::{FailureLimit, ReplayTerms};
 use ferryd_ledger::command_filter::CommandFilter;
@@ -38,13 +38,15 @@ pub struct ReplayDeadLetters {
     filter: CommandFilter,
     #[command(flatten)]
     job: JobArguments,
-    /// Send one first, wait for its end, and go on only where it completed or the provider accepted it
+    /// Send one first, wait for its end, and go on only where it completed or the provider accepted
+    /// it
     #[arg(long)]
     canary: bool,
     /// How long to wait for the end of the first
     #[arg(long, requires = "canary", value_parser = parse_duration, default_value = "2m")]
     canary_timeout: Duration,
-    /// End by itself once more than this number, or this share, of the replayed commands have failed again
+    /// End by itself once more than this number, or this share, of the replayed commands have
+    /// failed again
     #[arg(long, value_name = "LIMIT")]
     stop_at: Option<FailureLimit>,
     /// Give commands that have expired so much more time from their replay
@@ -54,16 +56,30 @@ pub struct ReplayDeadLetters {
     #[arg(long, requires_all = ["by", "reason"])]
     force_new_key: bool,
     /// Who decided it [default: $USER, or the user who runs this]
-    #[arg(long, value_name = "NAME", value_parser = person::text)]
+    #[arg(long, value_name = "NAME", value_parser = actor::text)]
     by: Option<String>,
     /// Why
-    #[arg(long, value_name = "TEXT", value_parser = person::text)]
+    #[arg(long, value_name = "TEXT", value_parser = actor::text)]
     reason: Option<String>,
 }
 
 impl ReplayDeadLetters {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let Self { filter, job, canary, canary_timeout, stop_at, extend, force_new_key, by, reason } = self;
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        let Self {
+            filter,
+            job,
+            canary,
+            canary_timeout,
+            stop_at,
+            extend,
+            force_new_key,
+            by,
+            reason,
+        } = self;
         let terms = ReplayTerms {
             extend_s: extend.map(whole_seconds),
             force_new_key,
@@ -71,7 +87,7 @@ impl ReplayDeadLetters {
             stop_at,
         };
         let order = JobOrder::new(JobActionName::Replay, filter);
-        let by = Some(by.unwrap_or_else(person::user));
+        let by = Some(by.unwrap_or_else(actor::user));
         job.run(JobOrder { replay: Some(terms), by, reason, ..order }, config, out)
     }
 }

@@ -6,10 +6,10 @@ use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::super::actor;
 use super::super::error::CommandError;
 use super::super::jobs::start::JobArguments;
-use super::super::output::Output;
-use super::super::person;
+use super::super::output::TerminalOutput;
 use crate::web::job_order::{JobActionName, JobOrder};
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::Resolution;
@@ -22,8 +22,8 @@ Examples:
   ferryd dead-letters resolve shop.order-7.payout --failed --code not_executed --by ann --reason 'the bank says so'
   ferryd dead-letters resolve --provider bank --older-than 7d --failed --reason 'ticket 4711: none was executed'
 
-For commands of which nobody but a person can find out what became of them. Each ends as `completed`,
-or as `failed` of kind `declined`, both final; its publisher is told, and its dead letter removed.
+For commands of which nobody but a person can find out the outcome of them. Each ends as `completed`,
+or as `failed` of kind `declined`, both final; its publisher is notified, and its dead letter removed.
 The ledger notes who said so and why. The daemon runs it as a job, which is followed to its end: Ctrl-C, or a
 terminal that is lost, leaves the job, which goes on; with --stop it stops it.
 
@@ -47,7 +47,7 @@ pub struct ResolveDeadLetters {
     /// The provider did not do it, and will not: the command ends as declined
     #[arg(long)]
     failed: bool,
-    /// A word for why [default: resolved]
+    /// A code for the reason [default: resolved]
     #[arg(long, value_name = "TEXT", requires = "failed")]
     code: Option<String>,
     /// Why, for people
@@ -56,14 +56,15 @@ pub struct ResolveDeadLetters {
     #[command(flatten)]
     job: JobArguments,
     /// Who says so
-    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = person::text)]
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = actor::text)]
     by: String,
     /// How that is known
-    #[arg(long, value_name = "TEXT", value_parser = person::text)]
+    #[arg(long, value_name = "TEXT", value_parser = actor::text)]
     reason: String,
 }
 
-/// The part of a [`CommandFilter`] that leaves `--reference` and `--code` for what became of the commands.
+/// The part of a [`CommandFilter`] that leaves `--reference` and `--code` for the outcome of the
+/// commands.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("meant").args(RESOLVED_FILTER).multiple(true).required(true))]
 struct ResolvedFilter {
@@ -85,10 +86,12 @@ struct ResolvedFilter {
     /// Only those that failed as this, such as unresolved
     #[arg(long)]
     kind: Option<WantedKind>,
-    /// Only those that were given up longer ago than this, such as 36h, or before this time (RFC 3339)
+    /// Only those that were given up longer ago than this, such as 36h, or before this time (RFC
+    /// 3339)
     #[arg(long, value_name = "AGE", value_parser = parse_past_time)]
     older_than: Option<Timestamp>,
-    /// Only those that were given up within this time, such as 2h, or at this time (RFC 3339) or later
+    /// Only those that were given up within this time, such as 2h, or at this time (RFC 3339) or
+    /// later
     #[arg(long, value_name = "AGE", value_parser = parse_past_time)]
     newer_than: Option<Timestamp>,
 }
@@ -99,21 +102,56 @@ const RESOLVED_FILTER: [&str; 9] =
 
 impl From<ResolvedFilter> for CommandFilter {
     fn from(filter: ResolvedFilter) -> Self {
-        let ResolvedFilter { ids, r#type, provider, account, operation, kind, older_than, newer_than } = filter;
-        Self { ids, r#type, provider, account, operation, kind, older_than, newer_than, ..Self::default() }
+        let ResolvedFilter {
+            ids,
+            r#type,
+            provider,
+            account,
+            operation,
+            kind,
+            older_than,
+            newer_than,
+        } = filter;
+        Self {
+            ids,
+            r#type,
+            provider,
+            account,
+            operation,
+            kind,
+            older_than,
+            newer_than,
+            ..Self::default()
+        }
     }
 }
 
 impl ResolveDeadLetters {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let Self { filter, completed, reference, result, failed: _, code, message, job, by, reason } = self;
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        let Self {
+            filter,
+            completed,
+            reference,
+            result,
+            failed: _,
+            code,
+            message,
+            job,
+            by,
+            reason,
+        } = self;
         let resolution = if completed {
             Resolution::Completed { reference, result }
         } else {
             Resolution::Failed { code: code.unwrap_or_else(|| "resolved".to_owned()), message }
         };
         let order = JobOrder::new(JobActionName::Resolve, filter.into());
-        let order = JobOrder { resolution: Some(resolution), by: Some(by), reason: Some(reason), ..order };
+        let order =
+            JobOrder { resolution: Some(resolution), by: Some(by), reason: Some(reason), ..order };
         job.run(order, config, out)
     }
 }

@@ -5,12 +5,14 @@ use std::path::Path;
 use clap::Args;
 
 use super::super::api_client::{ApiArguments, ApiClient, ApiRequest};
-use super::super::desk::Desk;
+use super::super::context::CliContext;
 use super::super::error::CommandError;
-use super::super::output::{Output, Table};
+use super::super::output::{TerminalOutput, TextTable};
 use crate::operator::scan::find_messages;
-use crate::web::dead_letters::{DeadLetterQuery, DeadLetterView, DeadLetters, DeadMessage, MESSAGE_PATIENCE};
-use crate::web::problem::Kind;
+use crate::web::dead_letters::{
+    DeadLetterQuery, DeadLetterView, DeadLetters, DeadMessage, MESSAGE_PATIENCE,
+};
+use crate::web::problem::ProblemKind;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::dead_letter::DeadLetter;
 
@@ -40,49 +42,55 @@ pub struct ShowDeadLetter {
     queues: bool,
     #[command(flatten)]
     api: ApiArguments,
-    /// Print JSON: a list, because there can be more than one message of a command: `queue`, `record`, and with
-    /// --message or --queues `message`: `properties`, `body`
+    /// Print JSON: a list, because there can be more than one message of a command: `queue`,
+    /// `record`, and with --message or --queues `message`: `properties`, `body`
     #[arg(long)]
     json: bool,
 }
 
 impl ShowDeadLetter {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let letters = if self.queues { self.find_in_queues(config)? } else { self.ask_daemon(config)? };
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        let letters =
+            if self.queues { self.find_in_queues(config)? } else { self.ask_daemon(config)? };
         if self.json {
             return Ok(out.json(&letters)?);
         }
         for (index, letter) in letters.iter().enumerate() {
             if index > 0 {
-                out.gap()?;
+                out.print_blank_line()?;
             }
             self.print(letter, out)?;
         }
         if self.message || self.queues {
             return Ok(());
         }
-        out.gap()?;
+        out.print_blank_line()?;
         Ok(out.line("the message itself, with its body: add --message")?)
     }
 
     fn ask_daemon(&self, config: Option<&Path>) -> Result<Vec<DeadLetterView>, CommandError> {
         let request = ApiRequest::get(["dead-letters", self.id.as_str()]);
         let request = request.with_fields(&DeadLetterQuery { message: self.message });
-        let request = if self.message { request.within(2 * MESSAGE_PATIENCE) } else { request };
-        match ApiClient::open(&self.api, config)?.ask::<DeadLetters>(&request) {
+        let request =
+            if self.message { request.with_timeout(2 * MESSAGE_PATIENCE) } else { request };
+        match ApiClient::open(&self.api, config)?.send_request::<DeadLetters>(&request) {
             Ok(found) => Ok(found.dead_letters),
             Err(error) => {
-                error.into_problem(Kind::UnknownCommand)?;
+                error.into_problem(ProblemKind::UnknownCommand)?;
                 Err(CommandError::NotKnownDead(self.id.clone()))
             }
         }
     }
 
     fn find_in_queues(&self, config: Option<&Path>) -> Result<Vec<DeadLetterView>, CommandError> {
-        let desk = Desk::open(config)?;
-        let found = desk.runtime.block_on(async {
-            let queues = desk.dead_queues(None).await?;
-            Ok::<_, CommandError>(find_messages(&desk.operator, &queues, &self.id).await?)
+        let context = CliContext::open(config)?;
+        let found = context.runtime.block_on(async {
+            let queues = context.dead_queues(None).await?;
+            Ok::<_, CommandError>(find_messages(&context.operator, &queues, &self.id).await?)
         })?;
         if found.is_empty() {
             return Err(CommandError::NotDead(self.id.clone()));
@@ -90,7 +98,7 @@ impl ShowDeadLetter {
         Ok(found.into_iter().map(DeadLetterView::from).collect())
     }
 
-    fn print(&self, letter: &DeadLetterView, out: &mut Output) -> Result<(), CommandError> {
+    fn print(&self, letter: &DeadLetterView, out: &mut TerminalOutput) -> Result<(), CommandError> {
         let id = letter.record.as_ref().map_or(&self.id, |record| &record.command.id);
         if *id != self.id {
             out.line(format!("refused under the id `{}`, which it does not claim:", self.id))?;
@@ -105,7 +113,7 @@ impl ShowDeadLetter {
     }
 }
 
-fn print_message(message: &DeadMessage, out: &mut Output) -> Result<(), CommandError> {
+fn print_message(message: &DeadMessage, out: &mut TerminalOutput) -> Result<(), CommandError> {
     if let Some(refusal) = &message.refused {
         let code = refusal.code.map(|code| format!("{code}, ")).unwrap_or_default();
         pair("refused", &format!("by the broker, as it was: {code}{}", refusal.reason), out)?;
@@ -113,20 +121,22 @@ fn print_message(message: &DeadMessage, out: &mut Output) -> Result<(), CommandE
             pair("body", "cut: it was too large for the broker", out)?;
         }
     }
-    out.gap()?;
+    out.print_blank_line()?;
     out.heading("properties")?;
     for (name, value) in &message.properties {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         pair(name, &text, out)?;
     }
-    out.gap()?;
+    out.print_blank_line()?;
     out.heading("body")?;
     let body = &message.body;
-    let text = body.as_str().map_or_else(|| serde_json::to_string_pretty(body).unwrap_or_default(), str::to_owned);
+    let text = body
+        .as_str()
+        .map_or_else(|| serde_json::to_string_pretty(body).unwrap_or_default(), str::to_owned);
     Ok(out.lines(&text)?)
 }
 
-fn print_record(letter: &DeadLetter, out: &mut Output) -> Result<(), CommandError> {
+fn print_record(letter: &DeadLetter, out: &mut TerminalOutput) -> Result<(), CommandError> {
     let DeadLetter { command, kind, generation, attempt, history, .. } = letter;
     let names = [&command.r#type, &command.provider, &command.operation];
     let words = names.map(|name| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string));
@@ -138,7 +148,13 @@ fn print_record(letter: &DeadLetter, out: &mut Output) -> Result<(), CommandErro
         ("code", letter.code.clone()),
         ("message", Some(letter.message.clone())),
         ("HTTP status", letter.http_status.map(|status| status.to_string())),
-        ("given up", Some(format!("{}, generation {generation}, attempt {attempt}", letter.dead_lettered_at))),
+        (
+            "given up",
+            Some(format!(
+                "{}, generation {generation}, attempt {attempt}",
+                letter.dead_lettered_at
+            )),
+        ),
         ("first failed", Some(letter.first_failed_at.to_string())),
         ("may have acted", Some(if letter.unknown { "yes" } else { "no" }.to_owned())),
         ("key", letter.key.clone()),
@@ -156,8 +172,9 @@ fn print_record(letter: &DeadLetter, out: &mut Output) -> Result<(), CommandErro
     if history.is_empty() {
         return Ok(());
     }
-    out.gap()?;
-    let mut table = Table::new(["ATTEMPT", "AT", "TOOK", "OUTCOME", "STATUS", "CODE", "MESSAGE"]);
+    out.print_blank_line()?;
+    let mut table =
+        TextTable::new(["ATTEMPT", "AT", "TOOK", "OUTCOME", "STATUS", "CODE", "MESSAGE"]);
     for call in history {
         table.row([
             call.attempt.to_string(),
@@ -172,6 +189,6 @@ fn print_record(letter: &DeadLetter, out: &mut Output) -> Result<(), CommandErro
     Ok(out.table(&table)?)
 }
 
-fn pair(name: &str, value: &str, out: &mut Output) -> Result<(), CommandError> {
+fn pair(name: &str, value: &str, out: &mut TerminalOutput) -> Result<(), CommandError> {
     Ok(out.line(format!("  {name:16}{value}"))?)
 }

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::api_client::ApiClient;
 use super::super::error::CommandError;
-use super::super::exit::Exit;
+use super::super::exit_status::ExitStatus;
+use super::super::format::format_time;
 use super::super::interrupt;
-use super::super::output::{Output, Table};
-use super::super::progress::Progress;
-use super::super::wording::moment;
+use super::super::output::{TerminalOutput, TextTable};
+use super::super::progress::ProgressCounter;
 use super::requests::{change_job, find_job};
 use crate::web::jobs::JobView;
 use ferryd_domain::job::state::{JobEndReason, JobPhase};
@@ -32,20 +32,20 @@ pub(in crate::cli) struct JobFollow<'c> {
 
 impl JobFollow<'_> {
     /// Follows a job to its end, and prints that. An interruption leaves the job, which goes on.
-    pub fn run(&self, mut job: JobView, out: &mut Output) -> Result<(), CommandError> {
+    pub fn run(&self, mut job: JobView, out: &mut TerminalOutput) -> Result<(), CommandError> {
         let signals = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let signals = signals.map_err(CommandError::Runtime)?;
         let interrupted = {
             let _entered = signals.enter();
             interrupt::token().map_err(CommandError::Runtime)?
         };
-        let mut progress = Progress::new("dead letters", None);
+        let mut progress = ProgressCounter::new("dead letters", None);
         let mut heard = Instant::now();
         while job.phase != JobPhase::Ended {
             if interrupted.is_cancelled() && !self.stops {
                 drop(progress);
                 tell_way_back(&job);
-                return Err(CommandError::Told(Exit::Failed));
+                return Err(CommandError::Told(ExitStatus::Failed));
             }
             progress.tell_of(gone_through(&job), job.state.progress.total);
             sleep(ASK_EVERY);
@@ -67,11 +67,15 @@ impl JobFollow<'_> {
         }
         let is_whole = job.state.progress.refused == 0 && without_letter(&job) == 0;
         let well = end_reason(&job) == Some(JobEndReason::Finished) && is_whole;
-        if well { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
+        if well { Ok(()) } else { Err(CommandError::Told(ExitStatus::Failed)) }
     }
 
     /// Asks for the job as it is now; stops it, where an interruption does that.
-    fn ask_again(&self, job: &JobView, interrupted: &CancellationToken) -> Result<JobView, CommandError> {
+    fn ask_again(
+        &self,
+        job: &JobView,
+        interrupted: &CancellationToken,
+    ) -> Result<JobView, CommandError> {
         if self.stops && interrupted.is_cancelled() && job.state.stopped.is_none() {
             return change_job(self.client, job.id, "stop", Some("interrupted"));
         }
@@ -82,21 +86,25 @@ impl JobFollow<'_> {
 /// Says that the job goes on, and how to come back.
 fn tell_way_back(job: &JobView) {
     // Whoever lost the terminal does not see it.
-    let _ =
-        Output::stderr().line(format!("left the job, which goes on; `ferryd jobs follow {}` comes back to it", job.id));
+    let _ = TerminalOutput::stderr().line(format!(
+        "left the job, which goes on; `ferryd jobs follow {}` comes back to it",
+        job.id
+    ));
 }
 
 fn gone_through(job: &JobView) -> u64 {
     job.done.saturating_add(job.state.progress.closed).saturating_add(job.state.progress.refused)
 }
 
-/// The number of commands that an ended job was to act on by their ids and that had no dead letter of the kind that was meant.
+/// The number of commands that an ended job was to act on by their ids and that had no dead letter
+/// of the kind that was meant.
 fn without_letter(job: &JobView) -> u64 {
     let progress = &job.state.progress;
     let named = u64::try_from(job.state.spec.filter.ids.len()).unwrap_or(u64::MAX);
     let met = gone_through(job).saturating_add(progress.not_found);
     // What ended early did not look for all of them.
-    let has_looked = matches!(end_reason(job), Some(JobEndReason::Finished | JobEndReason::Incomplete));
+    let has_looked =
+        matches!(end_reason(job), Some(JobEndReason::Finished | JobEndReason::Incomplete));
     if has_looked { named.saturating_sub(met) } else { 0 }
 }
 
@@ -105,16 +113,19 @@ fn end_reason(job: &JobView) -> Option<JobEndReason> {
 }
 
 /// The state of a job, and the reason why it ended.
-pub(super) fn standing(job: &JobView) -> String {
+pub(super) fn describe_state(job: &JobView) -> String {
     let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     match &job.state.end {
-        Some(end) => format!("ended: {}", word(serde_json::to_value(end.reason).unwrap_or_default()).replace('_', " ")),
+        Some(end) => format!(
+            "ended: {}",
+            word(serde_json::to_value(end.reason).unwrap_or_default()).replace('_', " ")
+        ),
         None => word(serde_json::to_value(job.phase).unwrap_or_default()),
     }
 }
 
 /// Prints what is known of a job.
-pub(super) fn print_job(job: &JobView, out: &mut Output) -> Result<(), CommandError> {
+pub(super) fn print_job(job: &JobView, out: &mut TerminalOutput) -> Result<(), CommandError> {
     let (state, progress) = (&job.state, &job.state.progress);
     out.heading(&format!("{} {}", state.spec.action.as_str(), job.id))?;
     // The ledger may not know all that the queues hold.
@@ -122,9 +133,13 @@ pub(super) fn print_job(job: &JobView, out: &mut Output) -> Result<(), CommandEr
     let total = total.map(|total| format!(" of {total}")).unwrap_or_default();
     let dry = if state.spec.dry_run { ", a dry run: nothing is changed" } else { "" };
     let pairs = [
-        ("phase", Some(standing(job))),
+        ("phase", Some(describe_state(job))),
         ("done", Some(format!("{}{total}{dry}", job.done))),
-        ("closed", (progress.closed > 0).then(|| format!("{}: their commands had ended or gone on", progress.closed))),
+        (
+            "closed",
+            (progress.closed > 0)
+                .then(|| format!("{}: their commands had ended or gone on", progress.closed)),
+        ),
         ("refused", (progress.refused > 0).then(|| progress.refused.to_string())),
         ("not found", (progress.not_found > 0).then(|| progress.not_found.to_string())),
         (
@@ -135,8 +150,8 @@ pub(super) fn print_job(job: &JobView, out: &mut Output) -> Result<(), CommandEr
         ),
         ("ended well", (state.completed > 0).then(|| state.completed.to_string())),
         ("failed again", (state.failed_again > 0).then(|| state.failed_again.to_string())),
-        ("started", Some(format!("{} {}", moment(state.started_at), state.spec.actor))),
-        ("ended", state.end.as_ref().map(|end| moment(end.at))),
+        ("started", Some(format!("{} {}", format_time(state.started_at), state.spec.actor))),
+        ("ended", state.end.as_ref().map(|end| format_time(end.at))),
         ("because", state.end.as_ref().and_then(|end| end.detail.clone())),
     ];
     for (name, value) in pairs {
@@ -145,8 +160,8 @@ pub(super) fn print_job(job: &JobView, out: &mut Output) -> Result<(), CommandEr
         }
     }
     if !progress.refusals.is_empty() {
-        out.gap()?;
-        let mut table = Table::new(["REFUSED", "QUEUE", "WHY"]);
+        out.print_blank_line()?;
+        let mut table = TextTable::new(["REFUSED", "QUEUE", "WHY"]);
         for refusal in &progress.refusals {
             table.row([refusal.id.as_str(), &refusal.queue, &refusal.reason]);
         }

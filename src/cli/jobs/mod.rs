@@ -10,11 +10,11 @@ use clap::{Args, Subcommand};
 
 use self::follow::{JobFollow, print_job};
 use self::requests::{change_job, find_job};
+use super::actor::text;
 use super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::error::CommandError;
-use super::output::{Output, Table};
-use super::person::text;
-use super::wording::moment;
+use super::format::format_time;
+use super::output::{TerminalOutput, TextTable};
 use crate::web::jobs::JobList;
 use ferryd_domain::job::JobId;
 
@@ -49,7 +49,7 @@ Ends with 0 where all that was meant is done, else with 1.";
 
 /// Look at jobs, which act on many dead letters, and pause, resume or stop them.
 #[derive(Debug, Subcommand)]
-pub enum Jobs {
+pub enum JobCommand {
     /// List jobs, newest first
     #[command(after_help = LIST_EXAMPLES)]
     List(ListJobs),
@@ -119,8 +119,12 @@ pub struct JobChangeArgument {
     reason: Option<String>,
 }
 
-impl Jobs {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+impl JobCommand {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         match self {
             Self::List(list) => list.run(config, out),
             Self::Show(job) => {
@@ -141,27 +145,29 @@ impl Jobs {
 }
 
 impl ListJobs {
-    fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+    fn run(self, config: Option<&Path>, out: &mut TerminalOutput) -> Result<(), CommandError> {
         let client = ApiClient::open(&self.api, config)?;
-        let request = ApiRequest::get(["jobs"]).with("limit", Some(self.limit)).with("cursor", self.cursor);
-        let page: JobList = client.ask(&request)?;
+        let request =
+            ApiRequest::get(["jobs"]).with("limit", Some(self.limit)).with("cursor", self.cursor);
+        let page: JobList = client.send_request(&request)?;
         if self.json {
             return Ok(out.json(&page)?);
         }
         if page.jobs.is_empty() {
             return Ok(out.line("no jobs")?);
         }
-        let mut table = Table::new(["JOB", "ACTION", "PHASE", "DONE", "OF", "REFUSED", "STARTED", "BY"]);
+        let mut table =
+            TextTable::new(["JOB", "ACTION", "PHASE", "DONE", "OF", "REFUSED", "STARTED", "BY"]);
         for job in &page.jobs {
             let state = &job.state;
             table.row([
                 job.id.to_string(),
                 state.spec.action.as_str().to_owned(),
-                follow::standing(job),
+                follow::describe_state(job),
                 job.done.to_string(),
                 state.progress.total.map_or_else(String::new, |total| total.to_string()),
                 state.progress.refused.to_string(),
-                moment(state.started_at),
+                format_time(state.started_at),
                 state.spec.actor.by.clone(),
             ]);
         }
@@ -174,13 +180,18 @@ impl ListJobs {
 }
 
 impl JobChangeArgument {
-    fn run(self, what: &'static str, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+    fn run(
+        self,
+        what: &'static str,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let JobArgument { id, json, api } = self.job;
         let client = ApiClient::open(&api, config)?;
         let view = change_job(&client, id, what, self.reason.as_deref())?;
         if json {
             return Ok(out.json(&view)?);
         }
-        Ok(out.line(format!("{id} {}", follow::standing(&view)))?)
+        Ok(out.line(format!("{id} {}", follow::describe_state(&view)))?)
     }
 }

@@ -3,12 +3,14 @@
 use crate::cli::api_client::{ApiClient, ApiError, ApiRequest};
 use crate::cli::error::CommandError;
 use crate::web::jobs::JobView;
-use crate::web::problem::Kind;
+use crate::web::problem::ProblemKind;
 use ferryd_domain::job::JobId;
 
 /// Asks for a job.
 pub(super) fn find_job(client: &ApiClient, id: JobId) -> Result<JobView, CommandError> {
-    client.ask(&ApiRequest::get(["jobs", &id.to_string()])).map_err(|error| unknown_job(id, error))
+    client
+        .send_request(&ApiRequest::get(["jobs", &id.to_string()]))
+        .map_err(|error| unknown_job(id, error))
 }
 
 /// Asks for a change of a job.
@@ -19,14 +21,14 @@ pub(super) fn change_job(
     reason: Option<&str>,
 ) -> Result<JobView, CommandError> {
     let request = ApiRequest::post(["jobs", &id.to_string(), what]).with("reason", reason);
-    client.ask(&request).map_err(|error| unknown_job(id, error))
+    client.send_request(&request).map_err(|error| unknown_job(id, error))
 }
 
 fn unknown_job(id: JobId, error: ApiError) -> CommandError {
-    match error.into_problem(Kind::NotFound) {
-        Ok(_) => {
-            CommandError::Refused(format!("there is no job `{id}`; `ferryd jobs list` shows those that there are"))
-        }
+    match error.into_problem(ProblemKind::NotFound) {
+        Ok(_) => CommandError::Refused(format!(
+            "there is no job `{id}`; `ferryd jobs list` shows those that there are"
+        )),
         Err(error) => error.into(),
     }
 }

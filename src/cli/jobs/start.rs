@@ -1,4 +1,5 @@
-//! Starting a job and following it: the common part of `ferryd dead-letters replay`, `discard` and `resolve`, and `ferryd lookup`.
+//! Starting a job and following it: the common part of `ferryd dead-letters replay`, `discard` and
+//! `resolve`, and `ferryd lookup`.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use jiff::Timestamp;
 
 use super::super::api_client::{ApiArguments, ApiClient, ApiRequest};
 use super::super::error::CommandError;
-use super::super::output::Output;
+use super::super::output::TerminalOutput;
 use super::follow::JobFollow;
 use crate::web::job_order::JobOrder;
 use crate::web::jobs::JobView;
@@ -27,7 +28,8 @@ pub(in crate::cli) struct JobArguments {
     /// Begin with one a second and become faster, up to the rate
     #[arg(long)]
     ramp: bool,
-    /// Leave alone what was given up after this time (RFC 3339), or so long ago and later, such as 2h [default: now]
+    /// Leave alone what was given up after this time (RFC 3339), or so long ago and later, such as
+    /// 2h [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_past_time)]
     cut_off: Option<Timestamp>,
     /// Change nothing, only count what would be done
@@ -43,24 +45,31 @@ pub(in crate::cli) struct JobArguments {
     pub json: bool,
 }
 
-/// The arguments of which one must say which dead letters are meant: nobody replays everything by accident.
+/// The arguments of which one must say which dead letters are meant: nobody replays everything by
+/// accident.
 pub(in crate::cli) fn letter_choice() -> ArgGroup {
     // Every dead letter has failed, and what contradicts one is no matter of a job.
-    let arguments = CommandFilter::ARGUMENTS.into_iter().filter(|name| !["state", "conflicts"].contains(name));
+    let arguments =
+        CommandFilter::ARGUMENTS.into_iter().filter(|name| !["state", "conflicts"].contains(name));
     ArgGroup::new("meant").arg("all").args(arguments).multiple(true).required(true)
 }
 
 impl JobArguments {
     /// Starts a job, and follows it to its end.
-    pub fn run(self, order: JobOrder, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
+    pub fn run(
+        self,
+        order: JobOrder,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let Self { all, rate, ramp, cut_off, dry_run, stop, api, json } = self;
         let client = ApiClient::open(&api, config)?;
         let order = JobOrder { all, cut_off, rate, ramp, dry_run, ..order };
-        let job: JobView = client.ask(&ApiRequest::post(["jobs"]).with_body(&order))?;
+        let job: JobView = client.send_request(&ApiRequest::post(["jobs"]).with_body(&order))?;
         JobFollow { client: &client, stops: stop, json }.run(job, out)
     }
 
-    /// Tells whether an argument says how a job is run.
+    /// Returns whether an argument says how a job is run.
     pub fn wants_job(&self) -> bool {
         let is_paced = self.rate.is_some() || self.ramp || self.cut_off.is_some();
         self.all || is_paced || self.dry_run || self.stop

@@ -3,14 +3,14 @@
 use clap::Args;
 use serde_json::json;
 
-use super::super::desk::Desk;
+use super::super::context::CliContext;
 use super::super::error::CommandError;
-use super::super::output::Output;
-use super::super::progress::Progress;
+use super::super::output::TerminalOutput;
+use super::super::progress::ProgressCounter;
 use crate::operator::index_owner::{IndexOwner, IndexPlace, LedgerRead};
-use crate::operator::{Operator, OperatorError};
+use crate::operator::{OperatorContext, OperatorError};
 use ferryd_broker::connection::say_goodbye;
-use ferryd_ledger::index::{Counts, Index};
+use ferryd_ledger::index::{CommandCounts, LedgerIndex};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -22,27 +22,36 @@ daemon on this host first. There is seldom a need: a missing or damaged index is
 
 /// The arguments of `ferryd ledger rebuild`.
 #[derive(Debug, Args)]
-pub struct Rebuild {
+pub struct RebuildArguments {
     /// Print JSON: `index` (the file), `commands`, `records`, `unreadable` (how many)
     #[arg(long)]
     json: bool,
 }
 
-impl Rebuild {
-    pub(super) fn run(self, desk: &Desk, place: &IndexPlace, out: &mut Output) -> Result<(), CommandError> {
-        let key = desk.operator.names.ledger_key(&desk.operator.amqp.first_address());
-        let taken = Index::open_first(&place.dir, &key).map_err(OperatorError::from)?;
+impl RebuildArguments {
+    pub(super) fn run(
+        self,
+        context: &CliContext,
+        place: &IndexPlace,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        let key = context.operator.names.ledger_key(&context.operator.amqp.first_address());
+        let taken = LedgerIndex::open_first(&place.dir, &key).map_err(OperatorError::from)?;
         let Some(index) = taken else {
-            let holder = Index::holder(&place.dir, &key).map(|pid| format!(", process {pid}")).unwrap_or_default();
+            let holder = LedgerIndex::holder(&place.dir, &key)
+                .map(|pid| format!(", process {pid}"))
+                .unwrap_or_default();
             return Err(CommandError::Refused(format!(
                 "another ferryd on this host{holder} has the index in {}; stop it first",
                 place.dir.display()
             )));
         };
         let path = index.path().display().to_string();
-        let mut progress = Progress::new("messages of the ledger read", None);
-        let rebuilding = rebuild(&desk.operator, place, index, |read| progress.tell_of(read.done, read.total));
-        let (counts, records) = desk.runtime.block_on(rebuilding)?;
+        let mut progress = ProgressCounter::new("messages of the ledger read", None);
+        let rebuilding = rebuild(&context.operator, place, index, |read| {
+            progress.tell_of(read.done, read.total);
+        });
+        let (counts, records) = context.runtime.block_on(rebuilding)?;
         drop(progress);
         let (commands, unreadable) = (counts.states.values().sum::<u64>(), counts.unreadable);
         if self.json {
@@ -58,11 +67,11 @@ impl Rebuild {
 }
 
 async fn rebuild(
-    operator: &Operator,
+    operator: &OperatorContext,
     place: &IndexPlace,
-    index: Index,
+    index: LedgerIndex,
     mut progress: impl FnMut(LedgerRead),
-) -> Result<(Counts, u64), OperatorError> {
+) -> Result<(CommandCounts, u64), OperatorError> {
     // Connects before anything is deleted, so that the old index remains where the broker is
     // unreachable.
     let connection = operator.amqp.connect("operator-ledger").await?;

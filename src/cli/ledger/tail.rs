@@ -5,17 +5,17 @@ use std::str::FromStr;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::super::desk::Desk;
+use super::super::context::CliContext;
 use super::super::error::CommandError;
 use super::super::interrupt;
-use super::super::output::Output;
+use super::super::output::TerminalOutput;
 use super::record_line;
-use crate::operator::tail;
-use ferryd_broker::stream::{Entry, Place};
+use crate::operator::stream_tail;
+use ferryd_broker::stream::{StreamEntry, StreamPosition};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::record::Line;
+use ferryd_domain::ledger::record::LedgerLine;
 use ferryd_ledger::command_filter::parse_past_time;
-use ferryd_ledger::reading::{Read, Reading};
+use ferryd_ledger::line_reader::{LineReader, PlacedLine};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -28,11 +28,11 @@ Ctrl-C, which ends it with code 0. A record is a proposal: what it comes to is t
 
 /// The arguments of `ferryd ledger tail`.
 #[derive(Debug, Args)]
-pub struct Tail {
+pub struct TailArguments {
     /// The beginning: `first`, `now`, an offset, a time (RFC 3339), or how long ago it was, such as
     /// 2h
     #[arg(long, value_name = "PLACE", default_value = "now")]
-    from: From,
+    from: TailStart,
     /// Only records about this command
     #[arg(long, value_name = "ID")]
     command: Option<CommandId>,
@@ -46,14 +46,14 @@ pub struct Tail {
 
 /// The beginning of the records to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
+enum TailStart {
     First,
     Now,
     Offset(u64),
     Time(Timestamp),
 }
 
-impl FromStr for From {
+impl FromStr for TailStart {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -68,32 +68,45 @@ impl FromStr for From {
     }
 }
 
-impl From {
-    fn place(self) -> Place {
+impl TailStart {
+    fn place(self) -> StreamPosition {
         match self {
-            Self::First => Place::First,
-            Self::Now => Place::Next,
-            Self::Offset(offset) => Place::Offset(offset),
-            Self::Time(time) => Place::Time(u64::try_from(time.as_second()).unwrap_or_default()),
+            Self::First => StreamPosition::First,
+            Self::Now => StreamPosition::Next,
+            Self::Offset(offset) => StreamPosition::Offset(offset),
+            Self::Time(time) => {
+                StreamPosition::Time(u64::try_from(time.as_second()).unwrap_or_default())
+            }
         }
     }
 
     /// Returns true for a message before the beginning: the broker delivers whole chunks.
-    fn is_behind(self, entry: &Entry) -> bool {
+    fn is_behind(self, entry: &StreamEntry) -> bool {
         match (self, entry.properties.timestamp()) {
             (Self::Offset(offset), _) => entry.offset < offset,
-            (Self::Time(time), Some(at)) => i64::try_from(*at).unwrap_or(i64::MAX) < time.as_second(),
+            (Self::Time(time), Some(at)) => {
+                i64::try_from(*at).unwrap_or(i64::MAX) < time.as_second()
+            }
             _ => false,
         }
     }
 }
 
-impl Tail {
-    pub(super) fn run(self, desk: &Desk, out: &mut Output) -> Result<(), CommandError> {
-        desk.runtime.block_on(async {
+impl TailArguments {
+    pub(super) fn run(
+        self,
+        context: &CliContext,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        context.runtime.block_on(async {
             let stop = interrupt::token().map_err(CommandError::Runtime)?;
-            let mut tail = tail::Tail::open(&desk.operator, &desk.operator.names.ledger(), self.from.place()).await?;
-            let (mut reading, mut printed) = (Reading::default(), 0);
+            let mut tail = stream_tail::StreamTail::open(
+                &context.operator,
+                &context.operator.names.ledger(),
+                self.from.place(),
+            )
+            .await?;
+            let (mut reading, mut printed) = (LineReader::default(), 0);
             let ended = loop {
                 let entry = tokio::select! {
                     entry = tail.next() => entry,
@@ -115,15 +128,15 @@ impl Tail {
 
     fn show(
         &self,
-        entry: &Entry,
-        reading: &mut Reading,
+        entry: &StreamEntry,
+        reading: &mut LineReader,
         printed: &mut u64,
-        out: &mut Output,
+        out: &mut TerminalOutput,
     ) -> Result<(), CommandError> {
         if self.from.is_behind(entry) {
             return Ok(());
         }
-        for read in reading.read(entry).iter().filter(|read| self.means(read)) {
+        for read in reading.read(entry).iter().filter(|read| self.matches_filter(read)) {
             if self.count.is_some_and(|count| *printed >= count) {
                 break;
             }
@@ -137,11 +150,11 @@ impl Tail {
         Ok(out.flush()?)
     }
 
-    fn means(&self, read: &Read) -> bool {
+    fn matches_filter(&self, read: &PlacedLine) -> bool {
         let Some(wanted) = &self.command else { return true };
         match &read.line {
-            Ok(Line::Record(record)) => record.command == *wanted,
-            Ok(Line::Foreign { command: Some(command), .. }) => command == wanted,
+            Ok(LedgerLine::Record(record)) => record.command == *wanted,
+            Ok(LedgerLine::Foreign { command: Some(command), .. }) => command == wanted,
             _ => false,
         }
     }
@@ -153,11 +166,14 @@ mod tests {
 
     #[test]
     fn a_place_is_a_word_an_offset_or_a_time() {
-        assert_eq!("first".parse(), Ok(From::First));
-        assert_eq!("now".parse(), Ok(From::Now));
-        assert_eq!("42".parse(), Ok(From::Offset(42)));
-        assert_eq!("2026-01-31T12:00:00Z".parse(), Ok(From::Time("2026-01-31T12:00:00Z".parse().unwrap())));
-        assert!(matches!("2h".parse(), Ok(From::Time(time)) if time < Timestamp::now()));
-        assert!("yesterday".parse::<From>().is_err());
+        assert_eq!("first".parse(), Ok(TailStart::First));
+        assert_eq!("now".parse(), Ok(TailStart::Now));
+        assert_eq!("42".parse(), Ok(TailStart::Offset(42)));
+        assert_eq!(
+            "2026-01-31T12:00:00Z".parse(),
+            Ok(TailStart::Time("2026-01-31T12:00:00Z".parse().unwrap()))
+        );
+        assert!(matches!("2h".parse(), Ok(TailStart::Time(time)) if time < Timestamp::now()));
+        assert!("yesterday".parse::<TailStart>().is_err());
     }
 }

@@ -3,14 +3,14 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::super::desk::Desk;
+use super::super::context::CliContext;
 use super::super::error::CommandError;
-use super::super::exit::Exit;
-use super::super::output::{Output, Table};
-use super::super::progress::Progress;
-use super::super::wording::shortened;
+use super::super::exit_status::ExitStatus;
+use super::super::format::shorten;
+use super::super::output::{TerminalOutput, TextTable};
+use super::super::progress::ProgressCounter;
 use crate::operator::index_owner::IndexPlace;
-use crate::operator::verify::{Difference, Field, Verdict, verify};
+use crate::operator::verify::{CommandDifference, FieldDifference, VerifyReport, verify};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -28,32 +28,47 @@ const MAX_LINES: usize = 100;
 
 /// The arguments of `ferryd ledger verify`.
 #[derive(Debug, Args)]
-pub struct Verify {
+pub struct LedgerVerifyArguments {
     /// Print JSON: `commands`, `older`, `forgotten` (how many), `different`, `more` (how many)
     #[arg(long)]
     json: bool,
 }
 
-impl Verify {
-    pub(super) fn run(self, desk: &Desk, place: &IndexPlace, out: &mut Output) -> Result<(), CommandError> {
-        let mut progress = Progress::new("messages of the ledger read", None);
-        let verdict =
-            desk.runtime.block_on(verify(&desk.operator, place, |read| progress.tell_of(read.done, read.total)))?;
+impl LedgerVerifyArguments {
+    pub(super) fn run(
+        self,
+        context: &CliContext,
+        place: &IndexPlace,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        let mut progress = ProgressCounter::new("messages of the ledger read", None);
+        let verdict = context.runtime.block_on(verify(&context.operator, place, |read| {
+            progress.tell_of(read.done, read.total);
+        }))?;
         drop(progress);
         if self.json {
             out.json(&verdict)?;
         } else {
             print(&verdict, out)?;
         }
-        if verdict.different.is_empty() { Ok(()) } else { Err(CommandError::Told(Exit::Failed)) }
+        if verdict.different.is_empty() {
+            Ok(())
+        } else {
+            Err(CommandError::Told(ExitStatus::Failed))
+        }
     }
 }
 
-fn print(verdict: &Verdict, out: &mut Output) -> Result<(), CommandError> {
-    let Verdict { commands, older, forgotten, different, .. } = verdict;
-    out.line(format!("{commands} commands in the stream, {} differ in the index", verdict.differ()))?;
+fn print(verdict: &VerifyReport, out: &mut TerminalOutput) -> Result<(), CommandError> {
+    let VerifyReport { commands, older, forgotten, different, .. } = verdict;
+    out.line(format!(
+        "{commands} commands in the stream, {} differ in the index",
+        verdict.count_differences()
+    ))?;
     if *older > 0 {
-        out.line(format!("{older} are older than what is left of the stream, and were not compared"))?;
+        out.line(format!(
+            "{older} are older than what is left of the stream, and were not compared"
+        ))?;
     }
     if *forgotten > 0 {
         out.line(format!("{forgotten} ended so long ago that the index has forgotten them"))?;
@@ -61,10 +76,12 @@ fn print(verdict: &Verdict, out: &mut Output) -> Result<(), CommandError> {
     if different.is_empty() {
         return Ok(());
     }
-    out.gap()?;
-    let mut table = Table::new(["ID", "WHAT", "INDEX", "STREAM"]);
-    let lines = different.iter().flat_map(|Difference { id, fields }| fields.iter().map(move |field| (id, field)));
-    for (id, Field { name, index, stream }) in lines.take(MAX_LINES) {
+    out.print_blank_line()?;
+    let mut table = TextTable::new(["ID", "WHAT", "INDEX", "STREAM"]);
+    let lines = different
+        .iter()
+        .flat_map(|CommandDifference { id, fields }| fields.iter().map(move |field| (id, field)));
+    for (id, FieldDifference { name, index, stream }) in lines.take(MAX_LINES) {
         table.row([id.to_string(), name.clone(), short(index), short(stream)]);
     }
     Ok(out.table(&table)?)
@@ -74,10 +91,12 @@ fn short(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
-        Value::Array(list) => format!("{} of them, the last {}", list.len(), list.last().unwrap_or(&Value::Null)),
+        Value::Array(list) => {
+            format!("{} of them, the last {}", list.len(), list.last().unwrap_or(&Value::Null))
+        }
         other => other.to_string(),
     };
-    shortened(&text, MAX_VALUE)
+    shorten(&text, MAX_VALUE)
 }
 
 #[cfg(test)]
@@ -89,15 +108,19 @@ mod tests {
 
     #[test]
     fn what_differs_is_told_field_by_field() {
-        let field = |name: &str, index, stream| Field { name: name.to_owned(), index, stream };
+        let field =
+            |name: &str, index, stream| FieldDifference { name: name.to_owned(), index, stream };
         let history = json!([{ "reason": "started" }, { "reason": "x".repeat(100) }]);
-        let fields = vec![field("told", json!(17), json!(21)), field("history", history, json!([]))];
+        let fields = vec![
+            field("published_sequence", json!(17), json!(21)),
+            field("history", history, json!([])),
+        ];
         let gone = vec![field("command", Value::Null, json!("completed"))];
         let different = vec![
-            Difference { id: "order-1".parse().unwrap(), fields },
-            Difference { id: "order-2".parse().unwrap(), fields: gone },
+            CommandDifference { id: "order-1".parse().unwrap(), fields },
+            CommandDifference { id: "order-2".parse().unwrap(), fields: gone },
         ];
-        let verdict = Verdict { commands: 12, older: 1, forgotten: 2, different, more: 0 };
+        let verdict = VerifyReport { commands: 12, older: 1, forgotten: 2, different, more: 0 };
         insta::assert_snapshot!(printed(|out| print(&verdict, out).unwrap()));
     }
 }

@@ -8,11 +8,11 @@ use url::form_urlencoded;
 
 use super::captured;
 use crate::cli::error::CommandError;
-use ferryd_provider::example::Sample;
+use ferryd_provider::example::WebhookSample;
 
 /// The body of a call, with its headers and query.
 #[derive(Debug, PartialEq)]
-pub(super) struct Content {
+pub(super) struct WebhookContent {
     /// The bytes of the body.
     pub(super) body: Vec<u8>,
     /// The headers, with names in lower case.
@@ -23,32 +23,36 @@ pub(super) struct Content {
 
 /// A value to set in a body, with its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Setting {
+pub(super) struct BodySetting {
     path: String,
     value: String,
 }
 
-impl Setting {
+impl BodySetting {
     /// Parses `data.object.id=pi_1`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (path, value) =
-            text.split_once('=').ok_or("is no setting: write PATH=VALUE, such as data.object.id=pi_1")?;
+        let (path, value) = text
+            .split_once('=')
+            .ok_or("is no setting: write PATH=VALUE, such as data.object.id=pi_1")?;
         Ok(Self { path: path.to_owned(), value: value.to_owned() })
     }
 }
 
-impl Content {
+impl WebhookContent {
     /// Reads a file as it is, or the standard input where the path is `-`.
     pub(super) fn of_file(path: &Path) -> Result<Self, CommandError> {
         Ok(Self { body: captured::bytes(path)?, headers: Vec::new(), query: Vec::new() })
     }
 
     /// Takes an example.
-    pub(super) fn of_sample(samples: Vec<Sample>, name: &str) -> Result<Self, CommandError> {
+    pub(super) fn of_sample(samples: Vec<WebhookSample>, name: &str) -> Result<Self, CommandError> {
         let known: Vec<_> = samples.iter().map(|sample| format!("'{}'", sample.name)).collect();
-        let Some(Sample { headers, query, body, .. }) = samples.into_iter().find(|sample| sample.name == name) else {
-            let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-            let text = format!("the provider's file has no example '{name}' of a webhook call: {known}");
+        let Some(WebhookSample { headers, query, body, .. }) =
+            samples.into_iter().find(|sample| sample.name == name)
+        else {
+            let known =
+                if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+            let text = format!("the provider's file has no example '{name}' of a webhook: {known}");
             return Err(CommandError::Refused(text));
         };
         let body = match body {
@@ -60,7 +64,7 @@ impl Content {
     }
 
     /// Sets values in the body.
-    pub(super) fn set(&mut self, settings: &[Setting]) -> Result<(), CommandError> {
+    pub(super) fn set(&mut self, settings: &[BodySetting]) -> Result<(), CommandError> {
         if settings.is_empty() {
             return Ok(());
         }
@@ -78,11 +82,14 @@ impl Content {
 
 /// Sets a value in JSON. It stays a text where there was one; else it is JSON if it can be parsed
 /// as such.
-fn put(json: &mut Value, Setting { path, value }: &Setting) -> Result<(), String> {
-    let (parents, last) = path.rsplit_once('.').map_or((None, path.as_str()), |(parents, last)| (Some(parents), last));
+fn put(json: &mut Value, BodySetting { path, value }: &BodySetting) -> Result<(), String> {
+    let (parents, last) = path
+        .rsplit_once('.')
+        .map_or((None, path.as_str()), |(parents, last)| (Some(parents), last));
     let mut place = json;
     for step in parents.into_iter().flat_map(|parents| parents.split('.')) {
-        place = inside(place, step).ok_or_else(|| format!("--set {path}: the body has no `{step}` there"))?;
+        place = inside(place, step)
+            .ok_or_else(|| format!("--set {path}: the body has no `{step}` there"))?;
     }
     let text = || Value::String(value.clone());
     let plain = || serde_json::from_str(value).unwrap_or_else(|_| text());
@@ -90,7 +97,9 @@ fn put(json: &mut Value, Setting { path, value }: &Setting) -> Result<(), String
         *there = if there.is_string() { text() } else { plain() };
         return Ok(());
     }
-    let Value::Object(entries) = place else { return Err(format!("--set {path}: the body has no `{last}` there")) };
+    let Value::Object(entries) = place else {
+        return Err(format!("--set {path}: the body has no `{last}` there"));
+    };
     entries.insert(last.to_owned(), plain());
     Ok(())
 }
@@ -104,12 +113,12 @@ fn inside<'j>(json: &'j mut Value, step: &str) -> Option<&'j mut Value> {
     }
 }
 
-fn form_with(body: &[u8], settings: &[Setting]) -> Result<Vec<u8>, String> {
+fn form_with(body: &[u8], settings: &[BodySetting]) -> Result<Vec<u8>, String> {
     if !body.is_empty() && !body.contains(&b'=') {
         return Err("--set: the body is neither JSON nor a form".to_owned());
     }
     let mut pairs: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
-    for Setting { path, value } in settings {
+    for BodySetting { path, value } in settings {
         match pairs.iter().position(|(name, _)| name == path) {
             Some(at) => pairs[at].1.clone_from(value),
             None => pairs.push((path.clone(), value.clone())),
@@ -125,8 +134,10 @@ mod tests {
     use super::*;
 
     fn set(body: &str, settings: &[&str]) -> Result<String, String> {
-        let settings: Vec<_> = settings.iter().map(|text| Setting::parse(text).unwrap()).collect();
-        let mut content = Content { body: body.into(), headers: Vec::new(), query: Vec::new() };
+        let settings: Vec<_> =
+            settings.iter().map(|text| BodySetting::parse(text).unwrap()).collect();
+        let mut content =
+            WebhookContent { body: body.into(), headers: Vec::new(), query: Vec::new() };
         content.set(&settings).map_err(|error| error.to_string())?;
         Ok(String::from_utf8(content.body).unwrap())
     }
@@ -137,8 +148,14 @@ mod tests {
         for (settings, expected) in [
             (vec![], body),
             (vec!["id=2"], r#"{"id":"2","data":{"amount":5,"tags":["a","b"]}}"#),
-            (vec!["data.amount=7", "data.tags.1=x=y"], r#"{"id":"1","data":{"amount":7,"tags":["a","x=y"]}}"#),
-            (vec!["data.new={\"a\":[1]}"], r#"{"id":"1","data":{"amount":5,"tags":["a","b"],"new":{"a":[1]}}}"#),
+            (
+                vec!["data.amount=7", "data.tags.1=x=y"],
+                r#"{"id":"1","data":{"amount":7,"tags":["a","x=y"]}}"#,
+            ),
+            (
+                vec!["data.new={\"a\":[1]}"],
+                r#"{"id":"1","data":{"amount":5,"tags":["a","b"],"new":{"a":[1]}}}"#,
+            ),
             (vec!["data.amount=much"], r#"{"id":"1","data":{"amount":"much","tags":["a","b"]}}"#),
         ] {
             assert_eq!(set(body, &settings).as_deref(), Ok(expected), "{settings:?}");
@@ -157,21 +174,29 @@ mod tests {
             assert!(error.contains(fault), "{error}");
         }
         assert!(set("plain", &["a=1"]).unwrap_err().contains("neither JSON nor a form"));
-        assert!(Setting::parse("data.object.id").is_err());
+        assert!(BodySetting::parse("data.object.id").is_err());
     }
 
     #[test]
     fn an_example_is_taken_by_its_name_and_the_others_are_told() {
-        let sample = |name: &str| Sample {
+        let sample = |name: &str| WebhookSample {
             name: name.to_owned(),
             headers: vec![("x-a".to_owned(), "b".to_owned())],
             query: [("q".to_owned(), "1".to_owned())].into(),
             body: Some(json!({"id": 1})),
         };
-        let content = Content::of_sample(vec![sample("paid"), sample("lost")], "lost").unwrap();
+        let content =
+            WebhookContent::of_sample(vec![sample("paid"), sample("lost")], "lost").unwrap();
         assert_eq!((content.body.as_slice(), content.query.len()), (&br#"{"id":1}"#[..], 1));
-        let error = Content::of_sample(vec![sample("paid"), sample("lost")], "gone").unwrap_err().to_string();
+        let error = WebhookContent::of_sample(vec![sample("paid"), sample("lost")], "gone")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no example 'gone'") && error.contains("'paid', 'lost'"), "{error}");
-        assert!(Content::of_sample(Vec::new(), "gone").unwrap_err().to_string().contains("there is none"));
+        assert!(
+            WebhookContent::of_sample(Vec::new(), "gone")
+                .unwrap_err()
+                .to_string()
+                .contains("there is none")
+        );
     }
 }

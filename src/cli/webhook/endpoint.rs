@@ -1,13 +1,16 @@
 //! Finds the endpoint for a subcommand of `ferryd webhook`.
 
 use crate::cli::error::CommandError;
-use crate::cli::setup::Setup;
+use crate::cli::loaded_config::LoadedConfig;
 use ferryd_domain::name::Name;
-use ferryd_provider::{Provider, Webhook as Endpoint};
+use ferryd_provider::{Provider, WebhookReceiver};
 
 /// Finds the endpoint of an account of a provider.
-pub(super) fn endpoint<'p>(provider: &'p Provider, account: Option<&Name>) -> Result<&'p dyn Endpoint, CommandError> {
-    Setup::account(provider, account)?.webhook.as_deref().ok_or_else(|| {
+pub(super) fn endpoint<'p>(
+    provider: &'p Provider,
+    account: Option<&Name>,
+) -> Result<&'p dyn WebhookReceiver, CommandError> {
+    LoadedConfig::account(provider, account)?.webhook.as_deref().ok_or_else(|| {
         CommandError::Refused(format!(
             "provider `{}` has no endpoint: its file has no [webhook]; see docs/WEBHOOKS.md",
             provider.name

@@ -1,4 +1,4 @@
-//! `ferryd webhook`: verifies, signs and sends webhook calls of a provider.
+//! `ferryd webhook`: verifies, signs and sends webhooks of a provider.
 //!
 //! Only `send` connects to anything.
 
@@ -14,26 +14,30 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::error::CommandError;
-use super::output::Output;
-use super::setup::Setup;
+use super::loaded_config::LoadedConfig;
+use super::output::TerminalOutput;
 
-/// Verify, sign and send webhook calls of providers.
+/// Verify, sign and send webhooks of providers.
 #[derive(Debug, Subcommand)]
-pub enum Webhook {
+pub enum WebhookCommand {
     /// Verify a captured call step by step
     #[command(after_help = verify::EXAMPLES)]
-    Verify(verify::Verify),
+    Verify(verify::WebhookVerifyArguments),
     /// Sign a call as the provider would, nothing sent
     #[command(after_help = sign::EXAMPLES)]
-    Sign(sign::Sign),
+    Sign(sign::WebhookSignArguments),
     /// Sign a body as the provider would, and send it to a running daemon
     #[command(after_help = send::EXAMPLES)]
-    Send(send::Send),
+    Send(send::WebhookSendArguments),
 }
 
-impl Webhook {
-    pub(super) fn run(self, config: Option<&Path>, out: &mut Output) -> Result<(), CommandError> {
-        let setup = Setup::load(config)?;
+impl WebhookCommand {
+    pub(super) fn run(
+        self,
+        config: Option<&Path>,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
+        let setup = LoadedConfig::load(config)?;
         match self {
             Self::Verify(command) => command.run(&setup, out),
             Self::Sign(command) => command.run(&setup, out),

@@ -10,10 +10,10 @@ use url::{Position, Url};
 use super::captured;
 use super::endpoint::endpoint;
 use crate::cli::error::CommandError;
-use crate::cli::output::{Output, PlainText};
-use crate::cli::setup::Setup;
-use ferryd_domain::callback::RawCallback;
+use crate::cli::loaded_config::LoadedConfig;
+use crate::cli::output::{PlainText, TerminalOutput};
 use ferryd_domain::name::Name;
+use ferryd_domain::webhook::RawWebhook;
 use ferryd_provider::webhook::PrivateKey;
 
 pub(super) const EXAMPLES: &str = r"Examples:
@@ -28,7 +28,7 @@ Nothing is sent.";
 
 /// The arguments of `ferryd webhook sign`.
 #[derive(Debug, Args)]
-pub struct Sign {
+pub struct WebhookSignArguments {
     /// The provider's name
     #[arg(value_name = "PROVIDER")]
     name: String,
@@ -37,7 +37,8 @@ pub struct Sign {
     account: Option<Name>,
     /// The file of the call; - reads the standard input
     file: PathBuf,
-    /// The URL that is to be called, with its query [default: https, the header Host and the request line]
+    /// The URL that is to be called, with its query [default: https, the header Host and the
+    /// request line]
     #[arg(long)]
     url: Option<Url>,
     /// The time of signing, such as 2026-12-01T08:00:00Z [default: now]
@@ -51,8 +52,12 @@ pub struct Sign {
     output: Option<PathBuf>,
 }
 
-impl Sign {
-    pub(super) fn run(self, setup: &Setup, out: &mut Output) -> Result<(), CommandError> {
+impl WebhookSignArguments {
+    pub(super) fn run(
+        self,
+        setup: &LoadedConfig,
+        out: &mut TerminalOutput,
+    ) -> Result<(), CommandError> {
         let endpoint = endpoint(setup.provider(&self.name)?, self.account.as_ref())?;
         let captured = captured::read(&self.file, self.url.as_ref())?;
         let private_key = self.private_key.as_deref().map(private_key).transpose()?;
@@ -60,7 +65,7 @@ impl Sign {
         let signed = endpoint
             .sign(&captured.call, now, private_key.as_ref())
             .map_err(|error| CommandError::Refused(format!("failed to sign: {error}")))?;
-        let written = written(&signed);
+        let written = write_call(&signed);
         match &self.output {
             Some(path) => {
                 fs::write(path, written).map_err(|error| CommandError::Refused(format!("{}: {error}", path.display())))
@@ -79,17 +84,22 @@ impl Sign {
 
 /// Reads a private key from a file.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKey, CommandError> {
-    let text = fs::read_to_string(path).map_err(|source| CommandError::Input { path: path.to_owned(), source })?;
-    PrivateKey::parse(&text).map_err(|error| CommandError::Refused(format!("{}: {error}", path.display())))
+    let text = fs::read_to_string(path)
+        .map_err(|source| CommandError::Input { path: path.to_owned(), source })?;
+    PrivateKey::parse(&text)
+        .map_err(|error| CommandError::Refused(format!("{}: {error}", path.display())))
 }
 
 /// Formats a call as a file.
-pub(super) fn written(call: &RawCallback) -> Vec<u8> {
+pub(super) fn write_call(call: &RawWebhook) -> Vec<u8> {
     let mut head = format!("{} {} HTTP/1.1\r\n", call.method, &call.url[Position::BeforePath..]);
     let authority = &call.url[Position::BeforeHost..Position::AfterPort];
     let own = ["host", "content-length"];
     let kept = call.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
-    let made = [("host".to_owned(), authority.to_owned()), ("content-length".to_owned(), call.body.len().to_string())];
+    let made = [
+        ("host".to_owned(), authority.to_owned()),
+        ("content-length".to_owned(), call.body.len().to_string()),
+    ];
     for (name, value) in made.iter().chain(kept) {
         head.extend([name, ": ", value, "\r\n"]);
     }

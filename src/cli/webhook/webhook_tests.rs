@@ -4,7 +4,7 @@ use clap::Parser as _;
 use jiff::Timestamp;
 
 use super::captured;
-use crate::cli::{Cli, CommandError, Exit, fixture};
+use crate::cli::{CliArguments, CommandError, ExitStatus, fixture};
 
 const NOW: &str = "2026-12-01T08:00:00Z";
 const CALL: &[u8] =
@@ -29,19 +29,20 @@ fn run(folder: &Path, arguments: &[&str]) -> (Result<(), CommandError>, String) 
     let mut result = Ok(());
     let printed = fixture::printed(|out| {
         let line = ["ferryd", "--config", config.to_str().unwrap(), "webhook"];
-        result = Cli::try_parse_from(line.iter().chain(arguments)).unwrap().run(out);
+        result = CliArguments::try_parse_from(line.iter().chain(arguments)).unwrap().run(out);
     });
     (result, printed)
 }
 
 #[test]
-fn a_call_that_is_signed_is_believed_and_an_altered_one_refused() {
+fn a_call_that_is_signed_is_verified_and_an_altered_one_refused() {
     let folder = folder();
     let (call, signed) = (folder.path().join("call.http"), folder.path().join("signed.http"));
     let (call, signed) = (call.to_str().unwrap(), signed.to_str().unwrap());
     let (result, printed) = run(folder.path(), &["sign", "stripe", call, "--at", NOW]);
     result.unwrap();
-    let (result, _) = run(folder.path(), &["sign", "stripe", call, "--at", NOW, "--output", signed]);
+    let (result, _) =
+        run(folder.path(), &["sign", "stripe", call, "--at", NOW, "--output", signed]);
     result.unwrap();
     assert_eq!(std::fs::read_to_string(signed).unwrap(), printed);
 
@@ -53,14 +54,17 @@ fn a_call_that_is_signed_is_believed_and_an_altered_one_refused() {
     result.unwrap();
     std::fs::write(signed, printed.replace("evt_1", "evt_2")).unwrap();
     let (result, forged) = run(folder.path(), &["verify", "stripe", signed, "--at", NOW]);
-    assert_eq!(result.unwrap_err().exit(), Exit::Failed);
+    assert_eq!(result.unwrap_err().exit(), ExitStatus::Failed);
     insta::assert_snapshot!(format!("{good}\n---\n{longer}\n---\n{forged}"));
 
     let (result, json) = run(folder.path(), &["verify", "stripe", signed, "--at", NOW, "--json"]);
-    assert_eq!(result.unwrap_err().exit(), Exit::Failed);
+    assert_eq!(result.unwrap_err().exit(), ExitStatus::Failed);
     let verdict: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((&verdict["believed"], &verdict["reason"]), (&false.into(), &"forged".into()));
-    assert!(verdict["steps"].as_array().unwrap().iter().any(|step| step["result"] == "failed"), "{json}");
+    assert_eq!((&verdict["verified"], &verdict["reason"]), (&false.into(), &"forged".into()));
+    assert!(
+        verdict["steps"].as_array().unwrap().iter().any(|step| step["result"] == "failed"),
+        "{json}"
+    );
     assert!(!json.contains("hush") && !forged.contains("hush"));
 }
 
@@ -85,27 +89,37 @@ fn nothing_is_sent_where_there_is_no_endpoint_or_nobody_listens() {
     std::fs::write(&body, "{\"id\":\"evt_1\",\"type\":\"payment_intent.succeeded\"}").unwrap();
     let body = body.to_str().unwrap();
     let error = run(folder.path(), &["send", "stripe", body]).0.unwrap_err();
-    assert!(error.to_string().contains("write `webhooks.public_url` into the configuration"), "{error}");
+    assert!(
+        error.to_string().contains("write `webhooks.public_url` into the configuration"),
+        "{error}"
+    );
 
     // A port that was free a moment ago.
     let bind = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = folder.path().join("ferryd.toml");
     let text = std::fs::read_to_string(&config).unwrap();
-    let webhooks = format!("[webhooks]\npublic_url = 'https://hooks.example.com'\nbind = '{bind}'\n");
+    let webhooks =
+        format!("[webhooks]\npublic_url = 'https://hooks.example.com'\nbind = '{bind}'\n");
     std::fs::write(&config, text + &webhooks).unwrap();
     for (arguments, words) in [
-        (vec!["send", "stripe", body], "is `ferryd run` up with this configuration? --to names another address"),
+        (
+            vec!["send", "stripe", body],
+            "is `ferryd run` up with this configuration? --to names another address",
+        ),
         (vec!["send", "stripe", "/nowhere"], "/nowhere: failed to read"),
         (vec!["send", "stripe", body, "--ca", "/nowhere"], "ca_file /nowhere cannot be read"),
-        (vec!["send", "stripe", body, "--header", "Host: x"], "header `host` is set by ferryd itself"),
+        (
+            vec!["send", "stripe", body, "--header", "Host: x"],
+            "header `host` is set by ferryd itself",
+        ),
         (vec!["send", "deaf", body], "provider `deaf` has no endpoint"),
     ] {
         let error = run(folder.path(), &arguments).0.unwrap_err();
-        assert_eq!(error.exit(), Exit::Failed);
+        assert_eq!(error.exit(), ExitStatus::Failed);
         assert!(error.to_string().contains(words), "{error}");
     }
     let line = ["ferryd", "webhook", "send", "stripe", body, "--to", "http://hooks.example.com"];
-    assert!(Cli::try_parse_from(line).unwrap_err().to_string().contains("is not https"));
+    assert!(CliArguments::try_parse_from(line).unwrap_err().to_string().contains("is not https"));
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! Counts all webhook calls since the start, by their result.
+//! Counts all webhooks since the start, by their result.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::info;
 
-use super::refusal::Refusal;
-use ferryd_provider::webhook::NotReceived;
+use super::refusal::WebhookRefusal;
+use ferryd_provider::webhook::ReceiveError;
 
 /// The counters of calls, by their result.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct WebhookCounts {
     kept: AtomicU64,
     challenged: AtomicU64,
     nowhere: AtomicU64,
@@ -20,7 +20,7 @@ pub struct Counts {
 
 /// The counts at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counted {
+pub struct WebhookTotals {
     /// Calls that were put into a queue, and confirmed.
     pub kept: u64,
     /// Challenges that were answered.
@@ -36,7 +36,7 @@ pub struct Counted {
     pub not_kept: u64,
 }
 
-impl Counts {
+impl WebhookCounts {
     pub(super) fn kept(&self) {
         self.kept.fetch_add(1, Ordering::Relaxed);
     }
@@ -45,29 +45,33 @@ impl Counts {
         self.challenged.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn refused(&self, refusal: Refusal) {
+    pub(super) fn refused(&self, refusal: WebhookRefusal) {
         let count = match refusal {
-            Refusal::NoEndpoint | Refusal::NotReceived(NotReceived::UnknownAccount) => &self.nowhere,
-            Refusal::NotReceived(NotReceived::Unverified(_)) => &self.unverified,
-            Refusal::NotKept(_) | Refusal::Stopping | Refusal::TooMany | Refusal::NoCertificate => &self.not_kept,
-            Refusal::OtherMethod
-            | Refusal::OnlyPost
-            | Refusal::MediaType
-            | Refusal::Encoded
-            | Refusal::TooLarge
-            | Refusal::TooLargeUnverified
-            | Refusal::Unreadable
-            | Refusal::Slow
-            | Refusal::Broken => &self.unreadable,
+            WebhookRefusal::NoEndpoint
+            | WebhookRefusal::NotReceived(ReceiveError::UnknownAccount) => &self.nowhere,
+            WebhookRefusal::NotReceived(ReceiveError::Unverified(_)) => &self.unverified,
+            WebhookRefusal::NotKept(_)
+            | WebhookRefusal::Stopping
+            | WebhookRefusal::TooMany
+            | WebhookRefusal::NoCertificate => &self.not_kept,
+            WebhookRefusal::OtherMethod
+            | WebhookRefusal::OnlyPost
+            | WebhookRefusal::MediaType
+            | WebhookRefusal::Encoded
+            | WebhookRefusal::TooLarge
+            | WebhookRefusal::TooLargeUnverified
+            | WebhookRefusal::Unreadable
+            | WebhookRefusal::Slow
+            | WebhookRefusal::Broken => &self.unreadable,
         };
         count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Reads all counters.
     #[must_use]
-    pub fn now(&self) -> Counted {
+    pub fn now(&self) -> WebhookTotals {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counted {
+        WebhookTotals {
             kept: get(&self.kept),
             challenged: get(&self.challenged),
             nowhere: get(&self.nowhere),
@@ -78,7 +82,16 @@ impl Counts {
     }
 
     pub(super) fn log(&self) {
-        let Counted { kept, challenged, nowhere, unreadable, unverified, not_kept } = self.now();
-        info!(kept, challenged, nowhere, unreadable, unverified, not_kept, "the endpoint for webhooks is closed");
+        let WebhookTotals { kept, challenged, nowhere, unreadable, unverified, not_kept } =
+            self.now();
+        info!(
+            kept,
+            challenged,
+            nowhere,
+            unreadable,
+            unverified,
+            not_kept,
+            "the endpoint for webhooks is closed"
+        );
     }
 }

@@ -11,42 +11,45 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::Endpoint;
-use super::queue::{Keep, NotKept};
-use crate::config::{Config, Environment, Webhooks};
-use ferryd_broker::callback::Callback;
+use super::EndpointState;
+use super::sink::{SinkError, WebhookSink};
+use crate::config::{Config, EnvironmentVariables, WebhooksConfig};
+use ferryd_broker::webhook_message::WebhookMessage;
 use ferryd_provider::Provider;
 use ferryd_provider::fake_webhook;
-use ferryd_provider::registry::Registry;
-use ferryd_transport::certificates::{CertificateSource, NoCertificate};
+use ferryd_provider::registry::ProviderRegistry;
+use ferryd_transport::certificates::{CertificateFetchError, CertificateSource};
 
 /// The behaviour of a queue when a call arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Behaviour {
+pub(super) enum SinkBehaviour {
     Confirm,
     Hang,
-    Refuse(NotKept),
+    Refuse(SinkError),
     Panic,
 }
 
 /// Queues in memory.
-pub(super) struct Queues {
-    pub kept: Mutex<Vec<Callback>>,
-    pub behaviour: watch::Sender<Behaviour>,
+pub(super) struct MemorySink {
+    pub kept: Mutex<Vec<WebhookMessage>>,
+    pub behaviour: watch::Sender<SinkBehaviour>,
     /// The number of calls that have reached the queues.
     pub arrived: watch::Sender<usize>,
 }
 
-impl Keep for Queues {
-    fn keep(&self, callback: Callback) -> BoxFuture<'_, Result<(), NotKept>> {
+impl WebhookSink for MemorySink {
+    fn store_webhook(&self, webhook: WebhookMessage) -> BoxFuture<'_, Result<(), SinkError>> {
         async move {
             self.arrived.send_modify(|arrived| *arrived += 1);
             let mut behaviour = self.behaviour.subscribe();
-            let behaviour = *behaviour.wait_for(|behaviour| *behaviour != Behaviour::Hang).await.unwrap();
+            let behaviour =
+                *behaviour.wait_for(|behaviour| *behaviour != SinkBehaviour::Hang).await.unwrap();
             match behaviour {
-                Behaviour::Refuse(why) => return Err(why),
-                Behaviour::Panic => panic!("told to"),
-                Behaviour::Confirm | Behaviour::Hang => self.kept.lock().unwrap().push(callback),
+                SinkBehaviour::Refuse(why) => return Err(why),
+                SinkBehaviour::Panic => panic!("told to"),
+                SinkBehaviour::Confirm | SinkBehaviour::Hang => {
+                    self.kept.lock().unwrap().push(webhook);
+                }
             }
             Ok(())
         }
@@ -57,50 +60,55 @@ impl Keep for Queues {
 /// Certificates in memory, by address.
 #[derive(Default)]
 pub(super) struct FakeCertificates {
-    pub found: Mutex<BTreeMap<String, Result<Bytes, NoCertificate>>>,
+    pub found: Mutex<BTreeMap<String, Result<Bytes, CertificateFetchError>>>,
     pub asked: Mutex<Vec<String>>,
 }
 
 impl CertificateSource for FakeCertificates {
-    fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, NoCertificate>> {
+    fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, CertificateFetchError>> {
         self.asked.lock().unwrap().push(url.to_string());
         let found = self.found.lock().unwrap().get(url.as_str()).cloned();
-        async move { found.unwrap_or(Err(NoCertificate::Absent)) }.boxed()
+        async move { found.unwrap_or(Err(CertificateFetchError::Absent)) }.boxed()
     }
 }
 
 /// Returns settings with a public address.
-pub(super) fn settings() -> Webhooks {
+pub(super) fn settings() -> WebhooksConfig {
     let public_url = Some("https://hooks.example.com/ferry".to_owned().try_into().unwrap());
-    Webhooks { public_url, trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..Webhooks::default() }
+    WebhooksConfig {
+        public_url,
+        trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
+        ..WebhooksConfig::default()
+    }
 }
 
 /// An endpoint with the provider `acme`, which has a webhook, and `mute`, which has none.
-pub(super) struct Site {
-    pub endpoint: Arc<Endpoint>,
-    pub queues: Arc<Queues>,
+pub(super) struct FakeSite {
+    pub endpoint: Arc<EndpointState>,
+    pub queues: Arc<MemorySink>,
     pub certificates: Arc<FakeCertificates>,
     pub stop: CancellationToken,
 }
 
-impl Site {
-    pub fn with(settings: Webhooks) -> Self {
+impl FakeSite {
+    pub fn with(settings: WebhooksConfig) -> Self {
         Self::of([fake_webhook::given(provider("acme", "")), provider("mute", "")], settings)
     }
 
     /// Makes an endpoint in front of these providers.
-    pub fn of(providers: impl IntoIterator<Item = Provider>, settings: Webhooks) -> Self {
-        let queues = Arc::new(Queues {
+    pub fn of(providers: impl IntoIterator<Item = Provider>, settings: WebhooksConfig) -> Self {
+        let queues = Arc::new(MemorySink {
             kept: Mutex::default(),
-            behaviour: watch::channel(Behaviour::Confirm).0,
+            behaviour: watch::channel(SinkBehaviour::Confirm).0,
             arrived: watch::channel(0).0,
         });
-        let registry = Registry::new(providers, BTreeMap::new());
+        let registry = ProviderRegistry::new(providers, BTreeMap::new());
         let stop = CancellationToken::new();
-        let keep = Arc::clone(&queues) as Arc<dyn Keep>;
+        let keep = Arc::clone(&queues) as Arc<dyn WebhookSink>;
         let certificates = Arc::new(FakeCertificates::default());
         let source = Arc::clone(&certificates) as Arc<dyn CertificateSource>;
-        let endpoint = Arc::new(Endpoint::new(Arc::new(registry), keep, source, settings, stop.clone()));
+        let endpoint =
+            Arc::new(EndpointState::new(Arc::new(registry), keep, source, settings, stop.clone()));
         Self { endpoint, queues, certificates, stop }
     }
 }
@@ -110,9 +118,12 @@ pub(super) const TOKEN_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// Makes a provider whose file has these tables.
 pub(super) fn provider(name: &str, tables: &str) -> Provider {
-    let config = format!("[webhooks]\npublic_url = 'https://hooks.example.com'\ntoken_keys = ['{TOKEN_KEY}']\n");
+    let config = format!(
+        "[webhooks]\npublic_url = 'https://hooks.example.com'\nsigning_keys = ['{TOKEN_KEY}']\n"
+    );
     let file = Some((Path::new("ferryd.toml"), config.as_str()));
-    let defaults = Config::from_parts(file, &Environment::new()).unwrap().provider_defaults();
+    let defaults =
+        Config::from_parts(file, &EnvironmentVariables::new()).unwrap().provider_defaults();
     let text = format!(
         "name = \"{name}\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n
          [operations.find]\nrequest = {{ method = \"GET\", path = \"/\" }}\n{tables}"

@@ -3,10 +3,10 @@
 
 use axum::body::Body;
 
-use super::fake::{Site, provider, settings};
+use super::fake::{FakeSite, provider, settings};
 use crate::captured_text::CapturedText;
 use ferryd_provider::Provider;
-use ferryd_transport::certificates::NoCertificate;
+use ferryd_transport::certificates::CertificateFetchError;
 
 const TABLES: &str = r#"
 [webhook]
@@ -16,7 +16,8 @@ reference = "{{ body.resource.id }}"
 verify = { scheme = "paypal", webhook_id = "{{ secrets.webhook_id }}", optional = true }
 "#;
 
-const ADDRESS: &str = "https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-b0d12406";
+const ADDRESS: &str =
+    "https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-b0d12406";
 
 fn paypal(secrets: &str) -> Provider {
     provider("paypal", &format!("{TABLES}\n[secrets]\n{secrets}\n"))
@@ -33,18 +34,21 @@ fn headers(address: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn status(site: &Site, path: &str, headers: &[(&'static str, String)]) -> u16 {
+async fn status(site: &FakeSite, path: &str, headers: &[(&'static str, String)]) -> u16 {
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     site.send("POST", path, &headers, Body::from("{}")).await.status
 }
 
 #[tokio::test]
-async fn a_certificate_is_asked_for_where_one_could_make_the_call_good_and_whatever_is_wrong_with_it_is_refused() {
-    let site = Site::of([paypal("webhook_id = \"4JH86294D6297924G\"")], settings());
-    let own = rcgen::generate_simple_self_signed(["messageverificationcerts.paypal.com".to_owned()]).unwrap();
+async fn a_certificate_is_asked_for_where_one_could_make_the_call_good_and_whatever_is_wrong_with_it_is_refused()
+ {
+    let site = FakeSite::of([paypal("webhook_id = \"4JH86294D6297924G\"")], settings());
+    let own =
+        rcgen::generate_simple_self_signed(["messageverificationcerts.paypal.com".to_owned()])
+            .unwrap();
     for (found, expected) in [
-        (Err(NoCertificate::Absent), 401),
-        (Err(NoCertificate::Unavailable), 503),
+        (Err(CertificateFetchError::Absent), 401),
+        (Err(CertificateFetchError::Unavailable), 503),
         // A certificate in PayPal's name under an unknown authority: the system's authorities may
         // be incomplete.
         (Ok(own.cert.pem().into()), 503),
@@ -58,7 +62,14 @@ async fn a_certificate_is_asked_for_where_one_could_make_the_call_good_and_whate
     assert_eq!(site.certificates.asked.lock().unwrap().len(), 8);
     site.certificates.asked.lock().unwrap().clear();
     let stale = |(name, value): (&'static str, String)| {
-        (name, if name == "paypal-transmission-time" { "2025-11-28T10:00:24Z".to_owned() } else { value })
+        (
+            name,
+            if name == "paypal-transmission-time" {
+                "2025-11-28T10:00:24Z".to_owned()
+            } else {
+                value
+            },
+        )
     };
     for headers in [
         headers("https://evil.example/v1/notifications/certs/CERT-1"),
@@ -69,13 +80,17 @@ async fn a_certificate_is_asked_for_where_one_could_make_the_call_good_and_whate
     ] {
         assert_eq!(status(&site, "/webhooks/paypal", &headers).await, 401, "{headers:?}");
     }
-    assert_eq!(site.certificates.asked.lock().unwrap().len(), 0, "nobody is asked for what can't be good");
+    assert_eq!(
+        site.certificates.asked.lock().unwrap().len(),
+        0,
+        "nobody is asked for what can't be good"
+    );
     assert_eq!(site.queues.kept.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
 async fn without_the_webhooks_id_a_call_is_taken_and_kept_as_what_it_is_about() {
-    let site = Site::of([paypal("")], settings());
+    let site = FakeSite::of([paypal("")], settings());
     assert_eq!(status(&site, "/webhooks/paypal", &headers(ADDRESS)).await, 200);
     assert!(!site.queues.kept.lock().unwrap()[0].is_verified);
     assert_eq!(site.certificates.asked.lock().unwrap().len(), 0);
@@ -87,20 +102,24 @@ async fn the_warning_about_an_issuer_that_is_not_known_names_it_and_the_key_to_w
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let site = Site::of([paypal("webhook_id = \"4JH86294D6297924G\"")], settings());
+    let site = FakeSite::of([paypal("webhook_id = \"4JH86294D6297924G\"")], settings());
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let mut authority = rcgen::CertificateParams::default();
     authority.distinguished_name.push(rcgen::DnType::CommonName, "Newer Issuer 7");
     let issuer = rcgen::Issuer::new(authority, &key);
-    let leaf = rcgen::CertificateParams::new(["messageverificationcerts.paypal.com".to_owned()]).unwrap();
+    let leaf =
+        rcgen::CertificateParams::new(["messageverificationcerts.paypal.com".to_owned()]).unwrap();
     let leaf = leaf.signed_by(&key, &issuer).unwrap();
     site.certificates.found.lock().unwrap().insert(ADDRESS.to_owned(), Ok(leaf.pem().into()));
     assert_eq!(status(&site, "/webhooks/paypal", &headers(ADDRESS)).await, 503);
     let text = log.text();
-    let line = text.lines().find(|line| line.contains("refused a webhook call")).unwrap();
-    for expected in
-        ["WARN", "leads to no authority that is trusted", "`Newer Issuer 7`", "`webhook.verify.intermediates`"]
-    {
+    let line = text.lines().find(|line| line.contains("refused a webhook")).unwrap();
+    for expected in [
+        "WARN",
+        "leads to no authority that is trusted",
+        "`Newer Issuer 7`",
+        "`webhook.verify.intermediates`",
+    ] {
         assert!(line.contains(expected), "{expected}: {line}");
     }
 }

@@ -6,7 +6,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::Webhooks;
+use crate::config::WebhooksConfig;
 use ferryd_serve::tls::tls_acceptor;
 
 /// A TLS file that can't be used.
@@ -25,17 +25,21 @@ pub struct TlsError {
 ///
 /// # Errors
 /// A file can't be read, is no PEM, or the two do not belong together.
-pub fn load(settings: &Webhooks) -> Result<Option<TlsAcceptor>, TlsError> {
-    let Webhooks { tls_cert_file: Some(cert), tls_key_file: Some(key), .. } = settings else { return Ok(None) };
+pub fn load(settings: &WebhooksConfig) -> Result<Option<TlsAcceptor>, TlsError> {
+    let WebhooksConfig { tls_cert_file: Some(cert), tls_key_file: Some(key), .. } = settings else {
+        return Ok(None);
+    };
     acceptor(cert, key).map(Some)
 }
 
 fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
-    let of_cert = |message| TlsError { key: "webhooks.tls_cert_file", path: cert.to_owned(), message };
+    let of_cert =
+        |message| TlsError { key: "webhooks.tls_cert_file", path: cert.to_owned(), message };
     let of_key = |message| TlsError { key: "webhooks.tls_key_file", path: key.to_owned(), message };
     let pem = std::fs::read(cert).map_err(|error| of_cert(format!("cannot be read: {error}")))?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let chain = chain.map_err(|error| of_cert(format!("is no PEM ({error}): write the file anew")))?;
+    let chain =
+        chain.map_err(|error| of_cert(format!("is no PEM ({error}): write the file anew")))?;
     if chain.is_empty() {
         let message = "holds no certificate: name the PEM file that begins with `-----BEGIN CERTIFICATE-----`";
         return Err(of_cert(message.to_owned()));
@@ -45,7 +49,9 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
         of_key("holds no private key: name the PEM file that begins with `-----BEGIN PRIVATE KEY-----`".to_owned())
     })?;
     tls_acceptor(chain, private).map_err(|error| {
-        of_key(format!("does not go with the certificate ({error}): name the key that it was made for"))
+        of_key(format!(
+            "does not go with the certificate ({error}): name the key that it was made for"
+        ))
     })
 }
 
@@ -65,25 +71,61 @@ mod tests {
             ("key.pem", one.signing_key.serialize_pem()),
             ("other.pem", other.signing_key.serialize_pem()),
             ("empty.pem", String::new()),
-            ("broken.pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n".to_owned()),
+            (
+                "broken.pem",
+                "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n".to_owned(),
+            ),
         ] {
             fs::write(dir.path().join(name), text).unwrap();
         }
         for (cert, key, fault) in [
             ("cert.pem", "key.pem", None),
-            ("none.pem", "key.pem", Some("webhooks.tls_cert_file = \"{}/none.pem\": cannot be read")),
-            ("empty.pem", "key.pem", Some("webhooks.tls_cert_file = \"{}/empty.pem\": holds no certificate")),
-            ("key.pem", "key.pem", Some("webhooks.tls_cert_file = \"{}/key.pem\": holds no certificate")),
-            ("broken.pem", "key.pem", Some("webhooks.tls_cert_file = \"{}/broken.pem\": is no PEM")),
-            ("cert.pem", "none.pem", Some("webhooks.tls_key_file = \"{}/none.pem\": cannot be read")),
-            ("cert.pem", "cert.pem", Some("webhooks.tls_key_file = \"{}/cert.pem\": holds no private key")),
-            ("cert.pem", "other.pem", Some("webhooks.tls_key_file = \"{}/other.pem\": does not go with")),
+            (
+                "none.pem",
+                "key.pem",
+                Some("webhooks.tls_cert_file = \"{}/none.pem\": cannot be read"),
+            ),
+            (
+                "empty.pem",
+                "key.pem",
+                Some("webhooks.tls_cert_file = \"{}/empty.pem\": holds no certificate"),
+            ),
+            (
+                "key.pem",
+                "key.pem",
+                Some("webhooks.tls_cert_file = \"{}/key.pem\": holds no certificate"),
+            ),
+            (
+                "broken.pem",
+                "key.pem",
+                Some("webhooks.tls_cert_file = \"{}/broken.pem\": is no PEM"),
+            ),
+            (
+                "cert.pem",
+                "none.pem",
+                Some("webhooks.tls_key_file = \"{}/none.pem\": cannot be read"),
+            ),
+            (
+                "cert.pem",
+                "cert.pem",
+                Some("webhooks.tls_key_file = \"{}/cert.pem\": holds no private key"),
+            ),
+            (
+                "cert.pem",
+                "other.pem",
+                Some("webhooks.tls_key_file = \"{}/other.pem\": does not go with"),
+            ),
         ] {
-            let found = acceptor(&dir.path().join(cert), &dir.path().join(key)).err().map(|error| error.to_string());
+            let found = acceptor(&dir.path().join(cert), &dir.path().join(key))
+                .err()
+                .map(|error| error.to_string());
             let fault = fault.map(|fault| fault.replace("{}", &dir.path().display().to_string()));
             assert_eq!(found.is_some(), fault.is_some(), "{cert} {key} {found:?}");
-            assert!(found.zip(fault).is_none_or(|(found, fault)| found.starts_with(&fault)), "{cert} {key}");
+            assert!(
+                found.zip(fault).is_none_or(|(found, fault)| found.starts_with(&fault)),
+                "{cert} {key}"
+            );
         }
-        assert!(load(&Webhooks::default()).unwrap().is_none());
+        assert!(load(&WebhooksConfig::default()).unwrap().is_none());
     }
 }

@@ -3,11 +3,11 @@
 use axum::body::Body;
 use jiff::Timestamp;
 
-use super::counts::Counted;
-use super::fake::{Behaviour, Site, provider, settings};
-use super::queue::NotKept;
-use ferryd_domain::callback::RawCallback;
+use super::counts::WebhookTotals;
+use super::fake::{FakeSite, SinkBehaviour, provider, settings};
+use super::sink::SinkError;
 use ferryd_domain::name::Name;
+use ferryd_domain::webhook::RawWebhook;
 use ferryd_provider::Provider;
 
 const HMAC: &str = r#"
@@ -51,16 +51,18 @@ const TOKEN: &str = r#"
 verify = "token"
 [operations.act]
 request = { method = "POST", path = "/" }
-body = { notify = "{{ callback_url }}" }
+body = { notify = "{{ webhook_url }}" }
 "#;
 
 const NONE: &str = "[webhook]\nverify = \"none\"\n";
 
 /// Lists every verification scheme that a provider file can have.
 fn schemes() -> Vec<String> {
-    let handshakes = [HANDSHAKE, HANDSHAKE_WITH_TOKEN, SIGNED_CHALLENGE].map(|challenge| format!("{HMAC}{challenge}"));
+    let handshakes = [HANDSHAKE, HANDSHAKE_WITH_TOKEN, SIGNED_CHALLENGE]
+        .map(|challenge| format!("{HMAC}{challenge}"));
     let others = [HMAC, ADYEN, TOKEN, NONE].map(str::to_owned);
-    let open = [HANDSHAKE_WITH_TOKEN, SIGNED_CHALLENGE].map(|challenge| format!("{NONE}{challenge}"));
+    let open =
+        [HANDSHAKE_WITH_TOKEN, SIGNED_CHALLENGE].map(|challenge| format!("{NONE}{challenge}"));
     handshakes.into_iter().chain(others).chain(open).collect()
 }
 
@@ -68,7 +70,10 @@ fn schemes() -> Vec<String> {
 fn two_accounts(scheme: &str) -> Provider {
     let with = |digit: &str, word: &str| {
         let secret = digit.repeat(64);
-        provider("acme", &format!("{scheme}\n[secrets]\nwebhook = \"{secret}\"\nword = \"{word}\"\n"))
+        provider(
+            "acme",
+            &format!("{scheme}\n[secrets]\nwebhook = \"{secret}\"\nword = \"{word}\"\n"),
+        )
     };
     let (mut provider, other) = (with("1", "first"), with("2", "second"));
     let eu = other.default_account().unwrap().clone();
@@ -81,7 +86,8 @@ fn two_accounts(scheme: &str) -> Provider {
 fn signed(provider: &Provider, body: &str) -> (Vec<(String, String)>, Vec<u8>) {
     let url = "https://hooks.example.com/ferry/webhooks/acme".parse().unwrap();
     let body = body.to_owned().into();
-    let call = RawCallback { method: "POST".to_owned(), url, headers: Vec::new(), body, certificate: None };
+    let call =
+        RawWebhook { method: "POST".to_owned(), url, headers: Vec::new(), body, certificate: None };
     let webhook = provider.webhook(&Name::default_account()).unwrap();
     let call = webhook.sign(&call, Timestamp::now(), None).unwrap_or(call);
     (call.headers, call.body.to_vec())
@@ -131,9 +137,10 @@ async fn a_call_to_an_unknown_account_is_answered_as_one_to_a_known_account_is()
     for scheme in schemes() {
         let provider = two_accounts(&scheme);
         let calls = calls(&provider);
-        let site = Site::of([provider], settings());
+        let site = FakeSite::of([provider], settings());
         for (number, (method, query, headers, body)) in calls.into_iter().enumerate() {
-            let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let headers: Vec<_> =
+                headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let mut answers = Vec::new();
             for account in ["eu", "nosuch"] {
                 let path = format!("/webhooks/acme/{account}{query}");
@@ -141,7 +148,11 @@ async fn a_call_to_an_unknown_account_is_answered_as_one_to_a_known_account_is()
                 answers.push((answer.status, answer.headers, answer.body));
             }
             let unknown = answers.pop().unwrap();
-            assert_eq!(unknown, answers.pop().unwrap(), "{scheme} {number}: {method} {query} {headers:?}");
+            assert_eq!(
+                unknown,
+                answers.pop().unwrap(),
+                "{scheme} {number}: {method} {query} {headers:?}"
+            );
             assert_ne!(unknown.0, 404, "{scheme} {number}");
         }
     }
@@ -149,8 +160,8 @@ async fn a_call_to_an_unknown_account_is_answered_as_one_to_a_known_account_is()
 
 #[tokio::test]
 async fn an_unknown_account_is_answered_as_a_known_one_also_while_the_broker_is_away() {
-    let site = Site::of([two_accounts(NONE)], settings());
-    site.queues.behaviour.send_replace(Behaviour::Refuse(NotKept::BrokerAway));
+    let site = FakeSite::of([two_accounts(NONE)], settings());
+    site.queues.behaviour.send_replace(SinkBehaviour::Refuse(SinkError::BrokerAway));
     for account in ["eu", "nosuch"] {
         let answer = site.send("POST", &format!("/webhooks/acme/{account}"), &[], "{}").await;
         assert_eq!(answer.status, 503, "{account}");
@@ -161,13 +172,18 @@ async fn an_unknown_account_is_answered_as_a_known_one_also_while_the_broker_is_
 async fn what_is_signed_for_one_account_is_not_kept_for_another() {
     let provider = two_accounts(HMAC);
     let (headers, body) = signed(&provider, "{}");
-    let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let site = Site::of([provider], settings());
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let site = FakeSite::of([provider], settings());
     for (account, status) in [("default", 200), ("eu", 401), ("nosuch", 401)] {
-        let answer = site.send("POST", &format!("/webhooks/acme/{account}"), &headers, body.clone()).await;
+        let answer =
+            site.send("POST", &format!("/webhooks/acme/{account}"), &headers, body.clone()).await;
         assert_eq!(answer.status, status, "{account}");
     }
     let kept = site.queues.kept.lock().unwrap().len();
     assert_eq!(kept, 1);
-    assert_eq!(site.endpoint.counts().now(), Counted { kept: 1, unverified: 1, nowhere: 1, ..Counted::default() });
+    assert_eq!(
+        site.endpoint.counts().now(),
+        WebhookTotals { kept: 1, unverified: 1, nowhere: 1, ..WebhookTotals::default() }
+    );
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 
-use super::refusal::Refusal;
+use super::refusal::WebhookRefusal;
 use crate::keyed_limiter::KeyedLimiter;
-use ferryd_domain::callback::{Notice, RawCallback, UnverifiedNotice};
 use ferryd_domain::name::Name;
+use ferryd_domain::webhook::{RawWebhook, UnverifiedNotice, WebhookNotice};
 use ferryd_serve::connection_limiter::client;
 
 /// The most notices of an unproven call.
@@ -21,10 +21,12 @@ const MAX_UNVERIFIED_NOTICES: usize = 16;
 
 /// The most calls of one address (a /64 of IPv6) at once, and the time after which one more is
 /// accepted.
-const PER_CLIENT: (NonZeroU32, Duration) = (NonZeroU32::new(50).unwrap(), Duration::from_millis(200));
+const PER_CLIENT: (NonZeroU32, Duration) =
+    (NonZeroU32::new(50).unwrap(), Duration::from_millis(200));
 /// The most calls to one provider at once, for all accounts and addresses, and the time after which
 /// one more is accepted.
-const PER_PROVIDER: (NonZeroU32, Duration) = (NonZeroU32::new(250).unwrap(), Duration::from_millis(40));
+const PER_PROVIDER: (NonZeroU32, Duration) =
+    (NonZeroU32::new(250).unwrap(), Duration::from_millis(40));
 
 /// Limits the unproven calls.
 pub(super) struct UnverifiedLimits<C: Clock = DefaultClock> {
@@ -44,24 +46,35 @@ impl<C: Clock + Clone> UnverifiedLimits<C> {
     /// Takes one call from the allowances of its address and its provider. A call beyond the
     /// address's allowance takes nothing from the provider's, so that one address alone blocks no
     /// other.
-    pub(super) fn check(&self, provider: &Name, address: Option<IpAddr>) -> Result<(), Refusal> {
+    pub(super) fn check(
+        &self,
+        provider: &Name,
+        address: Option<IpAddr>,
+    ) -> Result<(), WebhookRefusal> {
         let is_within = address.is_none_or(|address| self.clients.take(&client(address)));
-        if is_within && self.providers.take(provider) { Ok(()) } else { Err(Refusal::TooMany) }
+        if is_within && self.providers.take(provider) {
+            Ok(())
+        } else {
+            Err(WebhookRefusal::TooMany)
+        }
     }
 }
 
 /// Reduces a call to what is stored of it: a `POST` to the same path with a list of the ids that it
 /// is about, without its headers and query.
-pub(super) fn reduce(call: RawCallback, notices: &[Notice]) -> Result<RawCallback, Refusal> {
+pub(super) fn reduce_call(
+    call: RawWebhook,
+    notices: &[WebhookNotice],
+) -> Result<RawWebhook, WebhookRefusal> {
     if notices.len() > MAX_UNVERIFIED_NOTICES {
-        return Err(Refusal::TooLargeUnverified);
+        return Err(WebhookRefusal::TooLargeUnverified);
     }
     let notices: Vec<_> = notices.iter().map(UnverifiedNotice::of).collect();
-    let body = serde_json::to_vec(&notices).map_err(|_| Refusal::Unreadable)?.into();
+    let body = serde_json::to_vec(&notices).map_err(|_| WebhookRefusal::Unreadable)?.into();
     let mut url = call.url;
     url.set_query(None);
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    Ok(RawCallback { method: call.method, url, headers, body, certificate: None })
+    Ok(RawWebhook { method: call.method, url, headers, body, certificate: None })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type ModulePath = Vec<String>;
 
 /// Each file with the files whose items it names, and the paths of those items.
-type Edges<'a> = BTreeMap<&'a Path, BTreeMap<&'a Path, BTreeSet<String>>>;
+type ImportEdges<'a> = BTreeMap<&'a Path, BTreeMap<&'a Path, BTreeSet<String>>>;
 
 /// One source file: a module with what it names of others.
 struct SourceFile {
@@ -34,9 +34,12 @@ impl CrateImports {
             let children = children(&code);
             let folder = module.iter().fold(source.to_owned(), |folder, name| folder.join(name));
             for child in &children {
-                let candidates = [folder.join(format!("{child}.rs")), folder.join(child).join("mod.rs")];
+                let candidates =
+                    [folder.join(format!("{child}.rs")), folder.join(child).join("mod.rs")];
                 let path: ModulePath = module.iter().cloned().chain([child.clone()]).collect();
-                left.extend(candidates.into_iter().find(|file| file.is_file()).map(|file| (path, file)));
+                left.extend(
+                    candidates.into_iter().find(|file| file.is_file()).map(|file| (path, file)),
+                );
             }
             let file = file.strip_prefix(source).unwrap().to_owned();
             modules.insert(module.clone(), SourceFile::read(file, &module, &children, &code));
@@ -44,17 +47,22 @@ impl CrateImports {
         Self { modules }
     }
 
-    /// The groups of files that import each other in a circle, each with the lines that say who takes what from whom.
+    /// The groups of files that import each other in a circle, each with the lines that say who
+    /// takes what from whom.
     pub fn circles(&self) -> BTreeMap<BTreeSet<&Path>, Vec<String>> {
         let edges = self.edges();
-        let reached: BTreeMap<_, _> = edges.keys().map(|file| (*file, reached_from(file, &edges))).collect();
+        let reached: BTreeMap<_, _> =
+            edges.keys().map(|file| (*file, reached_from(file, &edges))).collect();
         let mut circles: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (file, others) in &reached {
-            let is_back = |other: &&Path| reached.get(other).is_some_and(|back| back.contains(file));
+            let is_back =
+                |other: &&Path| reached.get(other).is_some_and(|back| back.contains(file));
             let circle: BTreeSet<_> = others.iter().copied().filter(is_back).collect();
             if circle.len() > 1 {
                 let inside = edges[file].iter().filter(|(used, _)| circle.contains(*used));
-                let lines = inside.map(|(used, names)| format!("{} -> {}: {names:?}", file.display(), used.display()));
+                let lines = inside.map(|(used, names)| {
+                    format!("{} -> {}: {names:?}", file.display(), used.display())
+                });
                 let lines: Vec<_> = lines.collect();
                 circles.entry(circle).or_default().extend(lines);
             }
@@ -63,12 +71,15 @@ impl CrateImports {
     }
 
     /// Each file with the files whose items it names, and those items.
-    fn edges(&self) -> Edges<'_> {
-        let mut edges = Edges::new();
+    fn edges(&self) -> ImportEdges<'_> {
+        let mut edges = ImportEdges::new();
         for source in self.modules.values() {
-            let used: &mut BTreeMap<_, BTreeSet<_>> = edges.entry(source.file.as_path()).or_default();
+            let used: &mut BTreeMap<_, BTreeSet<_>> =
+                edges.entry(source.file.as_path()).or_default();
             for path in &source.named {
-                if let Some(definer) = self.definer(path, 0).filter(|definer| definer.file != source.file) {
+                if let Some(definer) =
+                    self.definer(path, 0).filter(|definer| definer.file != source.file)
+                {
                     used.entry(definer.file.as_path()).or_default().insert(path.join("::"));
                 }
             }
@@ -76,16 +87,19 @@ impl CrateImports {
         edges
     }
 
-    /// The file that defines what a path names, through whatever hands it on; none where it names a module.
+    /// The file that defines what a path names, through whatever hands it on; none where it names a
+    /// module.
     fn definer(&self, path: &[String], depth: usize) -> Option<&SourceFile> {
-        let length = (0..path.len()).rev().find(|length| self.modules.contains_key(&path[..*length]))?;
+        let length =
+            (0..path.len()).rev().find(|length| self.modules.contains_key(&path[..*length]))?;
         if self.modules.contains_key(path) {
             return None;
         }
         let module = &self.modules[&path[..length]];
         match module.imports.get(&path[length]) {
             Some(handed_on) if depth < 8 => {
-                let whole: ModulePath = handed_on.iter().chain(&path[length + 1..]).cloned().collect();
+                let whole: ModulePath =
+                    handed_on.iter().chain(&path[length + 1..]).cloned().collect();
                 self.definer(&whole, depth + 1)
             }
             _ => Some(module),
@@ -93,11 +107,18 @@ impl CrateImports {
     }
 }
 
-fn reached_from<'a>(file: &'a Path, edges: &Edges<'a>) -> BTreeSet<&'a Path> {
+fn reached_from<'a>(file: &'a Path, edges: &ImportEdges<'a>) -> BTreeSet<&'a Path> {
     let mut reached = BTreeSet::new();
     let mut left = vec![file];
     while let Some(file) = left.pop() {
-        left.extend(edges.get(file).into_iter().flat_map(BTreeMap::keys).copied().filter(|next| reached.insert(*next)));
+        left.extend(
+            edges
+                .get(file)
+                .into_iter()
+                .flat_map(BTreeMap::keys)
+                .copied()
+                .filter(|next| reached.insert(*next)),
+        );
     }
     reached
 }
@@ -109,7 +130,9 @@ impl SourceFile {
         let mut named = BTreeSet::new();
         for (is_handed_on, tree) in &uses {
             for (path, name) in paths_of(tree) {
-                let Some(path) = absolute(&path, module, children, &BTreeMap::new()) else { continue };
+                let Some(path) = absolute(&path, module, children, &BTreeMap::new()) else {
+                    continue;
+                };
                 if !is_handed_on || words(&rest).any(|word| word == name) {
                     named.insert(path.clone());
                 }
@@ -184,20 +207,25 @@ fn children(code: &str) -> Vec<String> {
     children
 }
 
-/// The trees of the `use` statements, each with whether it hands names on, and the code without them.
+/// The trees of the `use` statements, each with whether it hands names on, and the code without
+/// them.
 fn split_uses(code: &str) -> (Vec<(bool, String)>, String) {
     let mut uses = Vec::new();
     let mut rest = String::new();
     let mut open: Option<(bool, String)> = None;
     for line in code.lines() {
         let start = line.trim_start();
-        let statement = start.split_once("use ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
+        let statement = start
+            .split_once("use ")
+            .filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
         match (&mut open, statement) {
             (Some((_, tree)), _) => tree.push_str(start),
             (None, Some((before, tree))) => open = Some((!before.is_empty(), tree.to_owned())),
             (None, None) => {
                 // The scope of a visibility is no import.
-                let line = line.split("pub(in ").map(|part| part.split_once(") ").map_or(part, |(_, after)| after));
+                let line = line
+                    .split("pub(in ")
+                    .map(|part| part.split_once(") ").map_or(part, |(_, after)| after));
                 rest.push_str(&line.collect::<String>());
                 rest.push('\n');
             }
@@ -211,9 +239,11 @@ fn split_uses(code: &str) -> (Vec<(bool, String)>, String) {
 fn paths_of(tree: &str) -> Vec<(ModulePath, String)> {
     let tree = tree.trim().trim_end_matches(';').trim();
     let Some((prefix, group)) = tree.split_once('{') else {
-        let (path, alias) =
-            tree.split_once(" as ").map_or((tree, None), |(path, alias)| (path, Some(alias.to_owned())));
-        let path: ModulePath = path.split("::").map(str::to_owned).filter(|name| name != "*").collect();
+        let (path, alias) = tree
+            .split_once(" as ")
+            .map_or((tree, None), |(path, alias)| (path, Some(alias.to_owned())));
+        let path: ModulePath =
+            path.split("::").map(str::to_owned).filter(|name| name != "*").collect();
         let name = alias.or_else(|| path.last().cloned()).unwrap_or_default();
         return vec![(path, name)];
     };
@@ -233,13 +263,16 @@ fn paths_of(tree: &str) -> Vec<(ModulePath, String)> {
 }
 
 fn words(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
+    code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .filter(|word| !word.is_empty())
 }
 
 /// The paths of more than one name that stand in code.
 fn inline_paths(code: &str) -> BTreeSet<ModulePath> {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
     let written = code.split(|letter: char| !is_part(letter)).filter(|path| path.contains("::"));
-    let paths = written.map(|path| path.split("::").map(|name| name.trim_matches(':').to_owned()).collect::<Vec<_>>());
+    let paths = written.map(|path| {
+        path.split("::").map(|name| name.trim_matches(':').to_owned()).collect::<Vec<_>>()
+    });
     paths.filter(|path| path.len() > 1 && !path[0].is_empty()).collect()
 }

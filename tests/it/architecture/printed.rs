@@ -4,15 +4,20 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ferryd::failpoint::Failpoint;
-use ferryd_broker::topology::{Names, Topology};
-use ferryd_domain::classify::{Conditions, Shape, by_status, classify};
-use ferryd_domain::inquiry::{
-    Asking, Inquiry, LookupPolicy, PollPolicy, Purpose, after_lookup, after_poll, before_inquiry,
+use ferryd_broker::topology::{Topology, TopologyNames};
+use ferryd_domain::classify::{AnswerConditions, AnswerShape, by_status, classify};
+use ferryd_domain::lifecycle::{
+    AttemptLimits, Decision, FailureKind, LifecycleState, decide_after_call, note_outcome,
 };
-use ferryd_domain::lifecycle::{Decision, Kind, Limits, State, after_call, mark};
 use ferryd_domain::name::Name;
-use ferryd_domain::outcome::{Failure, LookedUp, Outcome, Party, Polled, Success, Verdict};
-use ferryd_domain::progress::Progress;
+use ferryd_domain::outcome::{
+    Failure, LookupOutcome, Outcome, OutcomeName, PollOutcome, Success, WaitingFor,
+};
+use ferryd_domain::progress::GenerationProgress;
+use ferryd_domain::query::{
+    LookupPolicy, PollPolicy, ProviderQuery, QueryAction, QueryPurpose, decide_after_lookup,
+    decide_after_poll, decide_before_query,
+};
 use ferryd_domain::retry::{RetryPolicy, Rung};
 use jiff::Timestamp;
 
@@ -24,12 +29,16 @@ fn the_drawn_states_are_those_of_the_code() {
     let arrows = text.lines().filter_map(|line| line.trim().split_once(" --> "));
     let word = |text: &str| text.split(':').next().unwrap_or_default().trim().to_owned();
     let drawn: BTreeSet<_> = arrows.map(|(from, to)| (word(from), word(to))).collect();
-    let edge = |from: State, to: State| (from.as_str().to_owned(), to.as_str().to_owned());
-    let mut expected: BTreeSet<_> =
-        State::ALL.into_iter().flat_map(|from| from.next().iter().map(move |to| edge(from, *to))).collect();
+    let edge = |from: LifecycleState, to: LifecycleState| {
+        (from.as_str().to_owned(), to.as_str().to_owned())
+    };
+    let mut expected: BTreeSet<_> = LifecycleState::ALL
+        .into_iter()
+        .flat_map(|from| from.next().iter().map(move |to| edge(from, *to)))
+        .collect();
     let outside = "[*]".to_owned();
     expected.insert((outside.clone(), "pending".to_owned()));
-    let ends = State::ALL.into_iter().filter(|state| state.next().is_empty());
+    let ends = LifecycleState::ALL.into_iter().filter(|state| state.next().is_empty());
     expected.extend(ends.map(|state| (state.as_str().to_owned(), outside.clone())));
     assert_eq!(drawn, expected);
 }
@@ -55,9 +64,9 @@ fn the_printed_table_of_statuses_is_the_built_in_one() {
         first = status + 1;
     }
     assert_holds("docs/LIFECYCLE.md", &rows);
-    let [not_sent, incomplete] =
-        [Shape::NotSent, Shape::Incomplete].map(|shape| classify(shape, Conditions::default()));
-    assert_eq!((not_sent, incomplete), (Verdict::Transient, Verdict::Unknown));
+    let [not_sent, incomplete] = [AnswerShape::NotSent, AnswerShape::Incomplete]
+        .map(|shape| classify(shape, AnswerConditions::default()));
+    assert_eq!((not_sent, incomplete), (OutcomeName::Transient, OutcomeName::Unknown));
 }
 
 fn start() -> Timestamp {
@@ -65,8 +74,8 @@ fn start() -> Timestamp {
 }
 
 /// Makes the limits of an operation with a key at its first attempt, without a lookup.
-fn limits() -> Limits {
-    Limits {
+fn limits() -> AttemptLimits {
+    AttemptLimits {
         policy: RetryPolicy::default(),
         key_retention: Some(Duration::from_hours(24)),
         not_before: None,
@@ -77,17 +86,21 @@ fn limits() -> Limits {
     }
 }
 
-fn with_lookup(limits: Limits) -> Limits {
-    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence: true, needs_reference: false };
-    Limits { lookup: Some(lookup), ..limits }
+fn with_lookup(limits: AttemptLimits) -> AttemptLimits {
+    let lookup = LookupPolicy {
+        after: Duration::from_secs(90),
+        proves_absence: true,
+        needs_reference: false,
+    };
+    AttemptLimits { lookup: Some(lookup), ..limits }
 }
 
-fn without_key(limits: Limits) -> Limits {
-    Limits { key_retention: None, ..limits }
+fn without_key(limits: AttemptLimits) -> AttemptLimits {
+    AttemptLimits { key_retention: None, ..limits }
 }
 
-fn expiring(limits: Limits) -> Limits {
-    Limits { expires_at: Some(start()), ..limits }
+fn expiring(limits: AttemptLimits) -> AttemptLimits {
+    AttemptLimits { expires_at: Some(start()), ..limits }
 }
 
 /// Describes a decision in the words of the document.
@@ -103,16 +116,23 @@ fn words(decision: &Decision) -> String {
 
 /// Describes the decision after an outcome of attempt number `attempt`, in the words of the
 /// document.
-fn follows(outcome: &Outcome, attempt: u32, limits: &Limits, unknown_before: bool) -> String {
-    let mut progress = Progress::fresh(start());
+fn follows(
+    outcome: &Outcome,
+    attempt: u32,
+    limits: &AttemptLimits,
+    unknown_before: bool,
+) -> String {
+    let mut progress = GenerationProgress::first_generation(start());
     progress.first_sent = Some(start());
     progress.unknown = unknown_before;
     progress.attempt = attempt;
-    mark(&mut progress, outcome, start());
-    words(&after_call(outcome.clone(), &progress, limits, start(), 0.5))
+    note_outcome(&mut progress, outcome, start());
+    words(&decide_after_call(outcome.clone(), &progress, limits, start(), 0.5))
 }
 
-fn rows(table: impl IntoIterator<Item = (&'static str, Outcome, u32, Limits)>) -> Vec<String> {
+fn rows(
+    table: impl IntoIterator<Item = (&'static str, Outcome, u32, AttemptLimits)>,
+) -> Vec<String> {
     let row = |(name, outcome, attempt, limits)| {
         let [no, yes] = [false, true].map(|before| follows(&outcome, attempt, &limits, before));
         format!("| {name} | {no} | {yes} |")
@@ -129,7 +149,7 @@ fn the_printed_decisions_are_those_of_the_code() {
     let lookup = || Outcome::Lookup(Failure::default());
     let plain = [
         ("completed", Outcome::Completed(Success::default()), 1, limits()),
-        ("waiting", Outcome::Waiting(Success::default(), Party::Provider), 1, limits()),
+        ("waiting", Outcome::Waiting(Success::default(), WaitingFor::Provider), 1, limits()),
         ("declined", Outcome::Declined(Failure::default()), 1, limits()),
         ("rejected", rejected(), 1, limits()),
         ("transient, attempts left", transient(), 1, limits()),
@@ -145,7 +165,12 @@ fn the_printed_decisions_are_those_of_the_code() {
     let asking = [
         ("rejected, with a lookup", rejected(), 1, asked()),
         ("transient, no attempt left, with a lookup", transient(), LAST, asked()),
-        ("transient, next attempt after `expires_at`, with a lookup", transient(), 1, expiring(asked())),
+        (
+            "transient, next attempt after `expires_at`, with a lookup",
+            transient(),
+            1,
+            expiring(asked()),
+        ),
         ("unknown with a key and a lookup, attempts left", unknown(), 1, asked()),
         ("unknown with a key and a lookup, no attempt left", unknown(), LAST, asked()),
         ("unknown without a key, with a lookup", unknown(), 1, without_key(asked())),
@@ -156,31 +181,47 @@ fn the_printed_decisions_are_those_of_the_code() {
 
 /// Describes the decision after a lookup that is made so many seconds after a call with an unknown
 /// outcome.
-fn looked_up(found: LookedUp, seconds: i64, attempt: u32, tried: u32, proves_absence: bool) -> String {
-    let lookup = LookupPolicy { after: Duration::from_secs(90), proves_absence, needs_reference: false };
-    let limits = Limits { lookup: Some(lookup), ..without_key(limits()) };
-    let inquiry = Inquiry { tried, ..Inquiry::new(1, Purpose::Lookup, start()) };
-    let mut progress = Progress::fresh(start());
+fn looked_up(
+    found: LookupOutcome,
+    seconds: i64,
+    attempt: u32,
+    tried: u32,
+    proves_absence: bool,
+) -> String {
+    let lookup =
+        LookupPolicy { after: Duration::from_secs(90), proves_absence, needs_reference: false };
+    let limits = AttemptLimits { lookup: Some(lookup), ..without_key(limits()) };
+    let inquiry = ProviderQuery { tried, ..ProviderQuery::new(1, QueryPurpose::Lookup, start()) };
+    let mut progress = GenerationProgress::first_generation(start());
     progress.attempt = attempt;
-    progress.suspect(start());
+    progress.mark_unknown(start());
     progress.inquiry = Some(inquiry);
     let now = Timestamp::from_second(start().as_second() + seconds).unwrap();
-    let decision = after_lookup(found, inquiry, &mut progress, &limits, now, 0.5);
+    let decision = decide_after_lookup(found, inquiry, &mut progress, &limits, now, 0.5);
     words(&decision).replace("looked up", "queried again")
 }
 
 #[test]
 fn the_printed_ends_of_lookups_are_those_of_the_code() {
-    let found = LookedUp::Found;
-    let unclear = || LookedUp::Unclear(Failure::default());
-    let absent = || LookedUp::Absent(Failure::default());
+    let found = LookupOutcome::Found;
+    let unclear = || LookupOutcome::Unclear(Failure::default());
+    let absent = || LookupOutcome::Absent(Failure::default());
     let table = [
         ("completed", looked_up(found(Outcome::Completed(Success::default())), 90, 1, 0, true)),
-        ("waiting", looked_up(found(Outcome::Waiting(Success::default(), Party::Provider)), 90, 1, 0, true)),
+        (
+            "waiting",
+            looked_up(
+                found(Outcome::Waiting(Success::default(), WaitingFor::Provider)),
+                90,
+                1,
+                0,
+                true,
+            ),
+        ),
         ("declined", looked_up(found(Outcome::Declined(Failure::default())), 90, 1, 0, true)),
         ("anything else, or an unclear answer", looked_up(unclear(), 90, 1, 0, true)),
         ("anything else, the schedule is used up", looked_up(unclear(), 90, 1, 7, true)),
-        ("there is none, without `absent` in the file", looked_up(absent(), 90, 1, 0, false)),
+        ("there is none, without `not_found` in the file", looked_up(absent(), 90, 1, 0, false)),
         ("there is none, sooner than `after`", looked_up(absent(), 89, 1, 0, true)),
         ("there is none, attempts left", looked_up(absent(), 90, 1, 0, true)),
         ("there is none, no attempt left", looked_up(absent(), 90, 8, 0, true)),
@@ -191,26 +232,30 @@ fn the_printed_ends_of_lookups_are_those_of_the_code() {
 
 #[test]
 fn the_printed_ends_of_polls_are_those_of_the_code() {
-    let poll = PollPolicy { interval: Duration::from_secs(5), longest: Duration::from_mins(1) };
-    let limits = Limits { poll: Some(poll), ..limits() };
-    let inquiry = Inquiry::new(1, Purpose::Poll, start());
-    let mut progress = Progress::fresh(start());
+    let poll =
+        PollPolicy { interval: Duration::from_secs(5), max_interval: Duration::from_mins(1) };
+    let limits = AttemptLimits { poll: Some(poll), ..limits() };
+    let inquiry = ProviderQuery::new(1, QueryPurpose::Poll, start());
+    let mut progress = GenerationProgress::first_generation(start());
     progress.inquiry = Some(inquiry);
     progress.deadline = Timestamp::from_second(start().as_second() + 60).ok();
     let polled = |polled| {
-        let decision = after_poll(polled, inquiry, &progress, &limits, start());
+        let decision = decide_after_poll(polled, inquiry, &progress, &limits, start());
         words(&decision).replace("looked up", "queried again")
     };
     let deadline = progress.deadline.unwrap();
-    let overdue = |limits: &Limits| match before_inquiry(inquiry, &progress, limits, deadline) {
-        Asking::Now(Inquiry { purpose: Purpose::Lookup, .. }) => "looked up".to_owned(),
-        Asking::Instead(decision) => words(&decision),
-        other => panic!("{other:?}"),
-    };
+    let overdue =
+        |limits: &AttemptLimits| match decide_before_query(inquiry, &progress, limits, deadline) {
+            QueryAction::Now(ProviderQuery { purpose: QueryPurpose::Lookup, .. }) => {
+                "looked up".to_owned()
+            }
+            QueryAction::Instead(decision) => words(&decision),
+            other => panic!("{other:?}"),
+        };
     let table = [
-        ("done", polled(Polled::Completed(Success::default()))),
-        ("failed", polled(Polled::Declined(Failure::default()))),
-        ("anything else", polled(Polled::Still(None))),
+        ("done", polled(PollOutcome::Completed(Success::default()))),
+        ("failed", polled(PollOutcome::Declined(Failure::default()))),
+        ("anything else", polled(PollOutcome::Still(None))),
         ("nothing by the deadline, with a lookup", overdue(&with_lookup(limits.clone()))),
         ("nothing by the deadline, without one", overdue(&limits)),
     ];
@@ -221,7 +266,7 @@ fn the_printed_ends_of_polls_are_those_of_the_code() {
 #[test]
 fn the_printed_kinds_are_those_of_the_code() {
     let text = read("docs/LIFECYCLE.md");
-    for kind in Kind::ALL {
+    for kind in FailureKind::ALL {
         let letter = if kind.dead_letters() { "yes | false" } else { "no | true" };
         let row = format!("\n| `{}` | {letter} |", kind.as_str());
         assert!(text.contains(&row), "{row}");
@@ -235,10 +280,15 @@ fn the_printed_schedule_is_the_one_that_is_waited() {
     let mut since_first = Duration::ZERO;
     for attempt in 1.. {
         let Some(rung) = policy.next(attempt, None, 0.5) else { break };
-        let [shorter, longer] = [0.0, 0.99].map(|random| policy.next(attempt, None, random).unwrap().name());
+        let [shorter, longer] =
+            [0.0, 0.99].map(|random| policy.next(attempt, None, random).unwrap().name());
         since_first += rung.duration();
         let total = humantime::format_duration(since_first);
-        rows.push(format!("| {} | {} | {shorter} to {longer} | {total} |", attempt + 1, rung.name()));
+        rows.push(format!(
+            "| {} | {} | {shorter} to {longer} | {total} |",
+            attempt + 1,
+            rung.name()
+        ));
     }
     assert_holds("docs/LIFECYCLE.md", &rows);
     let ladder: Vec<_> = Rung::all().map(Rung::name).collect();
@@ -248,9 +298,9 @@ fn the_printed_schedule_is_the_one_that_is_waited() {
 #[test]
 fn the_printed_topology_names_everything_that_is_declared() {
     let provider: Name = "acme".parse().unwrap();
-    let names = Names::new("ferry".parse().unwrap());
+    let names = TopologyNames::new("ferry".parse().unwrap());
     let group: Name = "slow".parse().unwrap();
-    let topology = Topology::new(&names, [&provider], [], &[]).with_callbacks(&names, [&provider]);
+    let topology = Topology::new(&names, [&provider], [], &[]).with_webhooks(&names, [&provider]);
     let topology = topology.with_retry_groups(&names, [&group]);
     let exchanges = topology.exchanges.iter().map(|exchange| exchange.name.clone());
     let queues = topology.queues.iter().map(|queue| queue.name.clone());

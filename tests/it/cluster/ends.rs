@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 use serde_json::Value;
@@ -24,10 +26,10 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 
 /// The terminal events so far.
 #[derive(Clone, Default)]
-pub(super) struct SeenEnds(Arc<Mutex<Inner>>);
+pub(super) struct SeenEnds(Arc<Mutex<SharedEnds>>);
 
 #[derive(Default)]
-struct Inner {
+struct SharedEnds {
     /// The arrivals of the first terminal event of each command, in order.
     arrivals: Vec<Instant>,
     /// The state and the error of each terminal event, by command, in the order of arrival.
@@ -121,5 +123,7 @@ async fn declare(channel: &Channel) -> lapin::Result<()> {
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     channel.queue_declare(QUEUE.into(), QueueDeclareOptions::durable(), quorum).await?;
     let options = QueueBindOptions::default();
-    channel.queue_bind(QUEUE.into(), "ferry.events".into(), "#".into(), options, FieldTable::default()).await
+    channel
+        .queue_bind(QUEUE.into(), "ferry.events".into(), "#".into(), options, FieldTable::default())
+        .await
 }

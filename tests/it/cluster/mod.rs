@@ -12,11 +12,11 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::cluster::{Cluster, NODES};
-use crate::harness::daemon::Daemon;
+use crate::harness::cluster::{NODES, TestCluster};
+use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
 use crate::load::file;
-use crate::rig::{Rig, SOON};
+use crate::rig::{SOON, TestRig};
 use ends::{EndsSubscriber, SeenEnds};
 use publisher::{ConfirmedCommand, publish_steadily};
 
@@ -37,7 +37,7 @@ const LONG: Duration = Duration::from_mins(5);
 
 /// The way in which a node fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loss {
+enum NodeLoss {
     /// The node is killed, and started again once the others have recovered.
     Killed,
     /// The node hangs with its connections open, as a machine does that swaps or is paused. An
@@ -49,40 +49,44 @@ enum Loss {
 }
 
 /// A load that goes on while nodes fail.
-struct Trial {
-    cluster: Cluster,
-    rig: Rig,
+struct LossTrial {
+    cluster: TestCluster,
+    rig: TestRig,
     seen: SeenEnds,
     /// After each loss: the longest time without an end until the cluster was whole again.
     gaps: Vec<Duration>,
 }
 
-impl Trial {
+impl LossTrial {
     /// Waits for the ends of a few seconds of the load.
     async fn await_ends(&self) {
         let so_far = self.seen.count();
-        eventually(LONG, "commands end", async || (self.seen.count() > so_far + GOES_ON).then_some(())).await;
+        eventually(LONG, "commands end", async || {
+            (self.seen.count() > so_far + GOES_ON).then_some(())
+        })
+        .await;
     }
 
     /// Fails the node that leads a queue or a stream, and recovers it.
-    async fn lose_leader(&mut self, loss: Loss, queue: &str) {
+    async fn lose_leader(&mut self, loss: NodeLoss, queue: &str) {
         let leader = self.cluster.leader(&self.rig.vhost, queue).await;
         let (node, at) = (self.cluster.node(leader), Instant::now());
         match loss {
-            Loss::Killed => {
+            NodeLoss::Killed => {
                 node.kill9().await;
                 self.await_ends().await;
                 node.start().await;
             }
-            Loss::Frozen => {
+            NodeLoss::Frozen => {
                 self.cluster.freeze(leader);
                 sleep_until(at + FROZEN).await;
                 self.cluster.thaw(leader);
-                // A node that comes back that late may not find the others by itself: a person starts it again.
+                // A node that comes back that late may not find the others by itself: a person
+                // starts it again.
                 node.kill9().await;
                 node.start().await;
             }
-            Loss::CutOff => {
+            NodeLoss::CutOff => {
                 self.cluster.isolate(leader).await;
                 sleep_until(at + APART).await;
                 self.cluster.reunite(leader).await;
@@ -92,7 +96,9 @@ impl Trial {
         self.await_ends().await;
         let gap = self.seen.longest_gap(at, Instant::now());
         let (gap_ms, whole_s) = (gap.as_millis(), at.elapsed().as_secs());
-        eprintln!("{loss:?}, node {leader}, the leader of {queue}: {gap_ms} ms without an end, over after {whole_s} s");
+        eprintln!(
+            "{loss:?}, node {leader}, the leader of {queue}: {gap_ms} ms without an end, over after {whole_s} s"
+        );
         self.gaps.push(gap);
     }
 
@@ -100,12 +106,15 @@ impl Trial {
     /// ended more than once: their event was published again by a process that could not know of
     /// the first.
     async fn verify(&self, confirmed: &[ConfirmedCommand]) -> usize {
-        let ended = async || confirmed.iter().all(|command| !self.seen.of(&command.id).is_empty()).then_some(());
+        let ended = async || {
+            confirmed.iter().all(|command| !self.seen.of(&command.id).is_empty()).then_some(())
+        };
         eventually(LONG, "every command ends", ended).await;
         let counted = self.rig.sandbox.calls();
         let mut repeated = 0;
         for ConfirmedCommand { id, has_key, .. } in confirmed {
-            let (ends, calls) = (self.seen.of(id), counted.ids.get(id).copied().unwrap_or_default());
+            let (ends, calls) =
+                (self.seen.of(id), counted.ids.get(id).copied().unwrap_or_default());
             let told = format!("{id}: {ends:?} {calls:?}\n{:#?}", self.rig.events.of(id));
             assert!(ends.iter().all(|(state, _)| state == "completed"), "{told}");
             assert_eq!(calls.acted, 1, "{told}");
@@ -119,11 +128,12 @@ impl Trial {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes ten minutes; `make test-cluster` runs it"]
 async fn a_cluster_that_loses_its_leaders_loses_no_command_and_nothing_is_acted_upon_twice() {
-    let cluster = Cluster::start().await;
-    let rig = Rig::on(cluster.node(0), "", &file("max_in_flight = 24")).await;
+    let cluster = TestCluster::start().await;
+    let rig = TestRig::on(cluster.node(0), "", &file("max_in_flight = 24")).await;
     let uris = cluster.uris(&rig.vhost);
     let rig = rig.env("FERRYD_AMQP__URI", "").env("FERRYD_AMQP__URIS", &uris.join(","));
-    let daemons: Vec<Daemon> = join_all([rig.setup.start_ready(), rig.setup.start_ready()]).await;
+    let daemons: Vec<RunningDaemon> =
+        join_all([rig.setup.start_ready(), rig.setup.start_ready()]).await;
     let subscriber = EndsSubscriber::follow(&uris).await;
     cluster.settle().await;
     let stop = CancellationToken::new();
@@ -132,15 +142,18 @@ async fn a_cluster_that_loses_its_leaders_loses_no_command_and_nothing_is_acted_
         tokio::spawn(publish_steadily(format!("from-{place}"), uris, PACE, stop.clone()))
     });
     let publishers: Vec<_> = publishers.collect();
-    let mut trial = Trial { cluster, rig, seen: subscriber.seen.clone(), gaps: Vec::new() };
+    let mut trial = LossTrial { cluster, rig, seen: subscriber.seen.clone(), gaps: Vec::new() };
     trial.await_ends().await;
     for kill in 0..KILLS {
-        trial.lose_leader(Loss::Killed, ["ferry.commands.acme", "ferry.ledger"][kill % 2]).await;
+        trial
+            .lose_leader(NodeLoss::Killed, ["ferry.commands.acme", "ferry.ledger"][kill % 2])
+            .await;
     }
-    trial.lose_leader(Loss::Frozen, "ferry.commands.acme").await;
-    trial.lose_leader(Loss::CutOff, "ferry.ledger").await;
+    trial.lose_leader(NodeLoss::Frozen, "ferry.commands.acme").await;
+    trial.lose_leader(NodeLoss::CutOff, "ferry.ledger").await;
     stop.cancel();
-    let confirmed: Vec<_> = join_all(publishers).await.into_iter().flat_map(Result::unwrap).collect();
+    let confirmed: Vec<_> =
+        join_all(publishers).await.into_iter().flat_map(Result::unwrap).collect();
     let repeated = trial.verify(&confirmed).await;
     let slowest = confirmed.iter().map(|command| command.within).max().unwrap_or_default();
     let mut gaps = trial.gaps.clone();

@@ -28,7 +28,7 @@ pub(super) struct ConfirmedCommand {
     pub(super) within: Duration,
 }
 
-/// Publishes a command every `pace` until told to stop, beginning at one of the nodes. Returns all
+/// Publishes a command every `pace` until stopped, beginning at one of the nodes. Returns all
 /// commands: each was confirmed in the end.
 pub(super) async fn publish_steadily(
     name: String,
@@ -47,7 +47,10 @@ pub(super) async fn publish_steadily(
         let sandbox = json!({"latency": LATENCY});
         let command = if has_key { pay(&id, sandbox) } else { tell(&id, sandbox) };
         let began = Instant::now();
-        while !matches!(timeout(PATIENCE, publish(&mut link, &mut turns, &command)).await, Ok(Some(()))) {
+        while !matches!(
+            timeout(PATIENCE, publish(&mut link, &mut turns, &command)).await,
+            Ok(Some(()))
+        ) {
             link = None;
         }
         confirmed.push(ConfirmedCommand { id, has_key, within: began.elapsed() });
@@ -62,14 +65,22 @@ async fn publish<'a>(
     command: &Value,
 ) -> Option<()> {
     if link.is_none() {
-        let connection = Connection::connect(turns.next()?, ConnectionProperties::default()).await.ok()?;
+        let connection =
+            Connection::connect(turns.next()?, ConnectionProperties::default()).await.ok()?;
         let channel = connection.create_channel().await.ok()?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.ok()?;
         *link = Some((connection, channel));
     }
     let (_, channel) = link.as_ref()?;
-    let (key, body) = (format!("payment.acme.{}", command["operation"].as_str()?), command.to_string());
+    let (key, body) =
+        (format!("payment.acme.{}", command["operation"].as_str()?), command.to_string());
     let options = BasicPublishOptions::default();
-    let sending = channel.basic_publish("ferry.commands".into(), key.into(), options, body.as_bytes(), persistent());
+    let sending = channel.basic_publish(
+        "ferry.commands".into(),
+        key.into(),
+        options,
+        body.as_bytes(),
+        persistent(),
+    );
     sending.await.ok()?.await.ok()?.is_ack().then_some(())
 }

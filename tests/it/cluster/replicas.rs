@@ -7,8 +7,8 @@ use std::process::Command;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use crate::harness::daemon::Setup;
-use crate::harness::node::Node;
+use crate::harness::daemon::DaemonFolder;
+use crate::harness::node::BrokerNode;
 use crate::harness::wait::eventually;
 use crate::rig::SOON;
 
@@ -19,8 +19,9 @@ async fn run(mut command: Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn apply(setup: &Setup) -> Value {
-    let report: Value = serde_json::from_str(&run(setup.command(&["topology", "apply", "--json"])).await).unwrap();
+async fn apply(setup: &DaemonFolder) -> Value {
+    let report: Value =
+        serde_json::from_str(&run(setup.command(&["topology", "apply", "--json"])).await).unwrap();
     report["replicas"].clone()
 }
 
@@ -29,7 +30,7 @@ fn texts(list: &Value) -> Vec<&str> {
 }
 
 /// Makes a folder with the programs of a node, as they are found on its machine.
-fn programs(node: &Node) -> tempfile::TempDir {
+fn programs(node: &BrokerNode) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for program in ["rabbitmq-queues", "rabbitmq-streams"] {
         let path = folder.path().join(program);
@@ -49,12 +50,15 @@ fn shell(line: &str, programs: &Path) -> Command {
 #[tokio::test]
 #[ignore = "a cluster takes half a minute; `make test-cluster` runs it"]
 async fn what_one_node_declared_alone_gets_its_replicas_by_the_commands_that_apply_prints() {
-    let first = Node::private_with(&["--management"]).await;
+    let first = BrokerNode::private_with(&["--management"]).await;
     let vhost = first.vhost().await;
     let url = format!("http://127.0.0.1:{}", first.port("management"));
-    let setup = Setup::new(&vhost.uri(), r##"events.subscribers = [{ queue = "it's $(theirs)", bindings = ["#"] }]"##)
-        .provider("acme", "name = \"acme\"\n")
-        .env("FERRYD_AMQP__MANAGEMENT_URL", &url);
+    let setup = DaemonFolder::new(
+        &vhost.uri(),
+        r##"events.subscribers = [{ queue = "it's $(theirs)", bindings = ["#"] }]"##,
+    )
+    .provider("acme", "name = \"acme\"\n")
+    .env("FERRYD_AMQP__MANAGEMENT_URL", &url);
     let alone = apply(&setup).await;
     assert_eq!(
         (alone["nodes"].as_array().unwrap().len(), alone["lacking"].as_array().unwrap().len()),
@@ -65,8 +69,9 @@ async fn what_one_node_declared_alone_gets_its_replicas_by_the_commands_that_app
     let joining = ["--management"];
     let (second, third) = (first.joined_with(&joining).await, first.joined_with(&joining).await);
     let report = apply(&setup).await;
-    let lacking: Vec<_> = report["lacking"].as_array().unwrap().iter().map(|queue| queue["name"].as_str()).collect();
-    for name in ["ferry.commands.acme", "ferry.ledger", "ferry.exchanges", "it's $(theirs)"] {
+    let lacking: Vec<_> =
+        report["lacking"].as_array().unwrap().iter().map(|queue| queue["name"].as_str()).collect();
+    for name in ["ferry.commands.acme", "ferry.ledger", "ferry.calls", "it's $(theirs)"] {
         assert!(lacking.contains(&Some(name)), "{name}: {report:#}");
     }
     let programs = programs(&first);
@@ -75,7 +80,7 @@ async fn what_one_node_declared_alone_gets_its_replicas_by_the_commands_that_app
     }
     // The broker updates its report on a queue every few seconds. RabbitMQ 3.10 reports nothing
     // more about a stream whose leader has changed.
-    let streams = ["ferry.exchanges", "ferry.ledger"];
+    let streams = ["ferry.calls", "ferry.ledger"];
     let whole = async || {
         let report = apply(&setup).await;
         let is_whole = texts(&report["unknown"]).iter().all(|name| streams.contains(name));
@@ -96,5 +101,9 @@ async fn what_one_node_declared_alone_gets_its_replicas_by_the_commands_that_app
     let output = spawn_blocking(move || refused.output()).await.unwrap().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{told}");
-    assert!(told.contains("amqp.management_url: http://127.0.0.1") && told.contains("the tag `monitoring`"), "{told}");
+    assert!(
+        told.contains("amqp.management_url: http://127.0.0.1")
+            && told.contains("the tag `monitoring`"),
+        "{told}"
+    );
 }

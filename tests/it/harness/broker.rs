@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
-    QueuePurgeOptions,
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::events::Events;
+use super::events::EventRecorder;
 use super::wait::eventually;
 
 const PERSISTENT: u8 = 2;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A connection to a virtual host. After the broker was killed, make another.
-pub(crate) struct Broker {
+pub(crate) struct TestBroker {
     uri: String,
     connection: Connection,
     publishing: Channel,
@@ -28,21 +28,21 @@ pub(crate) struct Broker {
 
 /// A message in a queue.
 #[derive(Debug, Clone)]
-pub(crate) struct Message {
+pub(crate) struct QueuedMessage {
     pub(crate) exchange: String,
     pub(crate) routing_key: String,
     pub(crate) properties: BasicProperties,
     pub(crate) body: Vec<u8>,
 }
 
-impl Message {
+impl QueuedMessage {
     /// Returns the body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
-impl Broker {
+impl TestBroker {
     /// Connects.
     pub(crate) async fn connect(uri: &str) -> Self {
         Self::try_connect(uri).await.unwrap()
@@ -51,7 +51,8 @@ impl Broker {
     /// Connects as soon as the broker accepts it.
     pub(crate) async fn connect_eventually(uri: &str) -> Self {
         // A node that is starting can take a request and never answer it.
-        let connecting = async || timeout(CONNECTED_WITHIN, Self::try_connect(uri)).await.ok()?.ok();
+        let connecting =
+            async || timeout(CONNECTED_WITHIN, Self::try_connect(uri)).await.ok()?.ok();
         eventually(PATIENCE, "the broker can be reached", connecting).await
     }
 
@@ -68,29 +69,47 @@ impl Broker {
     }
 
     /// Follows `ferry.events` from now on. Survives restarts of the broker.
-    pub(crate) async fn events(&self) -> Events {
-        Events::follow(&self.uri).await
+    pub(crate) async fn events(&self) -> EventRecorder {
+        EventRecorder::follow(&self.uri).await
     }
 
     /// Publishes a command under the routing key that its body gives, and waits for the confirm.
     pub(crate) async fn publish_command(&self, command: &Value) {
-        self.publish("ferry.commands", &routing_key(command), command.to_string().as_bytes(), persistent()).await;
+        self.publish(
+            "ferry.commands",
+            &routing_key(command),
+            command.to_string().as_bytes(),
+            persistent(),
+        )
+        .await;
     }
 
-    /// Publishes many commands at once. Returns the ids of those that the broker confirmed: a killed broker may leave
-    /// some unconfirmed.
+    /// Publishes many commands at once. Returns the ids of those that the broker confirmed: a
+    /// killed broker may leave some unconfirmed.
     pub(crate) async fn publish_commands(&self, commands: &[Value]) -> Vec<String> {
         let published = join_all(commands.iter().map(async |command| {
             let (key, body) = (routing_key(command), command.to_string());
-            let confirmed = self.try_publish("ferry.commands", &key, body.as_bytes(), persistent()).await;
-            confirmed.is_ok_and(|confirmed| confirmed).then(|| command["id"].as_str().unwrap().to_owned())
+            let confirmed =
+                self.try_publish("ferry.commands", &key, body.as_bytes(), persistent()).await;
+            confirmed
+                .is_ok_and(|confirmed| confirmed)
+                .then(|| command["id"].as_str().unwrap().to_owned())
         }));
         published.await.into_iter().flatten().collect()
     }
 
     /// Publishes any message and waits for the confirm.
-    pub(crate) async fn publish(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
-        assert!(self.try_publish(exchange, key, body, properties).await.unwrap(), "the broker refused the message");
+    pub(crate) async fn publish(
+        &self,
+        exchange: &str,
+        key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) {
+        assert!(
+            self.try_publish(exchange, key, body, properties).await.unwrap(),
+            "the broker refused the message"
+        );
     }
 
     /// Publishes one more message to a queue. Returns true where the broker answers with a nack.
@@ -106,7 +125,8 @@ impl Broker {
         as_: BasicProperties,
     ) -> lapin::Result<bool> {
         let options = BasicPublishOptions::default();
-        let confirm = self.publishing.basic_publish(exchange.into(), key.into(), options, body, as_).await?;
+        let confirm =
+            self.publishing.basic_publish(exchange.into(), key.into(), options, body, as_).await?;
         Ok(matches!(confirm.await?, Confirmation::Ack(_)))
     }
 
@@ -114,7 +134,8 @@ impl Broker {
     /// queue does not exist.
     pub(crate) async fn depth(&self, queue: &str) -> Option<u32> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let declared = self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await;
+        let declared =
+            self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await;
         declared.ok().map(|queue| queue.message_count())
     }
 
@@ -122,22 +143,28 @@ impl Broker {
     /// takes for alive.
     pub(crate) async fn consumers(&self, queue: &str) -> u32 {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let declared = self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await;
+        let declared =
+            self.channel().await.queue_declare(queue.into(), passive, FieldTable::default()).await;
         declared.unwrap().consumer_count()
     }
 
     /// Waits until a queue holds this many messages.
     pub(crate) async fn await_depth(&self, queue: &str, depth: u32) {
         let what = format!("{queue} holds {depth} messages");
-        eventually(PATIENCE, &what, async || (self.depth(queue).await == Some(depth)).then_some(())).await;
+        eventually(PATIENCE, &what, async || {
+            (self.depth(queue).await == Some(depth)).then_some(())
+        })
+        .await;
     }
 
     /// Reads all messages of a queue, which stay there in their order.
-    pub(crate) async fn peek(&self, queue: &str) -> Vec<Message> {
+    pub(crate) async fn peek(&self, queue: &str) -> Vec<QueuedMessage> {
         let channel = self.channel().await;
         let mut messages = Vec::new();
-        while let Some(got) = channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap() {
-            messages.push(Message {
+        while let Some(got) =
+            channel.basic_get(queue.into(), BasicGetOptions::default()).await.unwrap()
+        {
+            messages.push(QueuedMessage {
                 exchange: got.exchange.to_string(),
                 routing_key: got.routing_key.to_string(),
                 properties: got.properties.clone(),
@@ -150,7 +177,11 @@ impl Broker {
 
     /// Deletes a queue, with what it holds.
     pub(crate) async fn delete_queue(&self, queue: &str) {
-        self.channel().await.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+        self.channel()
+            .await
+            .queue_delete(queue.into(), QueueDeleteOptions::default())
+            .await
+            .unwrap();
     }
 
     /// Empties a queue.

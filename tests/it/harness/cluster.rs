@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::node::Node;
-use super::vhost::Vhost;
+use super::node::BrokerNode;
+use super::vhost::TestVhost;
 use super::wait::eventually;
 
 /// The number of nodes, the smallest with which a cluster survives the loss of one.
@@ -17,36 +17,38 @@ pub(crate) const NODES: usize = 3;
 const MEMBER_WITHIN: Duration = Duration::from_mins(4);
 
 /// Three nodes in one cluster. They end when this value is dropped or the test process ends.
-pub(crate) struct Cluster {
-    nodes: [Node; NODES],
+pub(crate) struct TestCluster {
+    nodes: [BrokerNode; NODES],
     /// The names of the nodes in the cluster.
     names: Vec<String>,
 }
 
-impl Cluster {
+impl TestCluster {
     /// Starts the nodes, one after the other, and waits until each knows the others.
     pub(crate) async fn start() -> Self {
-        let first = Node::private().await;
+        let first = BrokerNode::private().await;
         let (second, third) = (first.joined().await, first.joined().await);
         let nodes = [first, second, third];
-        let names = join_all(nodes.iter().map(async |node| node.eval("node()").await.trim().to_owned())).await;
+        let names =
+            join_all(nodes.iter().map(async |node| node.eval("node()").await.trim().to_owned()))
+                .await;
         let cluster = Self { nodes, names };
         cluster.await_members().await;
         cluster
     }
 
     /// Returns the node with this index.
-    pub(crate) fn node(&self, place: usize) -> &Node {
+    pub(crate) fn node(&self, place: usize) -> &BrokerNode {
         &self.nodes[place]
     }
 
     /// Returns the URIs of a virtual host, one for each node.
-    pub(crate) fn uris(&self, vhost: &Vhost) -> Vec<String> {
+    pub(crate) fn uris(&self, vhost: &TestVhost) -> Vec<String> {
         self.nodes.iter().map(|node| vhost.uri_at(node.address())).collect()
     }
 
     /// Returns the index of the node that leads a queue or a stream.
-    pub(crate) async fn leader(&self, vhost: &Vhost, queue: &str) -> usize {
+    pub(crate) async fn leader(&self, vhost: &TestVhost, queue: &str) -> usize {
         let vhost = vhost.name();
         let found = self.nodes[0]
             .eval(&format!(
@@ -57,15 +59,17 @@ impl Cluster {
         self.names.iter().position(|name| name == found.trim()).unwrap()
     }
 
-    /// Waits until every node runs, knows the others, and has its replicas of all queues and streams of a virtual host.
-    pub(crate) async fn await_whole(&self, vhost: &Vhost) {
+    /// Waits until every node runs, knows the others, and has its replicas of all queues and
+    /// streams of a virtual host.
+    pub(crate) async fn await_whole(&self, vhost: &TestVhost) {
         self.await_members().await;
         let vhost = vhost.name();
         let lacking = format!(
             r#"lists:sum([1 || Q <- rabbit_amqqueue:list(<<"{vhost}">>),
                [{{online, Online}}] <- [rabbit_amqqueue:info(Q, [online])], length(Online) < {NODES}])"#
         );
-        let whole = async || (self.nodes[0].try_eval(&lacking).await.ok()?.trim() == "0").then_some(());
+        let whole =
+            async || (self.nodes[0].try_eval(&lacking).await.ok()?.trim() == "0").then_some(());
         eventually(MEMBER_WITHIN, "every queue has all its replicas", whole).await;
     }
 
@@ -82,9 +86,9 @@ impl Cluster {
         }
     }
 
-    /// Makes the queues declared so far survive [`Node::kill9`].
+    /// Makes the queues declared so far survive [`BrokerNode::kill9`].
     pub(crate) async fn settle(&self) {
-        join_all(self.nodes.iter().map(Node::settle)).await;
+        join_all(self.nodes.iter().map(BrokerNode::settle)).await;
     }
 
     /// Freezes a node, like a machine that hangs: its connections stay, and nothing answers.
@@ -112,7 +116,9 @@ impl Cluster {
         let others = self.names.iter().enumerate().filter(|(other, _)| *other != place);
         let others: Vec<_> = others.map(|(_, name)| format!("'{name}'")).collect();
         let others = others.join(", ");
-        let each = format!("[begin true = erlang:set_cookie(Other, {cookie}), {then} end || Other <- [{others}]]");
+        let each = format!(
+            "[begin true = erlang:set_cookie(Other, {cookie}), {then} end || Other <- [{others}]]"
+        );
         self.nodes[place].eval(&each).await;
     }
 }

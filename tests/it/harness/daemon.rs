@@ -18,13 +18,14 @@ use super::wait::eventually;
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// A folder with a configuration. Any number of daemons may run from it, one after another or side by side.
-pub(crate) struct Setup {
+/// A folder with a configuration. Any number of daemons may run from it, one after another or side
+/// by side.
+pub(crate) struct DaemonFolder {
     dir: TempDir,
     environment: Vec<(String, String)>,
 }
 
-impl Setup {
+impl DaemonFolder {
     /// Writes a configuration file with the text `config`; the environment gives the broker's URI.
     pub(crate) fn new(amqp_uri: &str, config: &str) -> Self {
         let setup = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
@@ -67,12 +68,13 @@ impl Setup {
     }
 
     /// Starts `ferryd run` without waiting for anything.
-    pub(crate) fn start(&self) -> Daemon {
-        Daemon::spawn(self.run())
+    pub(crate) fn start(&self) -> RunningDaemon {
+        RunningDaemon::spawn(self.run())
     }
 
     fn run(&self) -> Command {
-        // The daemon must not outlive a test process that is killed; `setpriv` becomes ferryd, so the pid is ferryd's.
+        // The daemon must not outlive a test process that is killed; `setpriv` becomes ferryd, so
+        // the pid is ferryd's.
         let mut wrapper = Command::new("setpriv");
         wrapper.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_ferryd")]);
         self.prepare(wrapper, &["run"])
@@ -80,26 +82,26 @@ impl Setup {
 
     /// Starts `ferryd run` so that it dies or panics at a failpoint, such as `decoded=kill:3`.
     #[cfg(feature = "failpoints")]
-    pub(crate) fn start_armed(&self, failpoint: &str) -> Daemon {
+    pub(crate) fn start_armed(&self, failpoint: &str) -> RunningDaemon {
         let mut run = self.run();
         run.env("FERRYD_FAILPOINT", failpoint);
-        Daemon::spawn(run)
+        RunningDaemon::spawn(run)
     }
 
     /// Starts `ferryd run` with the log that people read on a terminal.
-    pub(crate) fn start_for_people(&self) -> Daemon {
+    pub(crate) fn start_for_people(&self) -> RunningDaemon {
         let mut run = self.run();
         run.env("FERRYD_LOG__FORMAT", "human");
-        Daemon::spawn(run)
+        RunningDaemon::spawn(run)
     }
 
-    /// Starts `ferryd run` with a log that nobody reads, until [`Daemon::read_log`].
-    pub(crate) fn start_unread(&self) -> Daemon {
-        Daemon::spawn_unread(self.run())
+    /// Starts `ferryd run` with a log that nobody reads, until [`RunningDaemon::read_log`].
+    pub(crate) fn start_unread(&self) -> RunningDaemon {
+        RunningDaemon::spawn_unread(self.run())
     }
 
     /// Starts `ferryd run` and waits until all its consumers are attached.
-    pub(crate) async fn start_ready(&self) -> Daemon {
+    pub(crate) async fn start_ready(&self) -> RunningDaemon {
         let daemon = self.start();
         daemon.wait_ready().await;
         daemon
@@ -109,23 +111,26 @@ impl Setup {
         let path = std::env::var_os("PATH").unwrap_or_default();
         command.args(arguments).arg("--config").arg(self.dir.path().join("ferryd.toml"));
         command.env_clear().env("PATH", path).env("FERRYD_LOG__FORMAT", "json");
-        command.envs(self.environment.iter().cloned()).current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+            .envs(self.environment.iter().cloned())
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
         command
     }
 }
 
 /// The lines of a log, each as text and as JSON; null where it is not JSON.
-type Log = Arc<watch::Sender<Vec<(String, Value)>>>;
+type LogLines = Arc<watch::Sender<Vec<(String, Value)>>>;
 
 /// A running ferryd. Dropping kills it; its log is printed when the test has failed.
-pub(crate) struct Daemon {
+pub(crate) struct RunningDaemon {
     child: Mutex<Child>,
     pid: Pid,
-    log: Log,
+    log: LogLines,
     unread: Mutex<Option<ChildStderr>>,
 }
 
-impl Daemon {
+impl RunningDaemon {
     fn spawn(command: Command) -> Self {
         let daemon = Self::spawn_unread(command);
         daemon.read_log();
@@ -135,7 +140,7 @@ impl Daemon {
     fn spawn_unread(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-        let log = Log::default();
+        let log = LogLines::default();
         collect(child.stdout.take().unwrap(), &log);
         let unread = Mutex::new(child.stderr.take());
         Self { child: Mutex::new(child), pid, log, unread }
@@ -159,7 +164,11 @@ impl Daemon {
     }
 
     /// Waits for a line of the log that matches, one from the past too.
-    pub(crate) async fn wait_for_log(&self, deadline: Duration, matches: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn wait_for_log(
+        &self,
+        deadline: Duration,
+        matches: impl Fn(&Value) -> bool,
+    ) -> Value {
         self.wait_for_logs(1, deadline, matches).await.swap_remove(0)
     }
 
@@ -174,7 +183,9 @@ impl Daemon {
         matches: impl Fn(&Value) -> bool,
     ) -> Vec<Value> {
         let mut log = self.log.subscribe();
-        let found = timeout(deadline, log.wait_for(|lines| matching(lines, &matches).count() >= count)).await;
+        let found =
+            timeout(deadline, log.wait_for(|lines| matching(lines, &matches).count() >= count))
+                .await;
         assert!(found.is_ok(), "fewer than {count} such lines in the log within {deadline:?}");
         drop(found);
         self.logs(matches)
@@ -213,7 +224,7 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
+impl Drop for RunningDaemon {
     fn drop(&mut self) {
         self.kill9();
         if std::thread::panicking() {
@@ -223,11 +234,14 @@ impl Drop for Daemon {
 }
 
 /// Selects the lines that match.
-fn matching<'a>(lines: &'a [(String, Value)], matches: &impl Fn(&Value) -> bool) -> impl Iterator<Item = &'a Value> {
+fn matching<'a>(
+    lines: &'a [(String, Value)],
+    matches: &impl Fn(&Value) -> bool,
+) -> impl Iterator<Item = &'a Value> {
     lines.iter().map(|(_, json)| json).filter(|json| matches(json))
 }
 
-fn collect(output: impl Read + Send + 'static, log: &Log) {
+fn collect(output: impl Read + Send + 'static, log: &LogLines) {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
@@ -23,15 +23,17 @@ const QUIET_AFTER: Duration = Duration::from_secs(5);
 const ACKED_WITHIN: Duration = Duration::from_secs(1);
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Every event since [`Events::follow`], in the order of arrival; repeats too, since delivery is at least once.
-pub(crate) struct Events {
+/// Every event since [`EventRecorder::follow`], in the order of arrival; repeats too, since
+/// delivery is at least once.
+pub(crate) struct EventRecorder {
     uri: String,
     seen: Arc<watch::Sender<Vec<Value>>>,
     follower: JoinHandle<()>,
 }
 
-impl Events {
-    /// Subscribes with a durable queue, and again whenever the connection is lost. Returns once subscribed.
+impl EventRecorder {
+    /// Subscribes with a durable queue, and again whenever the connection is lost. Returns once
+    /// subscribed.
     pub(super) async fn follow(uri: &str) -> Self {
         let queue = format!("core.events.{}", uuid::Uuid::new_v4());
         let seen = Arc::new(watch::Sender::new(Vec::new()));
@@ -42,23 +44,32 @@ impl Events {
 
     /// Waits for the event that ends a command: the first of state `completed` or `failed`.
     pub(crate) async fn terminal(&self, command: &str, deadline: Duration) -> Value {
-        let is_terminal = |event: &&Value| matches!(event["data"]["state"].as_str(), Some("completed" | "failed"));
+        let is_terminal = |event: &&Value| {
+            matches!(event["data"]["state"].as_str(), Some("completed" | "failed"))
+        };
         self.first(deadline, |event| event["subject"] == command && is_terminal(&event)).await
     }
 
     /// Waits for the event of a command in this state.
     pub(crate) async fn state(&self, command: &str, state: &str, deadline: Duration) -> Value {
-        self.first(deadline, |event| event["subject"] == command && event["data"]["state"] == state).await
+        self.first(deadline, |event| event["subject"] == command && event["data"]["state"] == state)
+            .await
     }
 
     /// Waits for the first event that matches.
     ///
     /// # Panics
     /// Where none does within `deadline`; lists what was seen instead.
-    pub(crate) async fn first(&self, deadline: Duration, matches: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn first(
+        &self,
+        deadline: Duration,
+        matches: impl Fn(&Value) -> bool,
+    ) -> Value {
         let mut seen = self.seen.subscribe();
         let found = timeout(deadline, seen.wait_for(|events| events.iter().any(&matches))).await;
-        let Ok(events) = found else { panic!("no such event within {deadline:?}; seen: {:#?}", self.all()) };
+        let Ok(events) = found else {
+            panic!("no such event within {deadline:?}; seen: {:#?}", self.all())
+        };
         events.unwrap().iter().find(|event| matches(event)).unwrap().clone()
     }
 
@@ -81,29 +92,40 @@ impl Events {
     pub(crate) async fn catch_up(&self) {
         let id = uuid::Uuid::new_v4().to_string();
         let marker = serde_json::json!({ "id": id, "type": MARKER }).to_string();
-        let connection = Connection::connect(&self.uri, ConnectionProperties::default()).await.unwrap();
+        let connection =
+            Connection::connect(&self.uri, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         let (options, as_) = (BasicPublishOptions::default(), BasicProperties::default());
-        channel.basic_publish(EXCHANGE.into(), MARKER.into(), options, marker.as_bytes(), as_).await.unwrap();
+        channel
+            .basic_publish(EXCHANGE.into(), MARKER.into(), options, marker.as_bytes(), as_)
+            .await
+            .unwrap();
         self.first(Duration::from_secs(30), |event| event["id"] == id).await;
     }
 }
 
-impl Drop for Events {
+impl Drop for EventRecorder {
     fn drop(&mut self) {
         self.follower.abort();
     }
 }
 
 /// A consumer with the connection that carries it.
-type Subscription = (Connection, Consumer);
+type ConsumerConnection = (Connection, Consumer);
 
-async fn follow(uri: String, queue: String, first: Subscription, seen: Arc<watch::Sender<Vec<Value>>>) {
+async fn follow(
+    uri: String,
+    queue: String,
+    first: ConsumerConnection,
+    seen: Arc<watch::Sender<Vec<Value>>>,
+) {
     let mut subscription = Some(first);
     loop {
         if let Some((_connection, mut consumer)) = subscription.take() {
             while let Some(delivery) = next(&mut consumer).await {
-                seen.send_modify(|events| events.push(serde_json::from_slice(&delivery.data).unwrap()));
+                seen.send_modify(|events| {
+                    events.push(serde_json::from_slice(&delivery.data).unwrap());
+                });
                 // The broker delivers it again where the ack is lost; over a dead connection the
                 // ack may never end.
                 let _acked = timeout(ACKED_WITHIN, delivery.ack(BasicAckOptions::default())).await;
@@ -111,7 +133,8 @@ async fn follow(uri: String, queue: String, first: Subscription, seen: Arc<watch
         }
         sleep(RECONNECT_AFTER).await;
         // A node that is starting can take a request and never answer it.
-        subscription = timeout(SUBSCRIBED_WITHIN, subscribe(&uri, &queue)).await.ok().and_then(Result::ok);
+        subscription =
+            timeout(SUBSCRIBED_WITHIN, subscribe(&uri, &queue)).await.ok().and_then(Result::ok);
     }
 }
 
@@ -121,7 +144,7 @@ async fn next(consumer: &mut Consumer) -> Option<Delivery> {
     timeout(QUIET_AFTER, consumer.next()).await.ok()??.ok()
 }
 
-async fn subscribe(uri: &str, queue: &str) -> lapin::Result<Subscription> {
+async fn subscribe(uri: &str, queue: &str) -> lapin::Result<ConsumerConnection> {
     let connection = Connection::connect(uri, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     declare(&channel, queue).await?;
@@ -135,10 +158,14 @@ async fn subscribe(uri: &str, queue: &str) -> lapin::Result<Subscription> {
 /// first ferryd.
 async fn declare(channel: &Channel, queue: &str) -> lapin::Result<()> {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
+    channel
+        .exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default())
+        .await?;
     let mut quorum = FieldTable::default();
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), quorum).await?;
     let options = QueueBindOptions::default();
-    channel.queue_bind(queue.into(), EXCHANGE.into(), "#".into(), options, FieldTable::default()).await
+    channel
+        .queue_bind(queue.into(), EXCHANGE.into(), "#".into(), options, FieldTable::default())
+        .await
 }

@@ -9,14 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::broker::{Broker, persistent};
-use super::node::Node;
+use super::broker::{TestBroker, persistent};
+use super::node::BrokerNode;
 use super::tcp_proxy::TcpProxy;
 
 const SOON: Duration = Duration::from_secs(10);
 const A_WHILE: Duration = Duration::from_millis(200);
 
-async fn declare_quorum_queue(broker: &Broker, name: &str) {
+async fn declare_quorum_queue(broker: &TestBroker, name: &str) {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     let channel = broker.channel().await;
@@ -25,9 +25,10 @@ async fn declare_quorum_queue(broker: &Broker, name: &str) {
 
 #[tokio::test]
 async fn a_queue_of_one_virtual_host_is_unknown_in_another() {
-    let node = Node::shared().await;
+    let node = BrokerNode::shared().await;
     let (ours, theirs) = (node.vhost().await, node.vhost().await);
-    let (here, there) = (Broker::connect(&ours.uri()).await, Broker::connect(&theirs.uri()).await);
+    let (here, there) =
+        (TestBroker::connect(&ours.uri()).await, TestBroker::connect(&theirs.uri()).await);
     declare_quorum_queue(&here, "orders").await;
     assert_eq!(here.depth("orders").await, Some(0));
     assert_eq!(there.depth("orders").await, None);
@@ -35,14 +36,15 @@ async fn a_queue_of_one_virtual_host_is_unknown_in_another() {
 
 #[tokio::test]
 async fn peeking_leaves_messages_and_their_order() {
-    let vhost = Node::shared().await.vhost().await;
-    let broker = Broker::connect(&vhost.uri()).await;
+    let vhost = BrokerNode::shared().await.vhost().await;
+    let broker = TestBroker::connect(&vhost.uri()).await;
     declare_quorum_queue(&broker, "orders").await;
     for body in ["1", "2", "3"] {
         broker.publish("", "orders", body.as_bytes(), persistent()).await;
     }
     for _ in 0..2 {
-        let bodies: Vec<_> = broker.peek("orders").await.into_iter().map(|message| message.json()).collect();
+        let bodies: Vec<_> =
+            broker.peek("orders").await.into_iter().map(|message| message.json()).collect();
         assert_eq!(bodies, [json!(1), json!(2), json!(3)]);
         broker.await_depth("orders", 3).await;
     }
@@ -54,12 +56,14 @@ async fn peeking_leaves_messages_and_their_order() {
 
 #[tokio::test]
 async fn a_subscriber_sees_the_event_that_ends_a_command() {
-    let vhost = Node::shared().await.vhost().await;
-    let broker = Broker::connect(&vhost.uri()).await;
+    let vhost = BrokerNode::shared().await.vhost().await;
+    let broker = TestBroker::connect(&vhost.uri()).await;
     let events = broker.events().await;
     for state in ["waiting", "completed"] {
         let event = json!({ "subject": "a", "data": { "state": state } }).to_string();
-        broker.publish("ferry.events", "payment.stripe.charge.x", event.as_bytes(), persistent()).await;
+        broker
+            .publish("ferry.events", "payment.stripe.charge.x", event.as_bytes(), persistent())
+            .await;
     }
     assert_eq!(events.terminal("a", SOON).await["data"]["state"], "completed");
     events.catch_up().await;
@@ -69,8 +73,8 @@ async fn a_subscriber_sees_the_event_that_ends_a_command() {
 
 #[tokio::test]
 async fn a_killed_node_keeps_what_it_confirmed_and_a_subscriber_comes_back() {
-    let node = Node::private().await;
-    let broker = Broker::connect(&node.uri()).await;
+    let node = BrokerNode::private().await;
+    let broker = TestBroker::connect(&node.uri()).await;
     declare_quorum_queue(&broker, "orders").await;
     let events = broker.events().await;
     broker.publish("", "orders", b"1", persistent()).await;
@@ -80,16 +84,23 @@ async fn a_killed_node_keeps_what_it_confirmed_and_a_subscriber_comes_back() {
     assert!(TcpStream::connect(("127.0.0.1", node.port("amqp"))).await.is_err());
     node.start().await;
     assert_ne!(node.pid(), pid);
-    let broker = Broker::connect_eventually(&node.uri()).await;
+    let broker = TestBroker::connect_eventually(&node.uri()).await;
     broker.await_depth("orders", 1).await;
-    broker.publish("ferry.events", "any", br#"{"subject":"a","data":{"state":"failed"}}"#, persistent()).await;
+    broker
+        .publish(
+            "ferry.events",
+            "any",
+            br#"{"subject":"a","data":{"state":"failed"}}"#,
+            persistent(),
+        )
+        .await;
     events.terminal("a", Duration::from_secs(30)).await;
 }
 
 #[tokio::test]
 async fn a_memory_alarm_holds_publishers_until_it_is_over() {
-    let node = Node::private().await;
-    let broker = Broker::connect(&node.uri()).await;
+    let node = BrokerNode::private().await;
+    let broker = TestBroker::connect(&node.uri()).await;
     declare_quorum_queue(&broker, "orders").await;
     node.set_memory_alarm(true).await;
     let mut publish = Box::pin(broker.publish("", "orders", b"1", persistent()));

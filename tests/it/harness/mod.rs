@@ -6,8 +6,8 @@ pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod events;
 pub(crate) mod node;
+pub(crate) mod queue_trouble;
 pub(crate) mod tcp_proxy;
-pub(crate) mod trouble;
 pub(crate) mod vhost;
 pub(crate) mod wait;
 

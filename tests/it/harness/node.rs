@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
-use super::vhost::Vhost;
+use super::vhost::TestVhost;
 use super::wait::eventually;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rabbitmq/node");
@@ -24,16 +24,16 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rabbitmq/node");
 /// also by panic or `kill -9`.
 const KEEPER: &str = r#"cat >/dev/null; "$0" stop --dir "$1"; rm -rf "$1""#;
 
-static SHARED: OnceCell<Node> = OnceCell::const_new();
+static SHARED: OnceCell<BrokerNode> = OnceCell::const_new();
 
 /// A running node. It ends when this value is dropped or the test process ends.
-pub(crate) struct Node {
-    control: Control,
+pub(crate) struct BrokerNode {
+    control: NodeControl,
     /// The process that holds the pipe, which dropping closes.
     _keeper: Child,
 }
 
-impl Node {
+impl BrokerNode {
     /// Returns the node that all tests share, each in its own virtual host. The first caller starts
     /// it.
     pub(crate) async fn shared() -> &'static Self {
@@ -54,11 +54,12 @@ impl Node {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C in a terminal goes to the whole process group of the tests: the keeper must outlive it.
+            // Ctrl-C in a terminal goes to the whole process group of the tests: the keeper must
+            // outlive it.
             .process_group(0)
             .spawn()
             .unwrap();
-        let node = Self { control: Control { dir }, _keeper: keeper };
+        let node = Self { control: NodeControl { dir }, _keeper: keeper };
         node.control.run_with("start", options).await;
         node
     }
@@ -70,7 +71,8 @@ impl Node {
 
     /// Starts another node in this cluster, with further options of `rabbitmq/node start`.
     pub(crate) async fn joined_with(&self, options: &[&str]) -> Self {
-        Self::private_with(&[&["--join", self.control.dir.to_str().unwrap()], options].concat()).await
+        Self::private_with(&[&["--join", self.control.dir.to_str().unwrap()], options].concat())
+            .await
     }
 
     /// Stops or resumes the replication of the streams that this node leads to another node. The
@@ -100,8 +102,8 @@ impl Node {
     }
 
     /// Makes a new, empty virtual host.
-    pub(crate) async fn vhost(&self) -> Vhost {
-        Vhost::create(self.control.clone(), self.port("amqp")).await
+    pub(crate) async fn vhost(&self) -> TestVhost {
+        TestVhost::create(self.control.clone(), self.port("amqp")).await
     }
 
     /// Returns the URI of the virtual host `/`.
@@ -123,10 +125,11 @@ impl Node {
         file.split(' ').next().unwrap().parse().unwrap()
     }
 
-    /// Makes the queues declared so far survive [`Node::kill9`].
+    /// Makes the queues declared so far survive [`BrokerNode::kill9`].
     ///
-    /// RabbitMQ 3.10 writes the names of new quorum queues to disk half a second late. One that is killed earlier comes
-    /// back with such a queue empty and without a leader, and every call to it hangs.
+    /// RabbitMQ 3.10 writes the names of new quorum queues to disk half a second late. One that is
+    /// killed earlier comes back with such a queue empty and without a leader, and every call to it
+    /// hangs.
     pub(crate) async fn settle(&self) {
         self.control.eval("[ok = dets:sync(Table) || Table <- dets:all()]").await;
     }
@@ -156,7 +159,11 @@ impl Node {
     /// Returns the version of RabbitMQ, such as `[4, 0, 5]`.
     pub(crate) async fn version(&self) -> [u32; 3] {
         let text = self.eval("rabbit_misc:version()").await;
-        let mut numbers = text.trim().trim_matches('"').split(['.', '-', '+']).map(|number| number.parse().unwrap());
+        let mut numbers = text
+            .trim()
+            .trim_matches('"')
+            .split(['.', '-', '+'])
+            .map(|number| number.parse().unwrap());
         std::array::from_fn(|_| numbers.next().unwrap())
     }
 
@@ -176,20 +183,24 @@ impl Node {
     /// publishes.
     pub(crate) async fn set_memory_alarm(&self, on: bool) {
         let limit = if on { "{absolute, 1}" } else { "{absolute, \"1GB\"}" };
-        self.control.eval(&format!("vm_memory_monitor:set_vm_memory_high_watermark({limit})")).await;
-        let raised = "lists:keymember({resource_limit, memory, node()}, 1, rabbit_alarm:get_alarms())";
-        let answered = async || (self.control.eval(raised).await.trim() == on.to_string()).then_some(());
+        self.control
+            .eval(&format!("vm_memory_monitor:set_vm_memory_high_watermark({limit})"))
+            .await;
+        let raised =
+            "lists:keymember({resource_limit, memory, node()}, 1, rabbit_alarm:get_alarms())";
+        let answered =
+            async || (self.control.eval(raised).await.trim() == on.to_string()).then_some(());
         eventually(Duration::from_secs(20), "the memory alarm changes", answered).await;
     }
 }
 
 /// Runs `rabbitmq/node` for one node.
 #[derive(Clone)]
-pub(super) struct Control {
+pub(super) struct NodeControl {
     dir: PathBuf,
 }
 
-impl Control {
+impl NodeControl {
     /// Evaluates an Erlang expression in the node.
     pub(super) async fn eval(&self, expression: &str) -> String {
         self.run_with("eval", &[expression]).await
@@ -206,7 +217,9 @@ impl Control {
     }
 
     async fn run_with(&self, word: &str, arguments: &[&str]) -> String {
-        self.attempt(word, arguments).await.unwrap_or_else(|error| panic!("rabbitmq/node {word}: {error}"))
+        self.attempt(word, arguments)
+            .await
+            .unwrap_or_else(|error| panic!("rabbitmq/node {word}: {error}"))
     }
 
     async fn attempt(&self, word: &str, arguments: &[&str]) -> Result<String, String> {

@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// The treatment of the bytes of every connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
+enum ProxyFlow {
     Moving,
     /// Connections stay, and new ones are accepted; nothing arrives.
     Stalled,
@@ -24,14 +24,14 @@ pub(crate) struct TcpProxy {
     address: SocketAddr,
     /// A bound socket that never listens: it reserves the port while connections are refused.
     _reserved: TcpSocket,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
     /// `None` while connections are refused.
     listening: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
+struct ProxyState {
     target: Mutex<SocketAddr>,
-    flow: watch::Sender<Flow>,
+    flow: watch::Sender<ProxyFlow>,
     connections: Mutex<JoinSet<()>>,
 }
 
@@ -40,9 +40,14 @@ impl TcpProxy {
     pub(crate) fn to(target: SocketAddr) -> Self {
         let reserved = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = reserved.local_addr().unwrap();
-        let (flow, _) = watch::channel(Flow::Moving);
-        let shared = Shared { target: Mutex::new(target), flow, connections: Mutex::default() };
-        let proxy = Self { address, _reserved: reserved, shared: Arc::new(shared), listening: Mutex::default() };
+        let (flow, _) = watch::channel(ProxyFlow::Moving);
+        let shared = ProxyState { target: Mutex::new(target), flow, connections: Mutex::default() };
+        let proxy = Self {
+            address,
+            _reserved: reserved,
+            shared: Arc::new(shared),
+            listening: Mutex::default(),
+        };
         proxy.listen();
         proxy
     }
@@ -54,12 +59,12 @@ impl TcpProxy {
 
     /// Stalls all connections: bytes are not delivered, and neither side is told.
     pub(crate) fn pause(&self) {
-        self.shared.flow.send_replace(Flow::Stalled);
+        self.shared.flow.send_replace(ProxyFlow::Stalled);
     }
 
     /// Lets all bytes move again, and accepts connections again.
     pub(crate) fn resume(&self) {
-        self.shared.flow.send_replace(Flow::Moving);
+        self.shared.flow.send_replace(ProxyFlow::Moving);
         if self.listening.lock().unwrap().is_none() {
             self.listen();
         }
@@ -132,8 +137,8 @@ fn listen(address: SocketAddr) -> TcpListener {
 }
 
 /// Moves bytes both ways until either side closes. A client of a dead target is closed at once.
-async fn connect(client: TcpStream, target: SocketAddr, mut flow: watch::Receiver<Flow>) {
-    if flow.wait_for(|flow| *flow == Flow::Moving).await.is_err() {
+async fn connect(client: TcpStream, target: SocketAddr, mut flow: watch::Receiver<ProxyFlow>) {
+    if flow.wait_for(|flow| *flow == ProxyFlow::Moving).await.is_err() {
         return;
     }
     if let Ok(server) = TcpStream::connect(target).await {
@@ -146,10 +151,16 @@ async fn connect(client: TcpStream, target: SocketAddr, mut flow: watch::Receive
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut flow: watch::Receiver<Flow>) {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut flow: watch::Receiver<ProxyFlow>,
+) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        if flow.wait_for(|flow| *flow == Flow::Moving).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
+        if flow.wait_for(|flow| *flow == ProxyFlow::Moving).await.is_err()
+            || to.write_all(&buffer[..read]).await.is_err()
+        {
             return;
         }
     }

@@ -3,19 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::node::{Control, Node};
+use super::node::{BrokerNode, NodeControl};
 
 static CREATED: AtomicU32 = AtomicU32::new(0);
 
-/// A virtual host, deleted with all its queues when dropped: hundreds of idle quorum queues would slow the node.
-pub(crate) struct Vhost {
+/// A virtual host, deleted with all its queues when dropped: hundreds of idle quorum queues would
+/// slow the node.
+pub(crate) struct TestVhost {
     name: String,
     port: u16,
-    control: Control,
+    control: NodeControl,
 }
 
-impl Vhost {
-    pub(super) async fn create(control: Control, port: u16) -> Self {
+impl TestVhost {
+    pub(super) async fn create(control: NodeControl, port: u16) -> Self {
         let name = format!("test{}", CREATED.fetch_add(1, Ordering::Relaxed));
         control
             .eval(&format!(
@@ -87,7 +88,8 @@ impl Vhost {
             .await;
     }
 
-    /// Kills the process that leads a stream, and returns once the broker has another leader for it.
+    /// Kills the process that leads a stream, and returns once the broker has another leader for
+    /// it.
     pub(crate) async fn kill_stream_leader(&self, stream: &str) {
         let vhost = &self.name;
         self.control
@@ -130,7 +132,8 @@ impl Vhost {
 
     /// Returns the number of messages of a queue that consumers hold.
     pub(crate) async fn unacked(&self, queue: &str) -> u32 {
-        let counted = self.eval_queue(queue, "rabbit_amqqueue:info(Q, [messages_unacknowledged])").await;
+        let counted =
+            self.eval_queue(queue, "rabbit_amqqueue:info(Q, [messages_unacknowledged])").await;
         let digits: String = counted.chars().filter(char::is_ascii_digit).collect();
         digits.parse().unwrap()
     }
@@ -153,7 +156,7 @@ impl Vhost {
     }
 
     /// Returns true where a node has a replica of a stream.
-    pub(crate) async fn has_replica(&self, node: &Node, stream: &str) -> bool {
+    pub(crate) async fn has_replica(&self, node: &BrokerNode, stream: &str) -> bool {
         let vhost = &self.name;
         let found = node
             .eval(&format!(
@@ -168,7 +171,9 @@ impl Vhost {
     /// Returns the number of channels that are open in this virtual host.
     pub(crate) async fn channels(&self) -> usize {
         let vhost = &self.name;
-        let open = format!(r#"length([1 || [{{vhost, V}}] <- rabbit_channel:info_all([vhost]), V =:= <<"{vhost}">>])"#);
+        let open = format!(
+            r#"length([1 || [{{vhost, V}}] <- rabbit_channel:info_all([vhost]), V =:= <<"{vhost}">>])"#
+        );
         self.control.eval(&open).await.trim().parse().unwrap()
     }
 
@@ -178,8 +183,9 @@ impl Vhost {
     }
 }
 
-impl Drop for Vhost {
+impl Drop for TestVhost {
     fn drop(&mut self) {
-        self.control.eval_detached(&format!(r#"rabbit_vhost:delete(<<"{}">>, <<"ferry">>)"#, self.name));
+        self.control
+            .eval_detached(&format!(r#"rabbit_vhost:delete(<<"{}">>, <<"ferry">>)"#, self.name));
     }
 }

@@ -11,7 +11,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Panics
 /// Where no answer comes within `deadline`; `what` describes the awaited condition.
-pub(crate) async fn eventually<T>(deadline: Duration, what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(
+    deadline: Duration,
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let end = Instant::now() + deadline;
     let mut pause = FIRST_PAUSE;
     loop {

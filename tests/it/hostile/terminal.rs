@@ -6,19 +6,18 @@ use std::path::PathBuf;
 use std::process::Child;
 
 use clap::CommandFactory as _;
-use ferryd::cli::Cli;
+use ferryd::cli::CliArguments;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 use crate::harness::wait::eventually;
-use crate::rig::{Rig, SOON};
+use crate::rig::{SOON, TestRig};
 
 /// A hostile text: it sets the title, clears the screen, sets a colour, forges a line of ferryd's,
 /// and reorders or hides characters.
-pub(crate) const HOSTILE: &str =
-    "x\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[41m\r\nFORGED\u{202e}\u{200b}\u{2066}\u{9b}\u{2028}\u{e0041}\u{7f}";
+pub(crate) const HOSTILE: &str = "x\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[41m\r\nFORGED\u{202e}\u{200b}\u{2066}\u{9b}\u{2028}\u{e0041}\u{7f}";
 
 /// The part of [`HOSTILE`] that a header can hold, and a body that is shown as text.
 pub(crate) const HIDDEN: &str = "x\u{202e}\u{2028}\u{200b}\u{2066}\u{e0041}";
@@ -69,7 +68,7 @@ pub(crate) struct RunningCommand {
 
 impl RunningCommand {
     /// Starts a command as on a terminal with colours.
-    pub(crate) fn start(rig: &Rig, form: &str, leaf: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(rig: &TestRig, form: &str, leaf: &str, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| argument.replace("{form}", form));
         let mut all: Vec<_> = leaf.split(' ').map(str::to_owned).chain(arguments).collect();
         if form == "programs" && has_json(leaf) {
@@ -94,7 +93,8 @@ impl RunningCommand {
 
     /// Waits until a text is printed.
     pub(crate) async fn wait_for_text(&self, text: &str) {
-        let said = async || self.printed().iter().any(|printed| printed.contains(text)).then_some(());
+        let said =
+            async || self.printed().iter().any(|printed| printed.contains(text)).then_some(());
         eventually(SOON, text, said).await;
     }
 
@@ -117,9 +117,11 @@ impl RunningCommand {
     ) -> Vec<String> {
         let status = eventually(SOON, leaf, async || self.child.try_wait().unwrap()).await;
         let [out, err] = self.printed();
-        let json = if form == "programs" && has_json(leaf) { collect_texts(&out) } else { Vec::new() };
+        let json =
+            if form == "programs" && has_json(leaf) { collect_texts(&out) } else { Vec::new() };
         let for_people = if json.is_empty() { format!("{out}{err}") } else { err.clone() };
-        let is_hostile = |text: &String| [HOSTILE, HIDDEN].iter().any(|hostile| text.contains(hostile));
+        let is_hostile =
+            |text: &String| [HOSTILE, HIDDEN].iter().any(|hostile| text.contains(hostile));
         let faults = [
             (status.code() != Some(*code)).then(|| format!("ends with {status}")),
             find_harm(&out),
@@ -127,7 +129,8 @@ impl RunningCommand {
             ((json.iter().any(is_hostile) || for_people.contains(SHOWN)) != *shows)
                 .then(|| "shows what it should not, or not what it should".to_owned()),
         ];
-        let name = |fault| format!("ferryd {leaf} {arguments:?} for {form}: {fault}\n{out:?}\n{err:?}\n");
+        let name =
+            |fault| format!("ferryd {leaf} {arguments:?} for {form}: {fault}\n{out:?}\n{err:?}\n");
         faults.into_iter().flatten().map(name).collect()
     }
 }
@@ -137,7 +140,11 @@ pub(crate) fn find_harm(text: &str) -> Option<String> {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
     let own = STYLES.iter().fold(text.to_owned(), |text, style| text.replace(style, ""));
     let acts = |c: &char| {
-        *c != '\n' && matches!(get_general_category(*c), Control | Format | LineSeparator | ParagraphSeparator)
+        *c != '\n'
+            && matches!(
+                get_general_category(*c),
+                Control | Format | LineSeparator | ParagraphSeparator
+            )
     };
     let forged = own.lines().find(|line| line.trim_start().starts_with("FORGED"));
     own.chars()
@@ -171,7 +178,8 @@ fn collect_texts(json: &str) -> Vec<String> {
 /// Lists the leaf commands, by their words.
 pub(crate) fn list_commands() -> Vec<(String, clap::Command)> {
     fn gather(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
-        let inner: Vec<_> = command.get_subcommands().filter(|inner| inner.get_name() != "help").collect();
+        let inner: Vec<_> =
+            command.get_subcommands().filter(|inner| inner.get_name() != "help").collect();
         if inner.is_empty() {
             found.push((path.to_owned(), command.clone()));
         }
@@ -180,7 +188,7 @@ pub(crate) fn list_commands() -> Vec<(String, clap::Command)> {
         }
     }
     let mut found = Vec::new();
-    gather(&Cli::command(), "", &mut found);
+    gather(&CliArguments::command(), "", &mut found);
     found
 }
 

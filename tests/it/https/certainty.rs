@@ -5,7 +5,7 @@ use super::*;
 
 #[tokio::test]
 async fn what_fails_before_the_request_is_certainly_not_sent() {
-    let http = http(Authority::new().file());
+    let http = http(CertificateAuthority::new().file());
     let refused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let garbage = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let speaks_no_tls = garbage.local_addr().unwrap();
@@ -42,16 +42,17 @@ async fn what_fails_before_the_request_is_certainly_not_sent() {
 async fn a_connection_that_hangs_before_the_request_is_a_connect_timeout() {
     // The kernel completes TCP for a listener that never accepts; the handshake of TLS hangs.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let authority = Authority::new();
-    let settings = HttpSettings { connect_timeout: Duration::from_millis(200), ..settings(authority.file()) };
-    let http = Http::new(&settings).unwrap();
+    let authority = CertificateAuthority::new();
+    let settings =
+        HttpSettings { connect_timeout: Duration::from_millis(200), ..settings(authority.file()) };
+    let http = HttpClient::new(&settings).unwrap();
     let failure = not_sent(http.send(&at(listener.local_addr().unwrap())).await);
     assert_eq!(code(&failure), "connect_timeout", "{failure:?}");
 }
 
 #[tokio::test]
 async fn a_header_that_cannot_be_sent_stops_the_request_and_its_value_is_not_repeated() {
-    let http = http(Authority::new().file());
+    let http = http(CertificateAuthority::new().file());
     for (name, value) in [
         ("bad name", "hidden"),
         ("x-note", "hidden\r\nx-more: 1"),
@@ -70,7 +71,7 @@ async fn a_header_that_cannot_be_sent_stops_the_request_and_its_value_is_not_rep
 
 #[tokio::test]
 async fn a_server_that_takes_the_request_and_hangs_leaves_it_unknown() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let server = TlsServer::start(authority.issue("localhost"), |mut stream| async move {
         read_request(&mut stream).await;
         std::future::pending::<()>().await;
@@ -78,7 +79,10 @@ async fn a_server_that_takes_the_request_and_hangs_leaves_it_unknown() {
     .await;
     let request = within(Duration::from_millis(300), server.address);
     let failure = incomplete(http(authority.file()).send(&request).await);
-    assert_eq!((code(&failure), failure.message.as_str()), ("timeout", "no complete answer within 300ms"));
+    assert_eq!(
+        (code(&failure), failure.message.as_str()),
+        ("timeout", "no complete answer within 300ms")
+    );
 }
 
 #[tokio::test]
@@ -96,10 +100,15 @@ async fn an_answer_that_breaks_off_is_unknown_and_says_how() {
         (partial_chunk, false, "truncated", Some(200)),
         (until_close, false, "truncated", Some(200)),
         ("no HTTP at all\r\n\r\n", false, "protocol", None),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", false, "protocol", Some(200)),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            false,
+            "protocol",
+            Some(200),
+        ),
     ] {
         let failure = incomplete(
-            exchange(move |mut stream| async move {
+            round_trip(move |mut stream| async move {
                 read_request(&mut stream).await;
                 write(&mut stream, sent).await;
                 if reset_it {
@@ -108,13 +117,17 @@ async fn an_answer_that_breaks_off_is_unknown_and_says_how() {
             })
             .await,
         );
-        assert_eq!((code(&failure), failure.http_status), (expected, status), "{sent:?} {reset_it}: {failure:?}");
+        assert_eq!(
+            (code(&failure), failure.http_status),
+            (expected, status),
+            "{sent:?} {reset_it}: {failure:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_reset_in_the_middle_of_a_body_is_unknown() {
-    let answer = exchange(|mut stream| async move {
+    let answer = round_trip(|mut stream| async move {
         read_request(&mut stream).await;
         write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await;
         reset(stream);
@@ -126,7 +139,7 @@ async fn a_reset_in_the_middle_of_a_body_is_unknown() {
 
 #[tokio::test]
 async fn a_request_lost_on_a_used_connection_is_unknown_and_not_repeated() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&requests);
     let server = TlsServer::start(authority.issue("localhost"), move |mut stream| {
@@ -149,7 +162,7 @@ async fn a_request_lost_on_a_used_connection_is_unknown_and_not_repeated() {
 
 #[tokio::test]
 async fn a_connection_closed_while_unused_never_makes_a_request_count_as_not_sent() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&requests);
     let server = TlsServer::start(authority.issue("localhost"), move |mut stream| {
@@ -166,9 +179,11 @@ async fn a_connection_closed_while_unused_never_makes_a_request_count_as_not_sen
     let mut replies = 0;
     for _ in 0..50 {
         match http.send(&at(server.address)).await {
-            Answer::Reply(_) => replies += 1,
-            Answer::Incomplete(failure) => assert!(["closed", "reset"].contains(&code(&failure)), "{failure:?}"),
-            Answer::NotSent(failure) => panic!("{failure:?}"),
+            CallResult::Reply(_) => replies += 1,
+            CallResult::Incomplete(failure) => {
+                assert!(["closed", "reset"].contains(&code(&failure)), "{failure:?}");
+            }
+            CallResult::NotSent(failure) => panic!("{failure:?}"),
         }
     }
     assert!(replies > 0);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use super::site::{Instance, completed, settled, started};
-use crate::harness::node::Node;
+use super::ledger_instance::{LedgerInstance, completed, settled, started};
+use crate::harness::node::BrokerNode;
 
 const COMMANDS: usize = 1_000_000;
 const APPENDERS: usize = 256;
@@ -37,9 +37,9 @@ fn cpu() -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures for seconds"]
 async fn latency_of_one_record_on_an_idle_machine() {
-    let vhost = Node::shared().await.vhost().await;
+    let vhost = BrokerNode::shared().await.vhost().await;
     let dir = tempfile::tempdir().unwrap();
-    let one = Instance::start(&vhost.uri(), dir.path()).await;
+    let one = LedgerInstance::start(&vhost.uri(), dir.path()).await;
     for pause in [Duration::ZERO, Duration::from_millis(10)] {
         let (begun, used) = (Instant::now(), cpu());
         let mut ages = Vec::new();
@@ -50,13 +50,15 @@ async fn latency_of_one_record_on_an_idle_machine() {
         let (took, used) = (begun.elapsed(), cpu().saturating_sub(used));
         ages.sort_unstable();
         let [p50, p99, most] = [50, 99, 100].map(|percent| percentile(&ages, percent));
-        eprintln!("pause {pause:?}: append to ruling p50 {p50:?} p99 {p99:?} max {most:?}; {used:?} CPU in {took:?}");
+        eprintln!(
+            "pause {pause:?}: append to ruling p50 {p50:?} p99 {p99:?} max {most:?}; {used:?} CPU in {took:?}"
+        );
     }
     one.stop().await;
 }
 
 /// Carries commands of three records each, by so many appenders at a time.
-async fn carry(one: &Instance, commands: usize, note: bool) -> Duration {
+async fn carry(one: &LedgerInstance, commands: usize, note: bool) -> Duration {
     let begun = Instant::now();
     let mut running = FuturesUnordered::new();
     for number in 0..commands {
@@ -69,7 +71,7 @@ async fn carry(one: &Instance, commands: usize, note: bool) -> Duration {
             ledger.append(started(&id)).await.unwrap();
             let end = ledger.append(completed(&id)).await.unwrap();
             if note {
-                ledger.note(settled(&id, end.id));
+                ledger.append_unawaited(settled(&id, end.id));
             }
         }));
     }
@@ -89,9 +91,9 @@ fn print(what: &str, records: usize, took: Duration, used: Duration) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures for seconds"]
 async fn throughput_of_many_appenders() {
-    let vhost = Node::shared().await.vhost().await;
+    let vhost = BrokerNode::shared().await.vhost().await;
     let dir = tempfile::tempdir().unwrap();
-    let one = Instance::start(&vhost.uri(), dir.path()).await;
+    let one = LedgerInstance::start(&vhost.uri(), dir.path()).await;
     let commands = 50_000;
     let used = cpu();
     let took = carry(&one, commands, true).await;
@@ -105,10 +107,11 @@ async fn throughput_of_many_appenders() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures for minutes"]
 async fn rebuilding_a_million_commands() {
-    let vhost = Node::shared().await.vhost().await;
+    let vhost = BrokerNode::shared().await.vhost().await;
     let dir = tempfile::tempdir().unwrap();
-    let commands = std::env::var("COMMANDS").ok().and_then(|text| text.parse().ok()).unwrap_or(COMMANDS);
-    let one = Instance::start(&vhost.uri(), dir.path()).await;
+    let commands =
+        std::env::var("COMMANDS").ok().and_then(|text| text.parse().ok()).unwrap_or(COMMANDS);
+    let one = LedgerInstance::start(&vhost.uri(), dir.path()).await;
     let used = cpu();
     let took = carry(&one, commands, true).await;
     print("written", commands * 3, took, cpu().saturating_sub(used));
@@ -117,15 +120,28 @@ async fn rebuilding_a_million_commands() {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let fresh = tempfile::tempdir().unwrap();
     let (begun, used) = (Instant::now(), cpu());
-    let again = Instance::start_within(&vhost.uri(), fresh.path(), Duration::from_mins(20)).await;
-    print("rebuilt", usize::try_from(again.records()).unwrap(), begun.elapsed(), cpu().saturating_sub(used));
+    let again =
+        LedgerInstance::start_within(&vhost.uri(), fresh.path(), Duration::from_mins(20)).await;
+    print(
+        "rebuilt",
+        usize::try_from(again.records()).unwrap(),
+        begun.elapsed(),
+        cpu().saturating_sub(used),
+    );
     again.ledger.flush().await;
-    print("and saved", usize::try_from(again.records()).unwrap(), begun.elapsed(), cpu().saturating_sub(used));
-    let sizes = std::fs::read_dir(fresh.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+    print(
+        "and saved",
+        usize::try_from(again.records()).unwrap(),
+        begun.elapsed(),
+        cpu().saturating_sub(used),
+    );
+    let sizes = std::fs::read_dir(fresh.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len());
     eprintln!("the index has {} MiB", sizes.sum::<u64>() >> 20);
     again.stop().await;
     let begun = Instant::now();
-    let warm = Instance::start(&vhost.uri(), fresh.path()).await;
+    let warm = LedgerInstance::start(&vhost.uri(), fresh.path()).await;
     eprintln!("started again in {:?}, {} records read", begun.elapsed(), warm.records());
     warm.stop().await;
 }

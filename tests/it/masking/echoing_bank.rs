@@ -1,17 +1,17 @@
-//! A provider that echoes its whole request, in every spelling and wherever an answer or a webhook
-//! call has room for it.
+//! A provider that echoes its whole request, in every spelling and wherever an answer or a
+//! webhook has room for it.
 
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ferryd_domain::callback_token::PARAMETER;
+use ferryd_domain::webhook_token::PARAMETER;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use crate::callbacks::SECRET as WEBHOOK_SECRET;
-use crate::tls_server::{Authority, Stream, TlsServer, read_request, write};
+use crate::notices::SECRET as WEBHOOK_SECRET;
+use crate::tls_server::{CertificateAuthority, ServerStream, TlsServer, read_request, write};
 
 /// The password of the accounts, with characters that each spelling writes in its own way.
 pub(super) const PASSWORD: &str = r#"Pa5"w/+rd=&%7x9:Kq<Zt>2"#;
@@ -57,7 +57,7 @@ request = { method = "POST", path = "/pay", query = { key = "{{ secrets.password
 retry = { schedule = ["1h"], jitter = false }
 [operations.pay.body]
 id = "{{ command.id }}"
-notify = "{{ callback_url }}"
+notify = "{{ webhook_url }}"
 proof = "{{ command_token }}"
 key = "{{ secrets.password }}"
 iban = "{{ payload.iban }}"
@@ -113,14 +113,14 @@ pub(super) struct SeenRequest {
 /// The provider. Dropping ends it.
 pub(super) struct EchoingBank {
     server: TlsServer,
-    authority: Authority,
+    authority: CertificateAuthority,
     seen: Arc<Mutex<Vec<SeenRequest>>>,
 }
 
 impl EchoingBank {
     /// Starts the provider.
     pub(super) async fn start() -> Self {
-        let (authority, seen) = (Authority::new(), Arc::default());
+        let (authority, seen) = (CertificateAuthority::new(), Arc::default());
         let requests = Arc::clone(&seen);
         let serve = move |stream| serve(stream, Arc::clone(&requests));
         let server = TlsServer::start(authority.issue("localhost"), serve).await;
@@ -129,11 +129,21 @@ impl EchoingBank {
 
     /// Returns the file of one of the [`PROVIDERS`].
     pub(super) fn provider_file(&self, name: &str, auth: &str) -> String {
-        let (port, ca) = (self.server.address.port().to_string(), self.authority.file().display().to_string());
+        let (port, ca) =
+            (self.server.address.port().to_string(), self.authority.file().display().to_string());
         let password = Value::from(PASSWORD).to_string();
-        let words = [("NAME", name), ("PORT", &port), ("CA", &ca), ("AUTH", auth), ("WEBHOOK", WEBHOOK_SECRET)];
+        let words = [
+            ("NAME", name),
+            ("PORT", &port),
+            ("CA", &ca),
+            ("AUTH", auth),
+            ("WEBHOOK", WEBHOOK_SECRET),
+        ];
         // Last, because its value can contain any of the others.
-        words.iter().fold(FILE.to_owned(), |text, (from, to)| text.replace(from, to)).replace("PASSWORD", &password)
+        words
+            .iter()
+            .fold(FILE.to_owned(), |text, (from, to)| text.replace(from, to))
+            .replace("PASSWORD", &password)
     }
 
     /// Returns the request that was made for a command.
@@ -145,8 +155,8 @@ impl EchoingBank {
 }
 
 impl SeenRequest {
-    /// Returns the token in the callback URL of the request.
-    pub(super) fn callback_token(&self) -> String {
+    /// Returns the token in the webhook URL of the request.
+    pub(super) fn webhook_token(&self) -> String {
         let url = self.body["notify"].as_str().unwrap();
         url.split_once(&format!("?{PARAMETER}=")).unwrap().1.to_owned()
     }
@@ -156,7 +166,7 @@ impl SeenRequest {
         self.body["proof"].as_str().unwrap().to_owned()
     }
 
-    /// Builds the body of a webhook call about a command.
+    /// Builds the body of a webhook about a command.
     pub(super) fn notice(&self, id: &str, kind: &str) -> Value {
         let mut notice = self.echo();
         notice["id"] = json!(id);
@@ -190,10 +200,11 @@ fn echo_of(raw: &str) -> Value {
     })
 }
 
-async fn serve(mut stream: Stream, seen: Arc<Mutex<Vec<SeenRequest>>>) {
+async fn serve(mut stream: ServerStream, seen: Arc<Mutex<Vec<SeenRequest>>>) {
     while let Some(raw) = read_request(&mut stream).await {
         let answer = if raw.starts_with("POST /token ") {
-            let token = json!({"access_token": ACCESS_TOKEN, "token_type": "Bearer", "expires_in": 3600});
+            let token =
+                json!({"access_token": ACCESS_TOKEN, "token_type": "Bearer", "expires_in": 3600});
             answer(200, "none", &token)
         } else if raw.starts_with("POST /refused ") {
             let echo = echo_of(&raw);

@@ -24,7 +24,11 @@ impl HiddenText {
         let base64 = parts.iter().flat_map(|part| (0..3).map(|before| base64_inside(part, before)));
         let hex = parts.iter().map(hex::encode);
         let encoded = base64.chain(hex).collect();
-        Self { name: name.to_owned(), literals: parts.map(|part| part.replace('\\', "")).to_vec(), encoded }
+        Self {
+            name: name.to_owned(),
+            literals: parts.map(|part| part.replace('\\', "")).to_vec(),
+            encoded,
+        }
     }
 
     /// Makes a sensitive value, which may be seen where it was encoded.
@@ -33,15 +37,22 @@ impl HiddenText {
     }
 
     /// Finds the text in an exit, and names the place.
-    pub(super) fn find_in(&self, exit: &Exit) -> Option<String> {
+    pub(super) fn find_in(&self, exit: &TextExit) -> Option<String> {
         let by_literal = exit.readings.iter().flat_map(|reading| {
-            self.literals.iter().filter_map(move |literal| Some((reading, reading.find(literal.as_str())?)))
+            self.literals
+                .iter()
+                .filter_map(move |literal| Some((reading, reading.find(literal.as_str())?)))
         });
         let by_code = exit.codes.iter().flat_map(|reading| {
-            self.encoded.iter().filter_map(move |code| Some((reading, reading.find(code.as_str())?)))
+            self.encoded
+                .iter()
+                .filter_map(move |code| Some((reading, reading.find(code.as_str())?)))
         });
         let (reading, at) = by_literal.chain(by_code).next()?;
-        let around: String = reading[reading.floor_char_boundary(at.saturating_sub(120))..].chars().take(240).collect();
+        let around: String = reading[reading.floor_char_boundary(at.saturating_sub(120))..]
+            .chars()
+            .take(240)
+            .collect();
         Some(format!("{} shows {} in …{around}…", exit.name, self.name))
     }
 }
@@ -55,13 +66,13 @@ fn base64_inside(text: &str, before: usize) -> String {
 }
 
 /// An output of ferryd, decoded in every way that a reader may try.
-pub(super) struct Exit {
+pub(super) struct TextExit {
     name: String,
     readings: Vec<String>,
     codes: Vec<String>,
 }
 
-impl Exit {
+impl TextExit {
     pub(super) fn new(name: impl Into<String>, text: &str) -> Self {
         let plain = text.replace('\\', "");
         let decoded = percent_decode_str(&plain).decode_utf8_lossy().into_owned();
@@ -75,17 +86,31 @@ impl Exit {
 fn a_hidden_text_is_found_in_every_spelling_of_a_whole_and_of_its_begin_or_end() {
     let text = r#"Pa5"w/+rd=&%7x9:Kq<Zt>2"#;
     let hidden = HiddenText::secret("it", text);
-    let percent =
-        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let percent = |text: &str| {
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
     let url_safe = base64::engine::general_purpose::URL_SAFE;
     let json = |text: &str| serde_json::Value::from(text).to_string();
-    let mut shown = vec![text.to_owned(), percent(text), json(text), json(&json(text)), json(&percent(text))];
-    shown.extend([text[..SHOWN].to_owned(), text[text.len() - SHOWN..].to_owned(), hex::encode_upper(text)]);
-    shown.extend(["", "a", "ab", "abc"].map(|before| STANDARD_NO_PAD.encode(format!("{before}{text}, and more"))));
+    let mut shown =
+        vec![text.to_owned(), percent(text), json(text), json(&json(text)), json(&percent(text))];
+    shown.extend([
+        text[..SHOWN].to_owned(),
+        text[text.len() - SHOWN..].to_owned(),
+        hex::encode_upper(text),
+    ]);
+    shown.extend(
+        ["", "a", "ab", "abc"]
+            .map(|before| STANDARD_NO_PAD.encode(format!("{before}{text}, and more"))),
+    );
     shown.extend(["a:", ":"].map(|before| url_safe.encode(format!("{before}{text}"))));
     for shown in shown {
-        let exit = Exit::new("a log", &format!("so {shown}, it says"));
-        assert!(hidden.find_in(&exit).is_some_and(|fault| fault.starts_with("a log shows it in …")), "{shown}");
+        let exit = TextExit::new("a log", &format!("so {shown}, it says"));
+        assert!(
+            hidden.find_in(&exit).is_some_and(|fault| fault.starts_with("a log shows it in …")),
+            "{shown}"
+        );
     }
-    assert!(hidden.find_in(&Exit::new("a log", "Authorization: Basic *** Pa5\"w *** 2")).is_none());
+    assert!(
+        hidden.find_in(&TextExit::new("a log", "Authorization: Basic *** Pa5\"w *** 2")).is_none()
+    );
 }

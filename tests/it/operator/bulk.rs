@@ -1,4 +1,5 @@
-//! Publishing many commands from a file: checked before, a window of them under way, and told to the last one when it is cut short.
+//! Publishing many commands from a file: checked before, a window of them under way, and told to
+//! the last one when it is cut short.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -11,8 +12,8 @@ use lapin::{ExchangeKind, options::ConfirmSelectOptions};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::bench::{Bench, Ended};
-use crate::harness::daemon::Setup;
+use super::operator_bench::{CommandResult, OperatorBench};
+use crate::harness::daemon::DaemonFolder;
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
 
@@ -44,20 +45,25 @@ fn commands(count: usize) -> String {
 }
 
 /// The ids that a publication printed.
-fn printed(ended: &Ended) -> HashSet<String> {
+fn printed(ended: &CommandResult) -> HashSet<String> {
     ended.out.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
 /// The ids that are named with their lines in a line of the standard error which begins so.
-fn named(ended: &Ended, start: &str) -> Vec<String> {
-    let line = ended.err.lines().find_map(|line| line.strip_prefix("ferryd: ")?.strip_prefix(start));
-    line.into_iter().flat_map(|line| line.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+fn named(ended: &CommandResult, start: &str) -> Vec<String> {
+    let line =
+        ended.err.lines().find_map(|line| line.strip_prefix("ferryd: ")?.strip_prefix(start));
+    line.into_iter()
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[tokio::test]
-async fn a_command_that_could_not_be_carried_out_is_refused_with_its_line_before_any_is_published() {
-    let bench = Bench::new().await;
-    let setup = Setup::new(&bench.vhost.uri(), "").provider("stripe", STRIPE);
+async fn a_command_that_could_not_be_carried_out_is_refused_with_its_line_before_any_is_published()
+{
+    let bench = OperatorBench::new().await;
+    let setup = DaemonFolder::new(&bench.vhost.uri(), "").provider("stripe", STRIPE);
     let wrong = commands(3)
         + "{\"id\":\"w-1\",\"type\":\"payment\",\"provider\":\"stripe\",\"operation\":\"charge\",\"payload\":{\"amount\":1.5}}\n\
            {\"id\":\"w-2\",\"type\":\"payment\",\"provider\":\"stripe\",\"operation\":\"chrage\",\"payload\":{\"amount\":1}}\n\
@@ -68,7 +74,9 @@ async fn a_command_that_could_not_be_carried_out_is_refused_with_its_line_before
     let setup = setup.file("orders.jsonl", &wrong);
     let publish = async |more: &[&str]| {
         let mut command = setup.command(&[&["publish", "--file", "orders.jsonl"], more].concat());
-        Ended::from(tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap())
+        CommandResult::from(
+            tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap(),
+        )
     };
     let ended = publish(&[]).await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
@@ -91,12 +99,17 @@ async fn a_command_that_could_not_be_carried_out_is_refused_with_its_line_before
 
 #[tokio::test]
 async fn what_no_queue_takes_is_told_apart_from_the_many_that_are_under_way_with_it() {
-    let bench = Bench::bare().await;
+    let bench = OperatorBench::bare().await;
     let channel = bench.broker.channel().await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     channel
-        .exchange_declare("ferry.commands".into(), ExchangeKind::Topic, durable, FieldTable::default())
+        .exchange_declare(
+            "ferry.commands".into(),
+            ExchangeKind::Topic,
+            durable,
+            FieldTable::default(),
+        )
         .await
         .unwrap();
     let mut quorum = FieldTable::default();
@@ -104,34 +117,48 @@ async fn what_no_queue_takes_is_told_apart_from_the_many_that_are_under_way_with
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(QUEUE.into(), durable, quorum).await.unwrap();
     let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-    channel.queue_bind(QUEUE.into(), "ferry.commands".into(), "payment.stripe.#".into(), options, none).await.unwrap();
+    channel
+        .queue_bind(QUEUE.into(), "ferry.commands".into(), "payment.stripe.#".into(), options, none)
+        .await
+        .unwrap();
 
     let lines = commands(1_000);
     let lines: Vec<_> = lines
         .lines()
         .enumerate()
-        .map(
-            |(place, line)| {
-                if [499, 501].contains(&place) { line.replace("stripe", "nosuch") } else { line.to_owned() }
-            },
-        )
+        .map(|(place, line)| {
+            if [499, 501].contains(&place) {
+                line.replace("stripe", "nosuch")
+            } else {
+                line.to_owned()
+            }
+        })
         .collect();
-    let ended = bench.ferryd_reading(&["publish", "--file", "-", "--unchecked"], &lines.join("\n")).await;
+    let ended =
+        bench.ferryd_reading(&["publish", "--file", "-", "--unchecked"], &lines.join("\n")).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(named(&ended, "the broker did not take "), ["order-500", "order-502"], "{ended:?}");
     assert!(ended.err.contains("led key `payment.nosuch.charge` to no queue"), "{ended:?}");
     assert_eq!(named(&ended, "perhaps published"), [""; 0], "{ended:?}");
     let (told, there) = (printed(&ended), bench.ids(QUEUE).await);
     assert_eq!(there.len(), told.len(), "each is published once");
-    assert_eq!(there.into_iter().collect::<HashSet<_>>(), told, "what is told to be published is, and nothing else");
+    assert_eq!(
+        there.into_iter().collect::<HashSet<_>>(),
+        told,
+        "what is told to be published is, and nothing else"
+    );
     assert!(told.len() >= 500 && !told.contains("order-500") && !told.contains("order-502"));
 }
 
-/// Publishes many commands through a proxy, and does something once some are published. Returns what it ended with and the ids that
-/// are in the queue.
-async fn cut_short(bench: &Bench, stop: impl AsyncFnOnce(&TcpProxy, Pid)) -> (Ended, Vec<String>) {
+/// Publishes many commands through a proxy, and does something once some are published. Returns
+/// what it ended with and the ids that are in the queue.
+async fn cut_short(
+    bench: &OperatorBench,
+    stop: impl AsyncFnOnce(&TcpProxy, Pid),
+) -> (CommandResult, Vec<String>) {
     let proxy = TcpProxy::to(bench.vhost.address());
-    let setup = Setup::new(&bench.vhost.uri_at(proxy.address()), "").provider("stripe", STRIPE);
+    let setup =
+        DaemonFolder::new(&bench.vhost.uri_at(proxy.address()), "").provider("stripe", STRIPE);
     let setup = setup.file("orders.jsonl", &commands(60_000));
     let mut command = setup.command(&["publish", "--file", "orders.jsonl"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -140,19 +167,30 @@ async fn cut_short(bench: &Bench, stop: impl AsyncFnOnce(&TcpProxy, Pid)) -> (En
     let begun = async || bench.broker.depth(QUEUE).await.filter(|depth| *depth > 1_000);
     eventually(SOON, "some are published", begun).await;
     stop(&proxy, pid).await;
-    let ended = Ended::from(ended.await.unwrap());
+    let ended = CommandResult::from(ended.await.unwrap());
     (ended, bench.ids(QUEUE).await)
 }
 
 #[tokio::test]
-async fn when_the_broker_goes_away_in_the_middle_it_tells_what_was_published_and_what_perhaps_was() {
-    let bench = Bench::new().await;
+async fn when_the_broker_goes_away_in_the_middle_it_tells_what_was_published_and_what_perhaps_was()
+{
+    let bench = OperatorBench::new().await;
     let (ended, there) = cut_short(&bench, async |proxy, _| proxy.refuse().await).await;
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     let told = printed(&ended);
     let first = ended.err.lines().next().unwrap();
-    assert!(first.starts_with(&format!("ferryd: {} of 60000 commands were published, then: ", told.len())), "{first}");
-    assert!(ended.err.contains("to go on, publish the same again: every command has an `id`"), "{}", ended.err);
+    assert!(
+        first.starts_with(&format!(
+            "ferryd: {} of 60000 commands were published, then: ",
+            told.len()
+        )),
+        "{first}"
+    );
+    assert!(
+        ended.err.contains("to go on, publish the same again: every command has an `id`"),
+        "{}",
+        ended.err
+    );
     let there: HashSet<_> = there.into_iter().collect();
     assert!(told.is_subset(&there), "what is told to be published is");
     // Names some of them where there are many.
@@ -165,27 +203,38 @@ async fn when_the_broker_goes_away_in_the_middle_it_tells_what_was_published_and
 
 #[tokio::test]
 async fn an_interrupt_ends_it_in_order_and_tells_how_to_go_on() {
-    let bench = Bench::new().await;
+    let bench = OperatorBench::new().await;
     let (ended, there) = cut_short(&bench, async |_, pid| kill(pid, Signal::SIGINT).unwrap()).await;
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     let told = printed(&ended);
     let first = ended.err.lines().next().unwrap();
-    let expected = format!("ferryd: {} of 60000 commands were published, then: it was interrupted", told.len());
+    let expected = format!(
+        "ferryd: {} of 60000 commands were published, then: it was interrupted",
+        told.len()
+    );
     assert_eq!(first, expected);
-    assert_eq!(there.into_iter().collect::<HashSet<_>>(), told, "what was under way was waited for");
+    assert_eq!(
+        there.into_iter().collect::<HashSet<_>>(),
+        told,
+        "what was under way was waited for"
+    );
 }
 
-/// How fast a file is published: `cargo test --release --test it -- --ignored --nocapture a_file_is_published_at`.
+/// How fast a file is published:
+/// `cargo test --release --test it -- --ignored --nocapture a_file_is_published_at`.
 #[tokio::test]
 #[ignore = "measures"]
 async fn a_file_is_published_at_more_than_five_thousand_commands_a_second() {
     const COUNT: u32 = 100_000;
-    let bench = Bench::new().await;
-    let setup =
-        Setup::new(&bench.vhost.uri(), "").provider("stripe", STRIPE).file("orders.jsonl", &commands(COUNT as usize));
+    let bench = OperatorBench::new().await;
+    let setup = DaemonFolder::new(&bench.vhost.uri(), "")
+        .provider("stripe", STRIPE)
+        .file("orders.jsonl", &commands(COUNT as usize));
     let mut command = setup.command(&["publish", "--file", "orders.jsonl"]);
     let clock = Instant::now();
-    let ended = Ended::from(tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap());
+    let ended = CommandResult::from(
+        tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap(),
+    );
     let took = clock.elapsed();
     assert_eq!((ended.code, printed(&ended).len()), (Some(0), COUNT as usize), "{}", ended.err);
     let rate = f64::from(COUNT) / took.as_secs_f64();

@@ -15,7 +15,10 @@ async fn a_discarded_command_ends_with_a_final_event_that_says_who_and_why() {
     let daemon = rig.start().await;
     let drop = DeadLetter { generation: 1, attempt: 3, ..letter("drop") };
     bury_letters(&rig, &[letter("keep-1"), drop, letter("keep-2")], &json!({})).await;
-    assert_eq!(asked(&rig, &[&["dead-letters", "discard", "drop"], &BY[..]].concat()).await["done"], 1);
+    assert_eq!(
+        asked(&rig, &[&["dead-letters", "discard", "drop"], &BY[..]].concat()).await["done"],
+        1
+    );
     let event = rig.terminal("drop").await;
     assert_eq!(event["id"], "drop/1/4/failed");
     let data = &event["data"];
@@ -23,7 +26,10 @@ async fn a_discarded_command_ends_with_a_final_event_that_says_who_and_why() {
     assert_eq!(data["error"]["kind"], "discarded");
     assert_eq!(data["error"]["dead_lettered"], false);
     assert_eq!(data["error"]["message"], "discarded by ann via api:host: cancelled");
-    assert_eq!(data["error"]["details"], json!({ "by": "ann via api:host", "reason": "cancelled" }));
+    assert_eq!(
+        data["error"]["details"],
+        json!({ "by": "ann via api:host", "reason": "cancelled" })
+    );
     rig.broker.await_depth(DEAD, 2).await;
     assert_eq!(ids_in(&rig, DEAD).await, ["keep-1", "keep-2"]);
     rig.finish(&daemon).await;
@@ -42,7 +48,8 @@ async fn nothing_is_discarded_by_accident_or_in_a_dry_run() {
     ] {
         assert_eq!(ferryd(&rig, arguments).await.code, Some(2), "{arguments:?}");
     }
-    let dry = ferryd(&rig, &[&["dead-letters", "discard", "--all", "--dry-run"], &BY[..]].concat()).await;
+    let dry =
+        ferryd(&rig, &[&["dead-letters", "discard", "--all", "--dry-run"], &BY[..]].concat()).await;
     assert_eq!(dry.code, Some(0), "{dry:?}");
     assert!(dry.out.contains("done            1, a dry run: nothing is changed"), "{dry:?}");
     let none = ferryd(&rig, &[&["dead-letters", "discard", "b"], &BY[..]].concat()).await;

@@ -1,15 +1,16 @@
-//! Erasing commands at a person's request: what leaves at once and for good, and that nothing is called again.
+//! Erasing commands at a person's request: what leaves at once and for good, and that nothing is
+//! called again.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::asking::ferryd_with;
-use super::bench::Ended;
+use super::api_client::ferryd_with;
+use super::operator_bench::CommandResult;
 use super::recorded::{asked, ferryd};
 use crate::copies::{answers, ask, with_replies};
 use crate::harness::wait::eventually;
-use crate::rig::{Rig, SOON, and, charge, send, word};
+use crate::rig::{SOON, TestRig, and, charge, send, word};
 
 /// What every command of one person has in common.
 pub(super) const REFERENCE: &str = "customer-jane";
@@ -27,7 +28,8 @@ pub(super) fn of_jane(id: &str, command: Value) -> Value {
 /// Whether a text stands in a file of the folder of an index.
 pub(super) fn lies_in(folder: &Path, text: &str) -> bool {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let bytes: Vec<u8> = files.filter(|path| path.is_file()).flat_map(|path| std::fs::read(path).unwrap()).collect();
+    let bytes: Vec<u8> =
+        files.filter(|path| path.is_file()).flat_map(|path| std::fs::read(path).unwrap()).collect();
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
@@ -36,16 +38,19 @@ pub(super) const TOKENS: &str =
     "[[api.tokens]]\nname = 'privacy'\nrole = 'erase'\ntoken = 'privacy-0123456789abcdef'\n";
 
 /// Erases with that token.
-pub(super) async fn erase(rig: &Rig, more: &[&str]) -> Ended {
+pub(super) async fn erase(rig: &TestRig, more: &[&str]) -> CommandResult {
     let token = [("FERRYD_TOKEN", "privacy-0123456789abcdef")];
     ferryd_with(rig, &token, &[&["erase"], more, &BY, &["--json"]].concat()).await
 }
 
-/// What came of each command, and why it stays.
-pub(super) fn outcomes(ended: &Ended) -> Vec<(String, String, String)> {
+/// The outcome of each command, and why it stays.
+pub(super) fn outcomes(ended: &CommandResult) -> Vec<(String, String, String)> {
     let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
     let commands = ended.json()["commands"].as_array().unwrap().clone();
-    commands.iter().map(|one| (text(one, "id"), text(one, "outcome"), text(one, "reason"))).collect()
+    commands
+        .iter()
+        .map(|one| (text(one, "id"), text(one, "outcome"), text(one, "reason")))
+        .collect()
 }
 
 /// Waits until the index of a host holds what was said of a command.
@@ -56,41 +61,56 @@ pub(super) async fn saved(folder: &Path, id: &str) {
 
 #[tokio::test]
 async fn what_a_person_has_erased_is_told_nowhere_and_what_cannot_be_is_named() {
-    let rig = Rig::new(TOKENS).await;
+    let rig = TestRig::new(TOKENS).await;
     let folder = rig.setup.path().join("state");
     let daemon = rig.start().await;
     rig.carry(&of_jane("paid", charge("paid", json!({})))).await;
     rig.carry(&of_jane("refused", charge("refused", json!({"decline": "card_declined"})))).await;
     rig.carry(&of_jane("dead", send("dead", json!({"status": 500})))).await;
-    rig.publish(&and(of_jane("early", charge("early", json!({}))), json!({"not_before": "2126-01-01T00:00:00Z"})))
-        .await;
+    rig.publish(&and(
+        of_jane("early", charge("early", json!({}))),
+        json!({"not_before": "2126-01-01T00:00:00Z"}),
+    ))
+    .await;
     rig.carry(&charge("of-john", json!({}))).await;
     for id in ["paid", "refused", "dead", "early"] {
         saved(&folder, id).await;
     }
-    assert_eq!(ferryd(&rig, &["exchanges", "paid"]).await.code, Some(0));
+    assert_eq!(ferryd(&rig, &["calls", "paid"]).await.code, Some(0));
 
     let dry = erase(&rig, &["--reference", REFERENCE, "--dry-run"]).await;
-    assert_eq!((dry.code, asked(&rig, &["status", "paid"]).await["reference"].as_str()), (Some(1), Some(REFERENCE)));
+    assert_eq!(
+        (dry.code, asked(&rig, &["status", "paid"]).await["reference"].as_str()),
+        (Some(1), Some(REFERENCE))
+    );
     let first = erase(&rig, &["--reference", REFERENCE]).await;
     assert_eq!((first.code, outcomes(&first)), (Some(1), outcomes(&dry)), "{first:?}");
     let told = outcomes(&first);
     let of = |id: &str| told.iter().find(|(named, ..)| named == id).unwrap();
-    assert_eq!((of("paid").1.as_str(), of("refused").1.as_str(), told.len()), ("erased", "erased", 4));
-    assert!(of("dead").1 == "kept" && of("dead").2.contains("`ferryd dead-letters discard dead`"), "{told:?}");
+    assert_eq!(
+        (of("paid").1.as_str(), of("refused").1.as_str(), told.len()),
+        ("erased", "erased", 4)
+    );
+    assert!(
+        of("dead").1 == "kept" && of("dead").2.contains("`ferryd dead-letters discard dead`"),
+        "{told:?}"
+    );
     assert!(of("early").1 == "kept" && of("early").2.contains("`ferryd cancel early`"), "{told:?}");
 
     for id in ["paid", "refused"] {
         assert!(!lies_in(&folder, &secret(id)), "{id}");
         let status = asked(&rig, &["status", id]).await;
         assert_eq!(
-            status["removal"]["erased"]["person"],
+            status["removal"]["erased"]["actor"],
             json!({"by": "ann via api:privacy", "reason": "request 4711"})
         );
         assert!(!status.to_string().contains("jane"), "{status:#}");
         for more in [&[][..], &["--since", "1h"]] {
-            let shown = ferryd(&rig, &[&["exchanges", id], more].concat()).await;
-            assert!(shown.code == Some(1) && shown.err.contains("were erased") && shown.out.is_empty(), "{shown:?}");
+            let shown = ferryd(&rig, &[&["calls", id], more].concat()).await;
+            assert!(
+                shown.code == Some(1) && shown.err.contains("were erased") && shown.out.is_empty(),
+                "{shown:?}"
+            );
         }
     }
     let listed = asked(&rig, &["commands", "--reference", REFERENCE]).await;
@@ -99,7 +119,10 @@ async fn what_a_person_has_erased_is_told_nowhere_and_what_cannot_be_is_named() 
     let again = erase(&rig, &["--id", "paid"]).await;
     assert_eq!((again.code, outcomes(&again)[0].1.as_str()), (Some(0), "already_erased"));
 
-    assert_eq!(ferryd(&rig, &[&["dead-letters", "discard", "dead"], &BY[..]].concat()).await.code, Some(0));
+    assert_eq!(
+        ferryd(&rig, &[&["dead-letters", "discard", "dead"], &BY[..]].concat()).await.code,
+        Some(0)
+    );
     assert_eq!(ferryd(&rig, &["cancel", "early", "--by", "ann"]).await.code, Some(0));
     let whole = eventually(SOON, "all is erased", async || {
         let ended = erase(&rig, &["--reference", REFERENCE]).await;
@@ -109,7 +132,10 @@ async fn what_a_person_has_erased_is_told_nowhere_and_what_cannot_be_is_named() 
     assert!(outcomes(&whole).iter().all(|(_, outcome, _)| outcome == "erased"), "{whole:?}");
     assert!(!lies_in(&folder, "jane"));
     let nobody = erase(&rig, &["--reference", REFERENCE]).await;
-    assert!(nobody.code == Some(1) && nobody.err.contains("knows no command with the reference"), "{nobody:?}");
+    assert!(
+        nobody.code == Some(1) && nobody.err.contains("knows no command with the reference"),
+        "{nobody:?}"
+    );
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
     assert!(!lies_in(&folder, "jane"));
@@ -118,28 +144,33 @@ async fn what_a_person_has_erased_is_told_nowhere_and_what_cannot_be_is_named() 
 #[tokio::test]
 async fn a_duplicate_of_an_erased_command_calls_nobody_also_by_an_index_that_is_made_anew() {
     for command in [charge("paid", json!({})), send("paid", json!({}))] {
-        let rig = with_replies(Rig::new(TOKENS).await).await;
+        let rig = with_replies(TestRig::new(TOKENS).await).await;
         let folder = rig.setup.path().join("state");
         let daemon = rig.start().await;
         let command = of_jane("paid", command);
         ask(&rig, &command, 1).await;
         rig.terminal("paid").await;
         saved(&folder, "paid").await;
-        eventually(SOON, "it is erased", async || (erase(&rig, &["--id", "paid"]).await.code == Some(0)).then_some(()))
-            .await;
+        eventually(SOON, "it is erased", async || {
+            (erase(&rig, &["--id", "paid"]).await.code == Some(0)).then_some(())
+        })
+        .await;
         duplicates_are_told_apart(&rig, &command, 2).await;
         daemon.kill9();
         std::fs::remove_dir_all(&folder).unwrap();
         let daemon = rig.start().await;
         duplicates_are_told_apart(&rig, &command, 3).await;
         assert!(!lies_in(&folder, &secret("paid")));
-        assert_eq!(asked(&rig, &["status", "paid"]).await["removal"]["erased"]["person"]["by"], "ann via api:privacy");
+        assert_eq!(
+            asked(&rig, &["status", "paid"]).await["removal"]["erased"]["actor"]["by"],
+            "ann via api:privacy"
+        );
         rig.finish(&daemon).await;
     }
 }
 
 /// Publishes an erased command again, and another under its id.
-pub(super) async fn duplicates_are_told_apart(rig: &Rig, command: &Value, call: u32) {
+pub(super) async fn duplicates_are_told_apart(rig: &TestRig, command: &Value, call: u32) {
     ask(rig, command, call).await;
     let answers = answers(rig, call.try_into().unwrap()).await;
     let answer = &answers[&format!("call-{call}")];
@@ -148,7 +179,10 @@ pub(super) async fn duplicates_are_told_apart(rig: &Rig, command: &Value, call: 
         word(answer, "data.warnings").is_empty()
             && answer["data"]["warnings"][0].as_str().unwrap().starts_with("erased")
     );
-    assert!(answer["data"].get("result").is_none() && !answer.to_string().contains("jane"), "{answer:#}");
+    assert!(
+        answer["data"].get("result").is_none() && !answer.to_string().contains("jane"),
+        "{answer:#}"
+    );
     let mut other = command.clone();
     other["payload"]["amount"] = json!(call);
     rig.publish(&other).await;
@@ -163,7 +197,7 @@ pub(super) async fn duplicates_are_told_apart(rig: &Rig, command: &Value, call: 
 
 #[tokio::test]
 async fn an_instance_that_died_before_it_read_of_an_erasure_applies_it_at_its_next_start() {
-    let rig = Rig::new(TOKENS).await;
+    let rig = TestRig::new(TOKENS).await;
     let folder = rig.setup.path().join("state");
     let daemon = rig.start().await;
     rig.carry(&of_jane("paid", charge("paid", json!({})))).await;
@@ -185,7 +219,8 @@ async fn an_instance_that_died_before_it_read_of_an_erasure_applies_it_at_its_ne
     assert!(lies_in(&folder, &secret("paid")), "nobody has read of it here");
     assert!(!lies_in(&rig.setup.path().join("elsewhere"), &secret("paid")));
     let daemon = rig.start().await;
-    eventually(SOON, "it is gone", async || (!lies_in(&folder, &secret("paid"))).then_some(())).await;
+    eventually(SOON, "it is gone", async || (!lies_in(&folder, &secret("paid"))).then_some(()))
+        .await;
     assert!(lies_in(&folder, &secret("other")));
     rig.finish(&daemon).await;
 }

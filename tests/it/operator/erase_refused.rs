@@ -1,30 +1,34 @@
-//! Erasing messages that were refused: each has a record, a place in the index and a dead letter under an id of its own.
+//! Erasing messages that were refused: each has a record, a place in the index and a dead letter
+//! under an id of its own.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::bench::Ended;
 use super::erase::{BY, REFERENCE, TOKENS, erase, lies_in, of_jane, outcomes, saved, secret};
+use super::operator_bench::CommandResult;
 use super::recorded::{asked, ferryd};
 use crate::harness::broker::persistent;
-use crate::harness::daemon::Daemon;
+use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::rig::{Rig, SOON, and, charge, dead, word};
+use crate::rig::{SOON, TestRig, and, charge, dead, word};
 
 /// A message that is refused, with a person's data in what is wrong with it too.
 fn invalid(id: &str) -> Value {
-    of_jane(id, and(charge(id, json!({})), json!({"payload": {"amount": format!("for {}", secret(id))}})))
+    of_jane(
+        id,
+        and(charge(id, json!({})), json!({"payload": {"amount": format!("for {}", secret(id))}})),
+    )
 }
 
 /// The ids of the dead letters.
-async fn dead_ids(rig: &Rig, count: u32) -> Vec<String> {
+async fn dead_ids(rig: &TestRig, count: u32) -> Vec<String> {
     let letters = rig.dead_letters("acme", count).await;
     letters.iter().map(|letter| word(&dead(letter), "command.id").to_owned()).collect()
 }
 
 /// Erases, again and again until nothing stays.
-async fn erase_all(rig: &Rig, which: &[&str]) -> Ended {
+async fn erase_all(rig: &TestRig, which: &[&str]) -> CommandResult {
     eventually(SOON, "all is erased", async || {
         let ended = erase(rig, which).await;
         (ended.code == Some(0)).then_some(ended)
@@ -33,13 +37,13 @@ async fn erase_all(rig: &Rig, which: &[&str]) -> Ended {
 }
 
 /// Discards dead letters.
-async fn discard(rig: &Rig, which: &[&str]) {
+async fn discard(rig: &TestRig, which: &[&str]) {
     let ended = ferryd(rig, &[&["dead-letters", "discard"], which, &BY].concat()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
 /// Makes the index anew, and waits until it holds what was not erased.
-async fn made_anew(rig: &Rig, daemon: &Daemon, folder: &Path) -> Daemon {
+async fn made_anew(rig: &TestRig, daemon: &RunningDaemon, folder: &Path) -> RunningDaemon {
     daemon.kill9();
     std::fs::remove_dir_all(folder).unwrap();
     let daemon = rig.start().await;
@@ -48,10 +52,10 @@ async fn made_anew(rig: &Rig, daemon: &Daemon, folder: &Path) -> Daemon {
 }
 
 /// Fails where anything of the person is told of what was refused.
-async fn assert_erased(rig: &Rig, folder: &Path, refused: &[String]) {
+async fn assert_erased(rig: &TestRig, folder: &Path, refused: &[String]) {
     for id in refused {
         let status = asked(rig, &["status", id]).await;
-        assert_eq!(status["removal"]["erased"]["person"]["by"], "ann via api:privacy", "{status:#}");
+        assert_eq!(status["removal"]["erased"]["actor"]["by"], "ann via api:privacy", "{status:#}");
         assert!(!status.to_string().contains("jane"), "{status:#}");
         assert!(!lies_in(folder, &secret(id.split('/').next().unwrap())), "{id}");
     }
@@ -63,10 +67,14 @@ async fn assert_erased(rig: &Rig, folder: &Path, refused: &[String]) {
 
 #[tokio::test]
 async fn by_an_id_what_was_refused_under_it_is_erased_once_its_dead_letter_is_gone() {
-    let rig = Rig::new(TOKENS).await;
+    let rig = TestRig::new(TOKENS).await;
     let folder = rig.setup.path().join("state");
     let daemon = rig.start().await;
-    rig.carry(&and(of_jane("other", charge("other", json!({}))), json!({"reference": "customer-jim"}))).await;
+    rig.carry(&and(
+        of_jane("other", charge("other", json!({}))),
+        json!({"reference": "customer-jim"}),
+    ))
+    .await;
     // Under an id of its own, and under one of a command that is known.
     let event = rig.carry(&invalid("wrong")).await;
     assert_eq!(word(&event, "data.error.kind"), "invalid");
@@ -74,12 +82,17 @@ async fn by_an_id_what_was_refused_under_it_is_erased_once_its_dead_letter_is_go
     rig.publish(&invalid("paid")).await;
     rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict").await;
     let refused = dead_ids(&rig, 2).await;
-    assert!(refused[0].starts_with("wrong/refused/") && refused[1].starts_with("paid/refused/"), "{refused:?}");
+    assert!(
+        refused[0].starts_with("wrong/refused/") && refused[1].starts_with("paid/refused/"),
+        "{refused:?}"
+    );
     for id in ["wrong", "paid", "other"] {
         saved(&folder, id).await;
     }
 
-    let of = |ended: &Ended| -> Vec<_> { outcomes(ended).into_iter().map(|(id, outcome, _)| (id, outcome)).collect() };
+    let of = |ended: &CommandResult| -> Vec<_> {
+        outcomes(ended).into_iter().map(|(id, outcome, _)| (id, outcome)).collect()
+    };
     let both = |paid: &str, others: &str| {
         let all = [(&refused[0][..], others), ("paid", paid), (&refused[1][..], others)];
         all.map(|(id, outcome)| (id.to_owned(), outcome.to_owned())).to_vec()
@@ -107,7 +120,10 @@ async fn by_an_id_what_was_refused_under_it_is_erased_once_its_dead_letter_is_go
     let daemon = made_anew(&rig, &daemon, &folder).await;
     assert_erased(&rig, &folder, &refused).await;
     // The id was never claimed.
-    assert_eq!(word(&rig.events.state("wrong", "failed", SOON).await, "data.error.kind"), "invalid");
+    assert_eq!(
+        word(&rig.events.state("wrong", "failed", SOON).await, "data.error.kind"),
+        "invalid"
+    );
     rig.publish(&charge("wrong", json!({}))).await;
     rig.events.state("wrong", "completed", SOON).await;
     rig.finish(&daemon).await;
@@ -116,14 +132,20 @@ async fn by_an_id_what_was_refused_under_it_is_erased_once_its_dead_letter_is_go
 
 #[tokio::test]
 async fn by_a_reference_every_message_is_erased_that_was_refused_with_it() {
-    let rig = Rig::new(TOKENS).await;
+    let rig = TestRig::new(TOKENS).await;
     let folder = rig.setup.path().join("state");
     let daemon = rig.start().await;
-    rig.carry(&and(of_jane("other", charge("other", json!({}))), json!({"reference": "customer-jim"}))).await;
+    rig.carry(&and(
+        of_jane("other", charge("other", json!({}))),
+        json!({"reference": "customer-jim"}),
+    ))
+    .await;
     rig.carry(&invalid("wrong")).await;
     // No JSON: its id is made up, and its reference a property.
     let properties = persistent().with_correlation_id(REFERENCE.into());
-    rig.broker.publish("ferry.commands", "payment.acme.charge", secret("broken").as_bytes(), properties).await;
+    rig.broker
+        .publish("ferry.commands", "payment.acme.charge", secret("broken").as_bytes(), properties)
+        .await;
     let refused = dead_ids(&rig, 2).await;
     saved(&folder, "wrong").await;
 
@@ -133,7 +155,10 @@ async fn by_a_reference_every_message_is_erased_that_was_refused_with_it() {
         (outcomes(&ended).len() == 2).then_some(ended)
     })
     .await;
-    assert!(outcomes(&listed).iter().all(|(id, outcome, _)| refused.contains(id) && outcome == "kept"), "{listed:?}");
+    assert!(
+        outcomes(&listed).iter().all(|(id, outcome, _)| refused.contains(id) && outcome == "kept"),
+        "{listed:?}"
+    );
     assert_eq!(erase(&rig, &which).await.code, Some(1));
     discard(&rig, &which).await;
     rig.broker.await_depth("ferry.dead.acme", 0).await;
@@ -143,7 +168,10 @@ async fn by_a_reference_every_message_is_erased_that_was_refused_with_it() {
 
     assert_erased(&rig, &folder, &refused).await;
     let nobody = erase(&rig, &which).await;
-    assert!(nobody.code == Some(1) && nobody.err.contains("knows no command with the reference"), "{nobody:?}");
+    assert!(
+        nobody.code == Some(1) && nobody.err.contains("knows no command with the reference"),
+        "{nobody:?}"
+    );
     let daemon = made_anew(&rig, &daemon, &folder).await;
     assert_erased(&rig, &folder, &refused).await;
     assert!(!lies_in(&folder, REFERENCE));

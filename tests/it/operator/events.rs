@@ -4,29 +4,29 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use ferryd_domain::event::Happening;
-use ferryd_domain::lifecycle::Kind;
+use ferryd_domain::event::EventKind;
+use ferryd_domain::lifecycle::FailureKind;
 use ferryd_domain::outcome::{Failure, Success};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::bench::{Bench, event, letter, letter_of};
-use crate::harness::daemon::Setup;
+use super::operator_bench::{OperatorBench, event, letter, letter_of};
+use crate::harness::daemon::DaemonFolder;
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `ferryd events` as it runs; killed when dropped.
-struct Following {
+struct FollowingProcess {
     child: Child,
     out: UnboundedReceiver<String>,
     err: UnboundedReceiver<String>,
 }
 
-impl Following {
-    fn start(setup: &Setup, arguments: &[&str]) -> Self {
+impl FollowingProcess {
+    fn start(setup: &DaemonFolder, arguments: &[&str]) -> Self {
         let mut command = setup.command(&[&["events"], arguments].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = lines(child.stdout.take().unwrap());
@@ -47,7 +47,7 @@ impl Following {
     }
 }
 
-impl Drop for Following {
+impl Drop for FollowingProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -65,8 +65,8 @@ fn lines(stream: impl std::io::Read + Send + 'static) -> UnboundedReceiver<Strin
 }
 
 /// Tells of `marker` until it is seen: only then is the subscription there.
-async fn subscribed(bench: &Bench, following: &mut Following, marker: &str) {
-    let marker = event(&letter(marker), 0, Happening::Processing);
+async fn subscribed(bench: &OperatorBench, following: &mut FollowingProcess, marker: &str) {
+    let marker = event(&letter(marker), 0, EventKind::Processing);
     eventually(PATIENCE, "the subscription is there", async || {
         bench.tell(&marker).await;
         following.out.try_recv().ok()
@@ -77,22 +77,27 @@ async fn subscribed(bench: &Bench, following: &mut Following, marker: &str) {
 
 #[tokio::test]
 async fn events_are_lines_for_people_and_json_for_machines() {
-    let bench = Bench::new().await;
-    let mut people = Following::start(&bench.setup, &["--binding", "payment.#"]);
-    let mut machines = Following::start(&bench.setup, &["--json"]);
+    let bench = OperatorBench::new().await;
+    let mut people = FollowingProcess::start(&bench.setup, &["--binding", "payment.#"]);
+    let mut machines = FollowingProcess::start(&bench.setup, &["--json"]);
     subscribed(&bench, &mut people, "marker").await;
     subscribed(&bench, &mut machines, "marker").await;
     while people.out.try_recv().is_ok() {}
 
-    let sms = letter_of("sms-1", "notification", "twilio", "send_sms", Kind::Invalid);
-    bench.tell(&event(&sms, 0, Happening::Completed(Success::default()))).await;
+    let sms = letter_of("sms-1", "notification", "twilio", "send_sms", FailureKind::Invalid);
+    bench.tell(&event(&sms, 0, EventKind::Completed(Success::default()))).await;
     let failure = Failure::new("timeout", "no \u{1b}[31manswer");
-    let failed = event(&letter("order-1"), 2, Happening::Failed(Kind::Unavailable, failure));
+    let failed = event(&letter("order-1"), 2, EventKind::Failed(FailureKind::Unavailable, failure));
     bench.tell(&failed).await;
 
     let line = people.line().await;
-    let parts =
-        ["order-1", "failed", "stripe.charge", "g2#1", "unavailable timeout: no \\u{1b}[31manswer (dead-lettered)"];
+    let parts = [
+        "order-1",
+        "failed",
+        "stripe.charge",
+        "g2#1",
+        "unavailable timeout: no \\u{1b}[31manswer (dead-lettered)",
+    ];
     for part in parts {
         assert!(line.contains(part), "{part}: {line}");
     }
@@ -108,21 +113,21 @@ async fn events_are_lines_for_people_and_json_for_machines() {
 
 #[tokio::test]
 async fn following_ends_after_a_count_or_with_a_command() {
-    let bench = Bench::new().await;
+    let bench = OperatorBench::new().await;
     for (end, code) in [
-        (Happening::Completed(Success::default()), Some(0)),
-        (Happening::Failed(Kind::Declined, Failure::new("c", "m")), Some(1)),
+        (EventKind::Completed(Success::default()), Some(0)),
+        (EventKind::Failed(FailureKind::Declined, Failure::new("c", "m")), Some(1)),
     ] {
-        let mut following = Following::start(&bench.setup, &["--until-terminal", "order-1"]);
+        let mut following = FollowingProcess::start(&bench.setup, &["--until-terminal", "order-1"]);
         subscribed(&bench, &mut following, "marker").await;
         bench.tell(&event(&letter("order-2"), 0, end.clone())).await;
-        bench.tell(&event(&letter("order-1"), 0, Happening::Processing)).await;
+        bench.tell(&event(&letter("order-1"), 0, EventKind::Processing)).await;
         bench.tell(&event(&letter("order-1"), 0, end)).await;
         assert_eq!(following.code().await, code);
     }
-    let mut following = Following::start(&bench.setup, &["--count", "1"]);
+    let mut following = FollowingProcess::start(&bench.setup, &["--count", "1"]);
     eventually(PATIENCE, "it ends after one event", async || {
-        bench.tell(&event(&letter("order-1"), 0, Happening::Processing)).await;
+        bench.tell(&event(&letter("order-1"), 0, EventKind::Processing)).await;
         following.child.try_wait().unwrap()
     })
     .await;
@@ -132,10 +137,10 @@ async fn following_ends_after_a_count_or_with_a_command() {
 
 #[tokio::test]
 async fn following_goes_on_after_the_broker_was_lost_and_says_what_may_be_missing() {
-    let bench = Bench::new().await;
+    let bench = OperatorBench::new().await;
     let proxy = TcpProxy::to(bench.vhost.address());
-    let setup = Setup::new(&bench.vhost.uri_at(proxy.address()), "");
-    let mut following = Following::start(&setup, &[]);
+    let setup = DaemonFolder::new(&bench.vhost.uri_at(proxy.address()), "");
+    let mut following = FollowingProcess::start(&setup, &[]);
     subscribed(&bench, &mut following, "before").await;
     assert_eq!(following.notice().await, "ferryd: following #");
     proxy.cut().await;

@@ -1,19 +1,19 @@
-//! The operator's and publisher's commands, on a real broker. Most need no daemon: dead letters and events are published
-//! by hand.
+//! The operator's and publisher's commands, on a real broker. Most need no daemon: dead letters and
+//! events are published by hand.
 
 #[cfg(feature = "failpoints")]
 mod aged;
-mod asking;
-mod bench;
+mod api_client;
 mod bulk;
-mod buried;
+mod dead_letter_decisions;
+mod dead_letters;
 mod discard;
 mod erase;
 mod erase_api;
 mod erase_refused;
 mod events;
 mod jobs;
-mod look;
+mod operator_bench;
 mod publish;
 pub(crate) mod recorded;
 mod replay;

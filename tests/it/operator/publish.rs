@@ -2,24 +2,46 @@
 
 use std::time::Duration;
 
-use ferryd_domain::event::{Event, Happening};
-use ferryd_domain::lifecycle::Kind;
-use ferryd_domain::outcome::{Failure, Party, Success};
+use ferryd_domain::event::{Event, EventKind};
+use ferryd_domain::lifecycle::FailureKind;
+use ferryd_domain::outcome::{Failure, Success, WaitingFor};
 use serde_json::json;
 
-use super::bench::{Bench, event, letter};
+use super::operator_bench::{OperatorBench, event, letter};
 use crate::harness::wait::eventually;
 
 const QUEUE: &str = "ferry.commands.stripe";
-const CHARGE: [&str; 9] =
-    ["publish", "--type", "payment", "--provider", "stripe", "--operation", "charge", "--id", "order-1"];
+const CHARGE: [&str; 9] = [
+    "publish",
+    "--type",
+    "payment",
+    "--provider",
+    "stripe",
+    "--operation",
+    "charge",
+    "--id",
+    "order-1",
+];
 
 #[tokio::test]
 async fn a_command_is_published_as_a_core_application_would() {
-    let bench = Bench::new().await;
-    let more = ["--payload", "{\"amount\":1}", "--reference", "r", "--metadata", "tenant=eu", "--expires-at", "1h"];
+    let bench = OperatorBench::new().await;
+    let more = [
+        "--payload",
+        "{\"amount\":1}",
+        "--reference",
+        "r",
+        "--metadata",
+        "tenant=eu",
+        "--expires-at",
+        "1h",
+    ];
     let ended = bench.ferryd(&[&CHARGE[..], &more].concat()).await;
-    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "order-1  payment.stripe.charge\n"), "{ended:?}");
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (Some(0), "order-1  payment.stripe.charge\n"),
+        "{ended:?}"
+    );
     let delivery = bench.drain(QUEUE).await.swap_remove(0);
     assert_eq!(delivery.routing_key.as_str(), "payment.stripe.charge");
     let properties = &delivery.properties;
@@ -30,14 +52,19 @@ async fn a_command_is_published_as_a_core_application_would() {
     let body: serde_json::Value = serde_json::from_slice(&delivery.data).unwrap();
     assert_eq!(body["payload"]["amount"], 1);
     assert_eq!(body["metadata"]["tenant"], "eu");
-    assert!(body["expires_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap() > jiff::Timestamp::now());
+    assert!(
+        body["expires_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap()
+            > jiff::Timestamp::now()
+    );
 }
 
 #[tokio::test]
 async fn a_file_is_published_whole_or_not_at_all() {
-    let bench = Bench::new().await;
+    let bench = OperatorBench::new().await;
     let command = |id: &str| {
-        format!(r#"{{"id":"{id}","type":"payment","provider":"stripe","operation":"charge","payload":{{"n":1.10}}}}"#)
+        format!(
+            r#"{{"id":"{id}","type":"payment","provider":"stripe","operation":"charge","payload":{{"n":1.10}}}}"#
+        )
     };
     let wrong = format!("{}\n\n{}\n{{\"type\":\"payment\"}}\n", command("a"), command("b"));
     let ended = bench.ferryd_reading(&["publish", "--file", "-"], &wrong).await;
@@ -48,7 +75,8 @@ async fn a_file_is_published_whole_or_not_at_all() {
 
     let ids: Vec<_> = (0..300).map(|number| format!("order-{number}")).collect();
     let lines: Vec<_> = ids.iter().map(|id| command(id)).collect();
-    let ended = bench.ferryd_reading(&["publish", "--file", "-", "--json"], &lines.join("\n")).await;
+    let ended =
+        bench.ferryd_reading(&["publish", "--file", "-", "--json"], &lines.join("\n")).await;
     assert_eq!((ended.code, ended.out.lines().count()), (Some(0), 300), "{}", ended.err);
     let published = bench.drain(QUEUE).await;
     let bodies = published.iter().map(|delivery| String::from_utf8(delivery.data.clone()).unwrap());
@@ -57,7 +85,7 @@ async fn a_file_is_published_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn without_a_topology_it_says_what_to_do() {
-    let bench = Bench::bare().await;
+    let bench = OperatorBench::bare().await;
     for more in [&[][..], &["--wait"]] {
         let ended = bench.ferryd(&[&CHARGE[..], more].concat()).await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -68,25 +96,27 @@ async fn without_a_topology_it_says_what_to_do() {
 
 #[tokio::test]
 async fn an_unreachable_broker_has_a_code_of_its_own() {
-    let bench = Bench::bare().await;
+    let bench = OperatorBench::bare().await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let uri = bench.vhost.uri_at(free);
-    let setup = crate::harness::daemon::Setup::new(&uri, "");
+    let setup = crate::harness::daemon::DaemonFolder::new(&uri, "");
     let output = setup.command(&CHARGE).output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{output:?}");
 }
 
 /// Publishes with `--wait` while a daemon stands in that answers with `end`.
-async fn wait_for(end: Option<Happening>) -> (super::bench::Ended, Vec<Event>) {
-    let bench = Bench::new().await;
+async fn wait_for(end: Option<EventKind>) -> (super::operator_bench::CommandResult, Vec<Event>) {
+    let bench = OperatorBench::new().await;
     let arguments =
-        [&CHARGE[..], &["--wait", "--json", "--timeout", if end.is_some() { "30s" } else { "1s" }]].concat();
+        [&CHARGE[..], &["--wait", "--json", "--timeout", if end.is_some() { "30s" } else { "1s" }]]
+            .concat();
     let daemon = async {
         let arrived = async || (bench.broker.depth(QUEUE).await == Some(1)).then_some(());
         eventually(Duration::from_secs(20), "the command is there", arrived).await;
         let Some(end) = end else { return Vec::new() };
-        bench.tell(&event(&letter("order-2"), 0, Happening::Completed(Success::default()))).await;
-        let events = [Happening::Processing, end].map(|happening| event(&letter("order-1"), 0, happening));
+        bench.tell(&event(&letter("order-2"), 0, EventKind::Completed(Success::default()))).await;
+        let events =
+            [EventKind::Processing, end].map(|happening| event(&letter("order-1"), 0, happening));
         for event in &events {
             bench.tell(event).await;
         }
@@ -97,26 +127,28 @@ async fn wait_for(end: Option<Happening>) -> (super::bench::Ended, Vec<Event>) {
 
 #[tokio::test]
 async fn waiting_shows_each_event_and_ends_with_the_commands_own_terminal_one() {
-    let failed = Happening::Failed(Kind::Declined, Failure::new("card_declined", "no"));
-    for (end, code) in [(Happening::Completed(Success::default()), 0), (failed, 1)] {
+    let failed = EventKind::Failed(FailureKind::Declined, Failure::new("card_declined", "no"));
+    for (end, code) in [(EventKind::Completed(Success::default()), 0), (failed, 1)] {
         let (ended, told) = wait_for(Some(end)).await;
         assert_eq!(ended.code, Some(code), "{ended:?}");
-        let events: Vec<Event> = ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let events: Vec<Event> =
+            ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(events, told, "those of the other command are not shown");
     }
 }
 
 #[tokio::test]
 async fn waiting_shows_the_address_of_a_checkout_whole_as_soon_as_it_is_there() {
-    let bench = Bench::new().await;
+    let bench = OperatorBench::new().await;
     let address = format!("https://checkout.example.com/c/{}", "x".repeat(400));
     let arguments = [&CHARGE[..], &["--wait", "--timeout", "30s"]].concat();
     let daemon = async {
         let arrived = async || (bench.broker.depth(QUEUE).await == Some(1)).then_some(());
         eventually(Duration::from_secs(20), "the command is there", arrived).await;
         let result = Some(json!({ "url": address, "id": "cs_1" }));
-        let waiting = Happening::Waiting(Success { result, ..Success::default() }, Party::Customer);
-        for happening in [waiting, Happening::Completed(Success::default())] {
+        let waiting =
+            EventKind::Waiting(Success { result, ..Success::default() }, WaitingFor::Customer);
+        for happening in [waiting, EventKind::Completed(Success::default())] {
             bench.tell(&event(&letter("order-1"), 0, happening)).await;
         }
     };

@@ -3,57 +3,61 @@
 use std::process::Stdio;
 use std::time::Instant;
 
-use ferryd::operator::Operator;
-use ferryd_broker::message::Message;
-use ferryd_broker::topology::Names;
+use ferryd::operator::OperatorContext;
+use ferryd_broker::message::OutgoingMessage;
+use ferryd_broker::topology::TopologyNames;
 use ferryd_domain::ledger::record::Record;
-use ferryd_ledger::index::Index;
-use ferryd_ledger::pen::Pen;
+use ferryd_ledger::index::LedgerIndex;
+use ferryd_ledger::record_encoder::RecordEncoder;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
-use super::bench::{Ended, settings};
-use crate::harness::daemon::Daemon;
+use super::operator_bench::{CommandResult, settings};
+use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::rig::{Rig, SOON, and, charge, send};
+use crate::rig::{SOON, TestRig, and, charge, send};
 
 /// Runs ferryd to its end.
-pub(crate) async fn ferryd(rig: &Rig, arguments: &[&str]) -> Ended {
+pub(crate) async fn ferryd(rig: &TestRig, arguments: &[&str]) -> CommandResult {
     let mut command = rig.setup.command(arguments);
     let run = tokio::task::spawn_blocking(move || {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
     });
-    Ended::from(run.await.unwrap())
+    CommandResult::from(run.await.unwrap())
 }
 
 /// The same, where it has to succeed with JSON.
-pub(crate) async fn asked(rig: &Rig, arguments: &[&str]) -> Value {
+pub(crate) async fn asked(rig: &TestRig, arguments: &[&str]) -> Value {
     let ended = ferryd(rig, &[arguments, &["--json"]].concat()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     ended.json()
 }
 
-pub(crate) fn operator(rig: &Rig) -> Operator {
-    Operator { amqp: settings(&rig.vhost.uri()), names: Names::new("ferry".parse().unwrap()) }
+pub(crate) fn operator(rig: &TestRig) -> OperatorContext {
+    OperatorContext {
+        amqp: settings(&rig.vhost.uri()),
+        names: TopologyNames::new("ferry".parse().unwrap()),
+    }
 }
 
 /// The index of the daemon on this host, as it has saved it.
-pub(crate) fn index(rig: &Rig) -> Index {
+pub(crate) fn index(rig: &TestRig) -> LedgerIndex {
     let operator = operator(rig);
     let key = operator.names.ledger_key(&operator.amqp.first_address());
-    Index::open_read_only(&rig.setup.path().join("state"), &key).unwrap()
+    LedgerIndex::open_read_only(&rig.setup.path().join("state"), &key).unwrap()
 }
 
 /// Writes a record, as another instance does.
-pub(crate) async fn write_record(rig: &Rig, record: &Record) {
-    let (_, message) = Pen::new(&Names::new("ferry".parse().unwrap())).record(record);
-    let Message { exchange, routing_key, properties, body } = message;
+pub(crate) async fn write_record(rig: &TestRig, record: &Record) {
+    let (_, message) =
+        RecordEncoder::new(&TopologyNames::new("ferry".parse().unwrap())).encode_record(record);
+    let OutgoingMessage { exchange, routing_key, properties, body } = message;
     rig.broker.publish(exchange.as_str(), routing_key.as_str(), &body, properties).await;
 }
 
 /// A rig on which three commands ended and one waits for its time.
-async fn rig_with_commands() -> (Rig, Daemon) {
-    let rig = Rig::new("").await;
+async fn rig_with_commands() -> (TestRig, RunningDaemon) {
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     assert_eq!(
         rig.carry(&and(charge("paid", json!({})), json!({"reference": "order-1"}))).await["data"]["state"],
@@ -61,7 +65,8 @@ async fn rig_with_commands() -> (Rig, Daemon) {
     );
     rig.carry(&charge("refused", json!({"status": 402, "error_code": "card_declined"}))).await;
     rig.carry(&send("dead", json!({"status": 500}))).await;
-    rig.publish(&and(send("early", json!({})), json!({"not_before": "2126-01-01T00:00:00Z"}))).await;
+    rig.publish(&and(send("early", json!({})), json!({"not_before": "2126-01-01T00:00:00Z"})))
+        .await;
     eventually(SOON, "it waits", async || {
         let ended = ferryd(&rig, &["status", "early"]).await;
         (ended.code == Some(0)).then_some(())
@@ -70,14 +75,17 @@ async fn rig_with_commands() -> (Rig, Daemon) {
     (rig, daemon)
 }
 
-async fn everything_is_told(rig: &Rig) {
+async fn everything_is_told(rig: &TestRig) {
     let paid = ferryd(rig, &["status", "paid"]).await;
     assert_eq!((paid.code, paid.err.as_str()), (Some(0), ""), "{paid:?}");
     for part in ["completed", "acme.charge", "order-1", "started", "nothing, this is its end"] {
         assert!(paid.out.contains(part), "{part}: {}", paid.out);
     }
     let dead = asked(rig, &["status", "dead"]).await;
-    assert_eq!((&dead["state"], &dead["kind"], &dead["dead"]), (&json!("failed"), &json!("unresolved"), &json!(true)));
+    assert_eq!(
+        (&dead["state"], &dead["kind"], &dead["dead"]),
+        (&json!("failed"), &json!("unresolved"), &json!(true))
+    );
     assert_eq!(dead["event"]["data"]["state"], "failed");
     assert_eq!(dead["timeline"][0]["reason"], "started");
     let early = ferryd(rig, &["status", "early"]).await;
@@ -89,7 +97,8 @@ async fn everything_is_told(rig: &Rig) {
         rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(ids(&listed), ["early", "dead", "refused", "paid"]);
-    let failed = asked(rig, &["commands", "--state", "failed", "--limit", "1", "--newer-than", "1h"]).await;
+    let failed =
+        asked(rig, &["commands", "--state", "failed", "--limit", "1", "--newer-than", "1h"]).await;
     assert_eq!(ids(&failed), ["dead"]);
     let next = failed["next"].as_str().unwrap();
     let rest = asked(rig, &["commands", "--state", "failed", "--cursor", next]).await;
@@ -115,8 +124,8 @@ async fn a_daemon_tells_what_is_in_the_ledger_also_by_an_index_that_is_made_anew
 }
 
 #[tokio::test]
-async fn what_was_on_record_before_is_known_at_once() {
-    let rig = Rig::new("").await;
+async fn what_was_recorded_before_is_known_at_once() {
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     for number in 0..20 {
         let id = format!("order-{number}");
@@ -140,8 +149,13 @@ async fn a_daemon_that_does_not_answer_is_not_waited_for_for_ever() {
 #[tokio::test]
 async fn a_cancel_is_decided_by_a_daemon_and_not_without_one() {
     let (rig, daemon) = rig_with_commands().await;
-    let cancelled = ferryd(&rig, &["cancel", "early", "--by", "ann", "--reason", "order withdrawn"]).await;
-    assert_eq!((cancelled.code, cancelled.out.as_str()), (Some(0), "early is cancelled\n"), "{cancelled:?}");
+    let cancelled =
+        ferryd(&rig, &["cancel", "early", "--by", "ann", "--reason", "order withdrawn"]).await;
+    assert_eq!(
+        (cancelled.code, cancelled.out.as_str()),
+        (Some(0), "early is cancelled\n"),
+        "{cancelled:?}"
+    );
     let told = asked(&rig, &["status", "early"]).await;
     assert_eq!(told["kind"], "cancelled");
     assert!(told.to_string().contains("by ann via api:host: order withdrawn"), "{told}");
@@ -158,13 +172,22 @@ async fn a_cancel_is_decided_by_a_daemon_and_not_without_one() {
     );
     daemon.kill9();
     let alone = ferryd(&rig, &["cancel", "paid"]).await;
-    assert!(alone.code == Some(4) && alone.err.contains("no ferryd answers at") && alone.out.is_empty(), "{alone:?}");
+    assert!(
+        alone.code == Some(4) && alone.err.contains("no ferryd answers at") && alone.out.is_empty(),
+        "{alone:?}"
+    );
 }
 
 #[tokio::test]
 async fn without_a_broker_it_is_said_so() {
-    let rig = Rig::new("").await.env("FERRYD_AMQP__URI", "amqp://127.0.0.1:1");
-    for command in [&["status", "a"][..], &["commands"], &["cancel", "a"], &["ledger", "tail"], &["ledger", "verify"]] {
+    let rig = TestRig::new("").await.env("FERRYD_AMQP__URI", "amqp://127.0.0.1:1");
+    for command in [
+        &["status", "a"][..],
+        &["commands"],
+        &["cancel", "a"],
+        &["ledger", "tail"],
+        &["ledger", "verify"],
+    ] {
         assert_eq!(ferryd(&rig, command).await.code, Some(4), "{command:?}");
     }
 }
@@ -181,7 +204,8 @@ async fn measure_asking() {
         if alone {
             daemon.kill9();
         }
-        for command in [&["status", "paid"][..], &["status", "dead"], &["commands", "--limit", "3"]] {
+        for command in [&["status", "paid"][..], &["status", "dead"], &["commands", "--limit", "3"]]
+        {
             let start = Instant::now();
             let ended = ferryd(&rig, command).await;
             println!("{who}: {} took {:?}\n{}", command.join(" "), start.elapsed(), ended.out);
@@ -195,7 +219,7 @@ async fn measure_asking() {
         &["cancel", "paid"],
     ] {
         let start = Instant::now();
-        let Ended { code, out, err } = ferryd(&rig, command).await;
+        let CommandResult { code, out, err } = ferryd(&rig, command).await;
         println!("{} took {:?}, code {code:?}\n{out}{err}", command.join(" "), start.elapsed());
     }
 }

@@ -2,40 +2,45 @@
 
 use std::time::Duration;
 
-use ferryd_broker::headers::Travel;
+use ferryd_broker::headers::MessageState;
 use ferryd_domain::dead_letter::DeadLetter;
-use ferryd_domain::lifecycle::Kind;
+use ferryd_domain::lifecycle::FailureKind;
 use jiff::Timestamp;
 use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::bench::{letter_of, numbered};
 use super::jobs::{DEAD, body_of, bury, bury_letters, interrupt, letter, rig, start_following};
+use super::operator_bench::{letter_of, numbered};
 use super::recorded::{asked, ferryd};
-use crate::harness::broker::{Message, persistent};
+use crate::harness::broker::{QueuedMessage, persistent};
 use crate::harness::wait::eventually;
-use crate::rig::{File, Rig, SOON, dead, word};
+use crate::rig::{SOON, SandboxFile, TestRig, dead, word};
 
 /// Has copies of replays come to a queue of their own.
-async fn copy_replays(rig: &Rig) {
+async fn copy_replays(rig: &TestRig) {
     let (channel, durable) = (rig.broker.channel().await, QueueDeclareOptions::durable());
     channel.queue_declare("copies".into(), durable, FieldTable::default()).await.unwrap();
-    let (exchange, key) = ("ferry.redeliver".into(), "replay.*".into());
+    let (call, key) = ("ferry.redeliver".into(), "replay.*".into());
     channel
-        .queue_bind("copies".into(), exchange, key, QueueBindOptions::default(), FieldTable::default())
+        .queue_bind("copies".into(), call, key, QueueBindOptions::default(), FieldTable::default())
         .await
         .unwrap();
 }
 
-fn travel(message: &Message) -> Travel {
-    Travel::read(message.properties.headers().as_ref()).unwrap()
+fn travel(message: &QueuedMessage) -> MessageState {
+    MessageState::read(message.properties.headers().as_ref()).unwrap()
 }
 
 /// The ids of the dead letters in a queue, in their order.
-pub(super) async fn ids_in(rig: &Rig, queue: &str) -> Vec<String> {
-    rig.broker.peek(queue).await.iter().map(|letter| word(&dead(letter), "command.id").to_owned()).collect()
+pub(super) async fn ids_in(rig: &TestRig, queue: &str) -> Vec<String> {
+    rig.broker
+        .peek(queue)
+        .await
+        .iter()
+        .map(|letter| word(&dead(letter), "command.id").to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -46,13 +51,19 @@ async fn a_replay_starts_the_next_generation_of_the_original_message() {
     bury_letters(&rig, &[DeadLetter { generation: 1, ..letter("order-1") }], &json!({})).await;
     let ended = ferryd(&rig, &["dead-letters", "replay", "order-1"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.out.starts_with("replay ") && ended.out.contains("\n  done            1"), "{ended:?}");
+    assert!(
+        ended.out.starts_with("replay ") && ended.out.contains("\n  done            1"),
+        "{ended:?}"
+    );
     let copy = rig.broker.peek("copies").await.remove(0);
-    assert_eq!((copy.exchange.as_str(), copy.routing_key.as_str()), ("ferry.redeliver", "replay.acme"));
+    assert_eq!(
+        (copy.exchange.as_str(), copy.routing_key.as_str()),
+        ("ferry.redeliver", "replay.acme")
+    );
     assert_eq!(copy.body, body_of(&letter("order-1"), &json!({})).into_bytes());
     assert_eq!(copy.properties.correlation_id().as_ref().unwrap().as_str(), "c-1");
     let headers = copy.properties.headers().as_ref().unwrap().inner();
-    assert!(headers.contains_key("tenant") && !headers.contains_key("ferry-dead"));
+    assert!(headers.contains_key("tenant") && !headers.contains_key("ferry-dead-letter"));
     let travel = travel(&copy);
     assert_eq!((travel.progress.generation, travel.progress.attempt), (2, 1));
     assert_eq!(travel.routing_key.as_deref(), Some("payment.acme.charge"));
@@ -79,23 +90,28 @@ async fn a_replay_is_cut_off_at_its_start() {
     assert_eq!(rig.calls("later").calls, 0);
     assert_eq!(ids_in(&rig, DEAD).await[0], "later");
     // An earlier cut-off leaves what was given up by the replay.
-    let job = asked(&rig, &["dead-letters", "replay", "--all", "--cut-off", "30m", "--dry-run"]).await;
+    let job =
+        asked(&rig, &["dead-letters", "replay", "--all", "--cut-off", "30m", "--dry-run"]).await;
     assert_eq!(job["done"], 0, "{job}");
     rig.finish(&daemon).await;
 }
 
 #[tokio::test]
 async fn only_what_is_meant_is_replayed_and_the_rest_keeps_its_order() {
-    let rig = Rig::with("", &[("acme", File::default()), ("bank", File::default())]).await;
+    let rig =
+        TestRig::with("", &[("acme", SandboxFile::default()), ("bank", SandboxFile::default())])
+            .await;
     let daemon = rig.start().await;
-    let send = |id: &str| letter_of(id, "payment", "acme", "send", Kind::Unavailable);
-    let of_bank = letter_of("e", "payment", "bank", "send", Kind::Unavailable);
-    bury_letters(&rig, &[letter("a"), send("b"), letter("c"), send("d"), of_bank], &json!({})).await;
+    let send = |id: &str| letter_of(id, "payment", "acme", "send", FailureKind::Unavailable);
+    let of_bank = letter_of("e", "payment", "bank", "send", FailureKind::Unavailable);
+    bury_letters(&rig, &[letter("a"), send("b"), letter("c"), send("d"), of_bank], &json!({}))
+        .await;
     let none = ferryd(&rig, &["dead-letters", "replay"]).await;
     assert_eq!(none.code, Some(2), "without a filter: {none:?}");
     let dry = asked(&rig, &["dead-letters", "replay", "--operation", "send", "--dry-run"]).await;
     assert_eq!((&dry["done"], &dry["recorded"]), (&json!(3), &json!(0)), "{dry}");
-    let job = asked(&rig, &["dead-letters", "replay", "--operation", "send", "--provider", "acme"]).await;
+    let job =
+        asked(&rig, &["dead-letters", "replay", "--operation", "send", "--provider", "acme"]).await;
     assert_eq!(job["done"], 2, "{job}");
     for id in ["b", "d"] {
         assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
@@ -123,7 +139,7 @@ async fn what_cannot_be_replayed_stays_and_says_why() {
         DeadLetter { expires_at: Some(past), ..letter("expired") },
         DeadLetter { unknown: true, ..letter("acted") },
         DeadLetter { routing_key: Some("payment.twilio.charge".to_owned()), ..letter("other-key") },
-        letter_of("removed", "payment", "gone", "charge", Kind::Unavailable),
+        letter_of("removed", "payment", "gone", "charge", FailureKind::Unavailable),
     ];
     bury_letters(&rig, &letters, &json!({})).await;
     rig.broker.publish("ferry.dead", "acme", b"{}", persistent()).await;
@@ -141,7 +157,10 @@ async fn what_cannot_be_replayed_stays_and_says_why() {
     }
     rig.broker.await_depth(DEAD, 4).await;
 
-    assert_eq!(asked(&rig, &["dead-letters", "replay", "expired", "--extend", "1h"]).await["done"], 1);
+    assert_eq!(
+        asked(&rig, &["dead-letters", "replay", "expired", "--extend", "1h"]).await["done"],
+        1
+    );
     let forced = ["dead-letters", "replay", "acted", "--force-new-key"];
     assert_eq!(ferryd(&rig, &forced).await.code, Some(2), "a name and a reason are needed");
     let forced = [&forced[..], &["--by", "ann", "--reason", "not there"]].concat();
@@ -159,9 +178,16 @@ async fn what_cannot_be_replayed_stays_and_says_why() {
 async fn a_command_for_a_provider_that_was_added_later_can_be_replayed() {
     let rig = rig().await;
     let daemon = rig.start().await;
-    let late = letter_of("late", "payment", "acme", "charge", Kind::Invalid);
+    let late = letter_of("late", "payment", "acme", "charge", FailureKind::Invalid);
     let body = body_of(&late, &json!({}));
-    rig.broker.publish("ferry.dead", "not-there-yet", body.as_bytes(), super::bench::buried(&late)).await;
+    rig.broker
+        .publish(
+            "ferry.dead",
+            "not-there-yet",
+            body.as_bytes(),
+            super::operator_bench::dead_lettered(&late),
+        )
+        .await;
     assert_eq!(asked(&rig, &["dead-letters", "replay", "late"]).await["done"], 1);
     assert_eq!(word(&rig.terminal("late").await, "data.state"), "completed");
     rig.finish(&daemon).await;
@@ -177,7 +203,8 @@ async fn a_long_replay_that_gives_back_what_it_holds_goes_on_where_it_was() {
     bury_letters(&rig, &letters, &json!({})).await;
     let ended = ferryd(&rig, &["dead-letters", "replay", "--all", "--json"]).await;
     let job = ended.json();
-    let mut refused: Vec<_> = job["progress"]["refusals"].as_array().unwrap().iter().map(|r| word(r, "id")).collect();
+    let mut refused: Vec<_> =
+        job["progress"]["refusals"].as_array().unwrap().iter().map(|r| word(r, "id")).collect();
     // Many are acted on at a time.
     refused.sort_unstable();
     assert_eq!((&job["done"], refused), (&json!(3), vec!["a", "d", "f"]), "{job}");
@@ -197,7 +224,10 @@ async fn a_replay_that_is_told_to_stop_leaves_the_rest_untouched_and_in_order() 
     bury(&rig, &ids, &json!({})).await;
     let slow = ["dead-letters", "replay", "--all", "--rate", "50", "--stop", "--json"];
     let child = start_following(&rig, &slow).await;
-    eventually(SOON, "some are replayed", async || (rig.calls("order-20").calls == 1).then_some(())).await;
+    eventually(SOON, "some are replayed", async || {
+        (rig.calls("order-20").calls == 1).then_some(())
+    })
+    .await;
     let ended = interrupt(child, Signal::SIGTERM).await;
     let job = ended.json();
     assert_eq!((ended.code, word(&job, "end.reason")), (Some(1), "stopped"), "{job}");
@@ -218,8 +248,12 @@ async fn a_replay_goes_on_whose_follower_is_killed() {
     let daemon = rig.start().await;
     let ids = numbered("order", 200);
     bury(&rig, &ids, &json!({})).await;
-    let mut child = start_following(&rig, &["dead-letters", "replay", "--all", "--rate", "100"]).await;
-    eventually(SOON, "some are replayed", async || (rig.calls("order-20").calls == 1).then_some(())).await;
+    let mut child =
+        start_following(&rig, &["dead-letters", "replay", "--all", "--rate", "100"]).await;
+    eventually(SOON, "some are replayed", async || {
+        (rig.calls("order-20").calls == 1).then_some(())
+    })
+    .await;
     child.kill().unwrap();
     child.wait().unwrap();
     for id in &ids {

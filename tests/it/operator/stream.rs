@@ -1,25 +1,25 @@
-//! `ferryd ledger` and `ferryd exchanges`: the streams themselves.
+//! `ferryd ledger` and `ferryd calls`: the streams themselves.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::Arc;
 
-use ferryd_broker::topology::Names;
-use ferryd_domain::ledger::case::Case;
+use ferryd_broker::topology::TopologyNames;
+use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_ledger::command_filter::CommandFilter;
-use ferryd_ledger::index::{Changes, Index};
+use ferryd_ledger::index::{IndexChanges, LedgerIndex};
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::recorded::{asked, ferryd, operator};
-use crate::harness::daemon::Daemon;
-use crate::rig::{Rig, charge, send};
+use crate::harness::daemon::RunningDaemon;
+use crate::rig::{TestRig, charge, send};
 
 /// A rig on which two commands ended.
-async fn rig_with_commands() -> (Rig, Daemon) {
-    let rig = Rig::new("").await;
+async fn rig_with_commands() -> (TestRig, RunningDaemon) {
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     rig.carry(&charge("paid", json!({}))).await;
     rig.carry(&send("dead", json!({"status": 500}))).await;
@@ -36,7 +36,8 @@ async fn records_are_told_from_where_it_is_asked_for() {
     let tail = ["ledger", "tail", "--from", "first", "--command", "paid", "--count", "2"];
     let told = ferryd(&rig, &tail).await;
     assert_eq!((told.code, told.err.as_str()), (Some(0), ""), "{told:?}");
-    let kinds: Vec<_> = told.out.lines().map(|line| line.split_whitespace().nth(3).unwrap()).collect();
+    let kinds: Vec<_> =
+        told.out.lines().map(|line| line.split_whitespace().nth(3).unwrap()).collect();
     assert_eq!(kinds, ["started", "finished"]);
     let told = lines(&ferryd(&rig, &[&tail[..], &["--json"]].concat()).await.out);
     assert_eq!(
@@ -46,10 +47,17 @@ async fn records_are_told_from_where_it_is_asked_for() {
     assert_eq!(told[1]["data"]["effects"]["event"]["data"]["state"], "completed");
     let offset = told[1]["offset"].as_u64().unwrap();
     let from = offset.to_string();
-    let told = lines(&ferryd(&rig, &["ledger", "tail", "--from", &from, "--count", "1", "--json"]).await.out);
+    let told = lines(
+        &ferryd(&rig, &["ledger", "tail", "--from", &from, "--count", "1", "--json"]).await.out,
+    );
     assert_eq!(told[0]["offset"], offset);
     let told = lines(
-        &ferryd(&rig, &["ledger", "tail", "--from", "1h", "--command", "dead", "--count", "1", "--json"]).await.out,
+        &ferryd(
+            &rig,
+            &["ledger", "tail", "--from", "1h", "--command", "dead", "--count", "1", "--json"],
+        )
+        .await
+        .out,
     );
     assert_eq!(told[0]["command"], "dead");
 }
@@ -79,22 +87,33 @@ async fn records_are_followed_until_somebody_interrupts_or_reads_no_more() {
 
     let mut tail = following(&["ledger", "tail", "--from", "first"]);
     drop(tail.stdout.take());
-    let ended = tokio::task::spawn_blocking(move || tail.wait_with_output().unwrap()).await.unwrap();
-    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap().as_str()), (Some(0), ""));
+    let ended =
+        tokio::task::spawn_blocking(move || tail.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap().as_str()),
+        (Some(0), "")
+    );
 }
 
 /// Makes the index say something else than the stream.
-fn falsify(rig: &Rig) {
+fn falsify(rig: &TestRig) {
     let (operator, dir) = (operator(rig), rig.setup.path().join("state"));
-    let key = Names::new("ferry".parse().unwrap()).ledger_key(&operator.amqp.address());
-    let index = Index::open_first(&dir, &key).unwrap().unwrap();
+    let key = TopologyNames::new("ferry".parse().unwrap()).ledger_key(&operator.amqp.address());
+    let index = LedgerIndex::open_first(&dir, &key).unwrap().unwrap();
     let id = "paid".parse().unwrap();
-    let case = index.case(&id).unwrap().unwrap();
-    let case = Case { told: case.told + 1, ending: None, ..case };
+    let case = index.command_state(&id).unwrap().unwrap();
+    let case =
+        CommandState { published_sequence: case.published_sequence + 1, ending: None, ..case };
     let invented = ("invented".parse().unwrap(), Arc::new(case.clone()));
     let checkpoint = index.checkpoint().unwrap().unwrap();
     let cases = vec![(id, Arc::new(case)), invented];
-    let changes = Changes { cases, writers: Vec::new(), jobs: Vec::new(), unreadable: Vec::new(), checkpoint };
+    let changes = IndexChanges {
+        cases,
+        writers: Vec::new(),
+        jobs: Vec::new(),
+        unreadable: Vec::new(),
+        checkpoint,
+    };
     index.save(&changes, Timestamp::now()).unwrap();
     assert_eq!(index.list(&CommandFilter::default(), None, 10).unwrap().rows.len(), 3);
 }
@@ -103,7 +122,10 @@ fn falsify(rig: &Rig) {
 async fn an_index_is_compared_with_the_stream_and_made_anew() {
     let (rig, daemon) = rig_with_commands().await;
     let verdict = asked(&rig, &["ledger", "verify"]).await;
-    assert_eq!(verdict, json!({"commands": 2, "older": 0, "forgotten": 0, "different": [], "more": 0}));
+    assert_eq!(
+        verdict,
+        json!({"commands": 2, "older": 0, "forgotten": 0, "different": [], "more": 0})
+    );
     let refused = ferryd(&rig, &["ledger", "rebuild"]).await;
     assert_eq!(refused.code, Some(1));
     let holder = format!("another ferryd on this host, process {} has the index in ", daemon.pid());
@@ -113,8 +135,12 @@ async fn an_index_is_compared_with_the_stream_and_made_anew() {
     falsify(&rig);
     let verdict = ferryd(&rig, &["ledger", "verify"]).await;
     assert_eq!((verdict.code, verdict.err.as_str()), (Some(1), ""), "{verdict:?}");
-    assert!(verdict.out.starts_with("2 commands in the stream, 2 differ in the index\n"), "{}", verdict.out);
-    for line in [["invented", "command"], ["paid", "ending"], ["paid", "told"]] {
+    assert!(
+        verdict.out.starts_with("2 commands in the stream, 2 differ in the index\n"),
+        "{}",
+        verdict.out
+    );
+    for line in [["invented", "command"], ["paid", "ending"], ["paid", "published_sequence"]] {
         let told = verdict.out.lines().any(|told| told.split_whitespace().take(2).eq(line));
         assert!(told, "{line:?}: {}", verdict.out);
     }
@@ -135,7 +161,7 @@ async fn an_index_is_compared_with_the_stream_and_made_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_is_compared_while_commands_go_on() {
-    let rig = Rig::new("").await;
+    let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let busy = async {
         for number in 0..300 {
@@ -155,19 +181,20 @@ async fn an_index_is_compared_while_commands_go_on() {
 }
 
 #[tokio::test]
-async fn exchanges_are_found_by_what_the_ledger_knows() {
+async fn calls_are_found_by_what_the_ledger_knows() {
     let (rig, daemon) = rig_with_commands().await;
     let found = async || {
-        let shown = ferryd(&rig, &["exchanges", "paid", "--json"]).await;
+        let shown = ferryd(&rig, &["calls", "paid", "--json"]).await;
         (shown.code == Some(0)).then_some(shown)
     };
-    let shown = crate::harness::wait::eventually(crate::rig::SOON, "its exchange is written", found).await;
+    let shown =
+        crate::harness::wait::eventually(crate::rig::SOON, "its call is written", found).await;
     let told = lines(&shown.out);
     assert_eq!((told.len(), &told[0]["response"]["status"]), (1, &json!(200)), "{told:?}");
     assert_eq!(shown.err, "");
     let wished = ferryd(&rig, &["cancel", "later"]).await;
     assert_eq!(wished.code, Some(0), "{wished:?}");
-    let none = ferryd(&rig, &["exchanges", "later"]).await;
+    let none = ferryd(&rig, &["calls", "later"]).await;
     assert!(none.err.contains("no call was made of command `later` yet"), "{none:?}");
     drop(daemon);
 }

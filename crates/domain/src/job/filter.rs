@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::command::Identity;
+use crate::command::EchoedIdentity;
 use crate::command_id::CommandId;
-use crate::dead_letter::{DeadLetter, shortened};
-use crate::lifecycle::Kind;
+use crate::dead_letter::{DeadLetter, shorten};
+use crate::lifecycle::FailureKind;
 use crate::name::Name;
 
 /// Selects dead letters. All given criteria must hold; an empty filter selects every dead letter.
@@ -36,7 +36,7 @@ pub struct DeadLetterFilter {
     pub reference: Option<String>,
     /// The kind of failure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Kind>,
+    pub kind: Option<FailureKind>,
     /// The provider's error code, or ferryd's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -68,9 +68,9 @@ impl DeadLetterFilter {
     /// Returns true if the filter selects a dead letter of this command, with this description
     /// where it can be read.
     #[must_use]
-    pub fn matches(&self, command: &Identity, letter: Option<&DeadLetter>) -> bool {
+    pub fn matches(&self, command: &EchoedIdentity, letter: Option<&DeadLetter>) -> bool {
         let at = letter.map(|letter| letter.dead_lettered_at);
-        let code = letter.and_then(|letter| letter.code.as_deref()).map(shortened);
+        let code = letter.and_then(|letter| letter.code.as_deref()).map(shorten);
         (self.ids.is_empty() || self.ids.contains(&command.id))
             && is(self.r#type.as_ref(), command.r#type.as_ref())
             && is(self.provider.as_ref(), command.provider.as_ref())
@@ -78,7 +78,7 @@ impl DeadLetterFilter {
             && is(self.operation.as_ref(), command.operation.as_ref())
             && is(self.reference.as_ref(), command.reference.as_ref())
             && is(self.kind.as_ref(), letter.map(|letter| &letter.kind))
-            && is(self.code.as_deref().map(shortened), code)
+            && is(self.code.as_deref().map(shorten), code)
             && is(self.http_status.as_ref(), letter.and_then(|letter| letter.http_status.as_ref()))
             && is(self.generation.as_ref(), letter.map(|letter| &letter.generation))
             && self.older_than.is_none_or(|end| at.is_some_and(|at| at < end))

@@ -7,7 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The rates of a ramp, in dead letters a second; behind the last one there is no limit but the job's own.
+/// The rates of a ramp, in dead letters a second; behind the last one there is no limit but the
+/// job's own.
 const RAMP: [f64; 8] = [1.0, 2.0, 5.0, 20.0, 50.0, 100.0, 250.0, 1_000.0];
 /// The time for which each rate of a ramp holds.
 const RAMP_STEP: Duration = Duration::from_secs(5);
@@ -20,7 +21,9 @@ pub struct JobRate(f64);
 
 /// An error: a number is not a rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("is no rate: write a number of dead letters a second from 0.001 to 1000000, such as `50` or `0.5/s`")]
+#[error(
+    "is no rate: write a number of dead letters a second from 0.001 to 1000000, such as `50` or `0.5/s`"
+)]
 pub struct InvalidJobRate;
 
 impl JobRate {
@@ -77,7 +80,9 @@ pub enum FailureLimit {
 
 /// An error: a text is not a limit of failures.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("is no limit of failures: write a number of commands, such as `20`, or a share from 0% to 99%, such as `5%`")]
+#[error(
+    "is no limit of failures: write a number of commands, such as `20`, or a share from 0% to 99%, such as `5%`"
+)]
 pub struct InvalidFailureLimit;
 
 impl FailureLimit {
@@ -91,7 +96,8 @@ impl FailureLimit {
         match self {
             Self::Count(most) => failed > most,
             Self::Percent(most) => {
-                ended >= Self::LEAST && u128::from(failed) * 100 > u128::from(ended) * u128::from(most)
+                ended >= Self::LEAST
+                    && u128::from(failed) * 100 > u128::from(ended) * u128::from(most)
             }
         }
     }
@@ -152,9 +158,13 @@ mod tests {
     fn a_ramp_begins_at_one_a_second_and_ends_at_the_rate_of_the_job() {
         let at = |rate: Option<f64>, ramp, seconds| {
             let rate = rate.map(|rate| rate.try_into().unwrap());
-            ramped_rate(rate, ramp, Duration::from_secs(seconds)).map(|rate| f64::from(rate).to_string())
+            ramped_rate(rate, ramp, Duration::from_secs(seconds))
+                .map(|rate| f64::from(rate).to_string())
         };
-        assert_eq!([0, 5, 10, 15, 20].map(|s| at(Some(30.0), true, s).unwrap()), ["1", "2", "5", "20", "30"]);
+        assert_eq!(
+            [0, 5, 10, 15, 20].map(|s| at(Some(30.0), true, s).unwrap()),
+            ["1", "2", "5", "20", "30"]
+        );
         assert_eq!((at(None, true, 39), at(None, true, 40)), (Some("1000".to_owned()), None));
         assert_eq!((at(None, false, 0), at(Some(0.5), true, 9)), (None, Some("0.5".to_owned())));
     }
@@ -162,7 +172,10 @@ mod tests {
     #[test]
     fn a_limit_of_failures_is_a_number_or_a_share() {
         let limit = |text: &str| text.parse::<FailureLimit>();
-        assert_eq!((limit("20"), limit("5%")), (Ok(FailureLimit::Count(20)), Ok(FailureLimit::Percent(5))));
+        assert_eq!(
+            (limit("20"), limit("5%")),
+            (Ok(FailureLimit::Count(20)), Ok(FailureLimit::Percent(5)))
+        );
         for text in ["", "%", "100%", "-1", "0.5"] {
             assert!(limit(text).is_err(), "{text}");
         }
@@ -175,7 +188,11 @@ mod tests {
             ("10%", 2, 10, true),
             ("0%", 1, 1_000, true),
         ] {
-            assert_eq!(limit(text).unwrap().is_exceeded(failed, ended), exceeded, "{text} {failed}/{ended}");
+            assert_eq!(
+                limit(text).unwrap().is_exceeded(failed, ended),
+                exceeded,
+                "{text} {failed}/{ended}"
+            );
         }
     }
 }

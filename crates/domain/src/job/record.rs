@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::progress::{JobEndReason, JobProgress};
 use super::spec::JobSpec;
 use super::{InstanceId, JobId};
-use crate::ledger::record::Person;
+use crate::ledger::record::Actor;
 
 /// One line of the ledger about one job.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +65,7 @@ pub struct JobReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobRequest {
     /// The person who requests the change, and the reason.
-    pub actor: Person,
+    pub actor: Actor,
 }
 
 /// See [`JobChange::Ended`].

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::filter::DeadLetterFilter;
 use super::rate::{FailureLimit, JobRate};
 use crate::command_scope::{AccountPath, CommandScope};
-use crate::ledger::record::Person;
+use crate::ledger::record::Actor;
 
 /// The maximum number of ids, of refusals and of missing commands that a job lists.
 pub const MAX_NAMED: usize = 100;
@@ -37,11 +37,12 @@ pub struct JobSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
     /// The person who started the job, and the reason.
-    pub actor: Person,
+    pub actor: Actor,
 }
 
 impl JobSpec {
-    /// Returns the commands that the job can touch: those that its scope allows and its filter names.
+    /// Returns the commands that the job can touch: those that its scope allows and its filter
+    /// names.
     #[must_use]
     pub fn coverage(&self) -> CommandScope {
         let DeadLetterFilter { r#type, provider, account, .. } = &self.filter;

@@ -8,7 +8,7 @@ use super::InstanceId;
 pub use super::progress::{CanaryReplay, JobEndReason, JobProgress, LetterRefusal};
 use super::record::{JobChange, JobClaim, JobEnding, JobRecord, JobReport, JobRequest};
 use super::spec::{JobAction, JobSpec, Resolution};
-use crate::ledger::record::Person;
+use crate::ledger::record::Actor;
 
 /// The text in the place of a reference in the filter of a job that has ended.
 const NOT_KEPT: &str = "not kept";
@@ -29,10 +29,10 @@ pub struct JobState {
     pub owner: Option<InstanceId>,
     /// The person who has paused the job, while it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub paused: Option<Person>,
+    pub paused: Option<Actor>,
     /// The person who requests the end of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<Person>,
+    pub stopped: Option<Actor>,
     /// The progress in the owner's latest report.
     pub progress: JobProgress,
     /// The number of dead letters that the job replayed, discarded or resolved, each by one record
@@ -182,10 +182,12 @@ impl JobState {
             self.end = Some(JobEnd { at, reason: ending.reason, detail: ending.detail.clone() });
             (self.owner, self.paused) = (None, None);
             if let Some(reference) = &mut self.spec.filter.reference {
-                // It may be personal, and who erases the contents of commands does not look for it here.
+                // It may be personal, and who erases the contents of commands does not look for it
+                // here.
                 NOT_KEPT.clone_into(reference);
             }
-            if let JobAction::Resolve(Resolution::Completed { result, .. }) = &mut self.spec.action {
+            if let JobAction::Resolve(Resolution::Completed { result, .. }) = &mut self.spec.action
+            {
                 // The records of the commands have the result, where an erasure finds it.
                 *result = None;
             }

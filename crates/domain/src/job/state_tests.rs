@@ -5,8 +5,8 @@ use super::super::{DeadLetterFilter, JobId, ReplayTerms};
 use super::*;
 use crate::command_scope::CommandScope;
 
-fn person(by: &str) -> Person {
-    Person { by: by.to_owned(), reason: None }
+fn person(by: &str) -> Actor {
+    Actor { by: by.to_owned(), reason: None }
 }
 
 fn spec(action: JobAction) -> JobSpec {
@@ -74,17 +74,28 @@ fn of_two_instances_that_claim_a_job_the_first_in_the_ledger_runs_it() {
 #[test]
 fn an_owner_whose_job_was_taken_over_has_no_say() {
     let first = [(started(), true), (taken(1, 1), true), (progressed(1, 5), true)];
-    let second = [(taken(2, 2), true), (progressed(1, 7), false), (ended(1), false), (taken(1, 2), false)];
+    let second =
+        [(taken(2, 2), true), (progressed(1, 7), false), (ended(1), false), (taken(1, 2), false)];
     let job = after(first.into_iter().chain(second));
-    assert_eq!((job.owner, job.progress.closed, job.phase()), (Some(instance(2)), 5, JobPhase::Running));
+    assert_eq!(
+        (job.owner, job.progress.closed, job.phase()),
+        (Some(instance(2)), 5, JobPhase::Running)
+    );
 }
 
 #[test]
 fn a_paused_job_waits_for_its_resumption_and_then_for_whoever_claims_it() {
     let pause = || JobChange::Paused(request("ann"));
     let resume = || JobChange::Resumed(request("bob"));
-    let paused = [(started(), true), (taken(1, 1), true), (resume(), false), (pause(), true), (pause(), false)];
-    let job = after(paused.clone().into_iter().chain([(taken(2, 2), false), (progressed(1, 3), true)]));
+    let paused = [
+        (started(), true),
+        (taken(1, 1), true),
+        (resume(), false),
+        (pause(), true),
+        (pause(), false),
+    ];
+    let job =
+        after(paused.clone().into_iter().chain([(taken(2, 2), false), (progressed(1, 3), true)]));
     assert_eq!((job.phase(), job.owner, job.progress.closed), (JobPhase::Paused, None, 3));
     let job = after(paused.clone().into_iter().chain([(resume(), true)]));
     assert_eq!(job.phase(), JobPhase::Waiting);
@@ -94,15 +105,27 @@ fn a_paused_job_waits_for_its_resumption_and_then_for_whoever_claims_it() {
 
 #[test]
 fn a_stop_ends_a_pause_and_can_be_asked_for_once() {
-    let (pause, stop) = (|| JobChange::Paused(request("ann")), || JobChange::Stopped(request("bob")));
-    let job = after([(started(), true), (pause(), true), (stop(), true), (stop(), false), (pause(), false)]);
+    let (pause, stop) =
+        (|| JobChange::Paused(request("ann")), || JobChange::Stopped(request("bob")));
+    let job = after([
+        (started(), true),
+        (pause(), true),
+        (stop(), true),
+        (stop(), false),
+        (pause(), false),
+    ]);
     assert_eq!((job.phase(), job.stopped), (JobPhase::Stopping, Some(person("bob"))));
 }
 
 #[test]
 fn nothing_changes_a_job_that_has_ended_but_the_ends_of_its_commands() {
-    let all =
-        [taken(2, 2), progressed(1, 3), JobChange::Paused(request("a")), JobChange::Stopped(request("a")), ended(1)];
+    let all = [
+        taken(2, 2),
+        progressed(1, 3),
+        JobChange::Paused(request("a")),
+        JobChange::Stopped(request("a")),
+        ended(1),
+    ];
     let ends = [(started(), true), (taken(1, 1), true), (ended(1), true)];
     let mut job = after(ends.into_iter().chain(all.into_iter().map(|change| (change, false))));
     assert_eq!((job.phase(), job.progress.closed), (JobPhase::Ended, 9));
@@ -112,15 +135,24 @@ fn nothing_changes_a_job_that_has_ended_but_the_ends_of_its_commands() {
 
 #[test]
 fn a_result_stays_with_its_commands_once_a_job_has_ended() {
-    let action = JobAction::Resolve(Resolution::Completed { reference: None, result: Some("secret".into()) });
+    let action = JobAction::Resolve(Resolution::Completed {
+        reference: None,
+        result: Some("secret".into()),
+    });
     let started = JobChange::Started(Box::new(spec(action)));
     let job = after([(started, true), (taken(1, 1), true), (ended(1), true)]);
-    assert_eq!(job.spec.action, JobAction::Resolve(Resolution::Completed { reference: None, result: None }));
+    assert_eq!(
+        job.spec.action,
+        JobAction::Resolve(Resolution::Completed { reference: None, result: None })
+    );
 }
 
 #[test]
 fn a_reference_is_not_kept_once_a_job_has_ended() {
-    let filter = DeadLetterFilter { reference: Some("customer-jane".to_owned()), ..DeadLetterFilter::default() };
+    let filter = DeadLetterFilter {
+        reference: Some("customer-jane".to_owned()),
+        ..DeadLetterFilter::default()
+    };
     let started = JobChange::Started(Box::new(JobSpec { filter, ..spec(JobAction::Discard) }));
     let running = after([(started.clone(), true), (taken(1, 1), true)]);
     assert_eq!(running.spec.filter.reference.as_deref(), Some("customer-jane"));
@@ -147,7 +179,10 @@ fn a_replay_says_when_too_many_fail_again() {
     job.count_result(ReplayResult::FailedAgain);
     assert_eq!(job.exceeded(), None);
     job.count_result(ReplayResult::FailedAgain);
-    assert_eq!(job.exceeded().unwrap(), "3 of 11 replayed commands that have ended failed again, more than 20%");
+    assert_eq!(
+        job.exceeded().unwrap(),
+        "3 of 11 replayed commands that have ended failed again, more than 20%"
+    );
 }
 
 /// Generates the changes that two instances and a person may append, in any order.

@@ -1,26 +1,28 @@
 //! Tests of the step at which the ledger awaits a command's message.
 
-use super::super::record::{Fact, Guard, Person, Replayed, Settled, Step};
-use super::tests::{FIRST, Told, completed, failed, finished, retry, started};
+use super::super::record::{Actor, CallGuard, RecordBody, ReplayedRecord, SettledRecord, Step};
+use super::tests::{FIRST, RuledCommand, completed, failed, finished, retry, started};
 use super::*;
-use crate::event::Happening;
-use crate::outcome::{Party, Success};
+use crate::event::EventKind;
+use crate::outcome::{Success, WaitingFor};
 
-fn decide(told: &mut Told, step: Step, happening: Happening) {
-    let mut finished = finished(step, happening);
-    finished.effects.told = finished.effects.event.data.state != State::Processing && step.inquiry == 0;
-    told.rule(Fact::Finished(Box::new(finished)));
+fn decide(told: &mut RuledCommand, step: Step, kind: EventKind) {
+    let mut finished = finished(step, kind);
+    finished.effects.publish_event =
+        finished.effects.event.data.state != LifecycleState::Processing && step.query == 0;
+    told.rule(RecordBody::Finished(Box::new(finished)));
 }
 
 fn inquiry(attempt: u32, inquiry: u32) -> Step {
-    Step { inquiry, ..Step::call(0, attempt) }
+    Step { query: inquiry, ..Step::call(0, attempt) }
 }
 
 #[test]
-fn the_ledger_awaits_the_step_that_follows_from_what_is_on_record() {
-    let asked = |accepted| Happening::Inquiring { accepted, due: Timestamp::UNIX_EPOCH, failure: None };
-    let waiting = || Happening::Waiting(Success::default(), Party::Provider);
-    let table: [(&[(Step, Happening)], Step); 7] = [
+fn the_ledger_awaits_the_step_that_follows_from_what_is_recorded() {
+    let asked =
+        |accepted| EventKind::Inquiring { accepted, due: Timestamp::UNIX_EPOCH, failure: None };
+    let waiting = || EventKind::Waiting(Success::default(), WaitingFor::Provider);
+    let table: [(&[(Step, EventKind)], Step); 7] = [
         (&[], FIRST),
         (&[(FIRST, retry())], Step::call(0, 2)),
         (&[(FIRST, retry()), (Step::call(0, 2), retry())], Step::call(0, 3)),
@@ -30,24 +32,24 @@ fn the_ledger_awaits_the_step_that_follows_from_what_is_on_record() {
         (&[(FIRST, completed())], FIRST),
     ];
     for (decisions, awaited) in table {
-        let mut told = Told::default();
-        told.start(Guard::Key(9));
-        for (step, happening) in decisions {
-            decide(&mut told, *step, happening.clone());
+        let mut told = RuledCommand::default();
+        told.start(CallGuard::Key(9));
+        for (step, kind) in decisions {
+            decide(&mut told, *step, kind.clone());
         }
         assert_eq!(told.case().awaited_step(), awaited, "{decisions:?}");
         // The step stays the same once the effects are published.
-        if let Phase::Decided { by, .. } = told.case().phase {
-            told.rule(Fact::Settled(Settled { finished: by }));
+        if let CallPhase::Decided { by, .. } = told.case().phase {
+            told.rule(RecordBody::Settled(SettledRecord { finished: by }));
             assert_eq!(told.case().awaited_step(), awaited, "{decisions:?}");
         }
     }
 }
 
 #[test]
-fn a_step_that_nothing_on_record_leads_to_is_not_known() {
-    let mut told = Told::default();
-    told.start(Guard::Key(9));
+fn a_step_that_nothing_recorded_leads_to_is_not_known() {
+    let mut told = RuledCommand::default();
+    told.start(CallGuard::Key(9));
     decide(&mut told, FIRST, retry());
     for (step, known) in [
         (FIRST, true),
@@ -59,21 +61,21 @@ fn a_step_that_nothing_on_record_leads_to_is_not_known() {
     ] {
         assert_eq!(told.case().knows_step(step), known, "{step:?}");
     }
-    decide(&mut told, Step::call(0, 2), failed(Kind::Unavailable));
-    let person = Person { by: "somebody".to_owned(), reason: None };
-    let opening = started(Guard::Key(9)).opening.unwrap();
-    let replayed = Replayed {
-        opening,
+    decide(&mut told, Step::call(0, 2), failed(FailureKind::Unavailable));
+    let person = Actor { by: "somebody".to_owned(), reason: None };
+    let command_identity = started(CallGuard::Key(9)).identity.unwrap();
+    let replayed = ReplayedRecord {
+        identity: command_identity,
         from: 0,
         unknown: false,
         key: None,
         first_sent: None,
-        digest: None,
+        request_digest: None,
         token: None,
-        person,
+        actor: person,
         job: None,
     };
-    told.rule(Fact::Replayed(Box::new(replayed)));
+    told.rule(RecordBody::Replayed(Box::new(replayed)));
     assert_eq!(told.case().awaited_step(), Step::call(1, 1));
     assert!(told.case().knows_step(Step::call(1, 1)) && !told.case().knows_step(Step::call(1, 2)));
 }

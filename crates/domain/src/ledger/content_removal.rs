@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::person::Person;
+use super::actor::Actor;
 
 /// The reason why the contents of a command were removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,6 @@ pub enum ContentRemoval {
         /// The time of the erasure, by its writer's clock.
         at: Timestamp,
         /// The person who had the contents erased, and the reason.
-        person: Person,
+        actor: Actor,
     },
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dead_letter::{self, DeadLetter};
 use crate::event::Event;
-use crate::inquiry::DEADLINE_HEADER;
+use crate::query::DEADLINE_HEADER;
 
 /// The effects of a decision, as its record holds them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,17 +21,17 @@ pub struct RecordedEffects {
     pub event: Event,
     /// True if the event is published; ends always are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub told: bool,
+    pub publish_event: bool,
     /// The command's message, sent on: a continuation, or a dead letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub carried: Option<Carried>,
+    pub message: Option<ContinuationEffect>,
 }
 
 impl RecordedEffects {
     /// Returns the description of the dead letter, if the decision leaves one.
     #[must_use]
     pub fn dead_letter(&self) -> Option<DeadLetter> {
-        match self.carried.as_ref()?.headers.get(dead_letter::HEADER)? {
+        match self.message.as_ref()?.headers.get(dead_letter::HEADER)? {
             HeaderValue::Text(json) => serde_json::from_str(json).ok(),
             HeaderValue::Flag(_) | HeaderValue::Number(_) => None,
         }
@@ -40,7 +40,7 @@ impl RecordedEffects {
     /// Returns the time by which the provider has to finish an accepted command.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        match self.carried.as_ref()?.headers.get(DEADLINE_HEADER)? {
+        match self.message.as_ref()?.headers.get(DEADLINE_HEADER)? {
             HeaderValue::Text(time) => time.parse().ok(),
             HeaderValue::Flag(_) | HeaderValue::Number(_) => None,
         }
@@ -50,7 +50,7 @@ impl RecordedEffects {
 /// The next destination of a command's message. Its body and its publisher's properties are those
 /// of the delivery, which returns until it is acked, so they are not recorded again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Carried {
+pub struct ContinuationEffect {
     /// The exchange.
     pub exchange: String,
     /// The routing key.

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::record_id::RecordId;
 use crate::dead_letter::DeadLetter;
 use crate::event::Event;
-use crate::lifecycle::{Kind, State};
+use crate::lifecycle::{FailureKind, LifecycleState};
 
 /// The end of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ending {
+pub struct CommandEnding {
     /// The record of the decision.
     pub by: RecordId,
     /// The terminal event.
@@ -19,16 +19,16 @@ pub struct Ending {
     pub letter: Option<Box<DeadLetter>>,
 }
 
-impl Ending {
+impl CommandEnding {
     /// Returns the kind of failure of a failed command.
     #[must_use]
-    pub fn kind(&self) -> Option<Kind> {
+    pub fn kind(&self) -> Option<FailureKind> {
         self.event.data.error.as_ref().and_then(|error| error.kind)
     }
 
     /// Returns true if the command is kept as a dead letter, for an operator.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        self.event.data.state == State::Failed && !self.event.data.r#final
+        self.event.data.state == LifecycleState::Failed && !self.event.data.r#final
     }
 }

@@ -7,20 +7,21 @@
 
 use jiff::Timestamp;
 
-use super::case::{Case, Ending};
+use super::command_state::{CommandEnding, CommandState};
 use super::content_removal::ContentRemoval;
 use super::record::ContentErasure;
-use super::ruling::{Granted, Ruling, TooLate};
-use crate::command::Identity;
+use super::ruling::{Ruling, RulingGrant, TooLate};
+use crate::command::EchoedIdentity;
 use crate::event::{Event, EventError};
 
 /// The warning in an event whose contents a person had erased.
-pub const ERASED_WARNING: &str = "erased: the contents of this command were erased, and are not published again";
+pub const ERASED_WARNING: &str =
+    "erased: the contents of this command were erased, and are not published again";
 
 /// The warning in an event whose contents are past their retention.
 pub const AGED_WARNING: &str = "aged: the contents of this command are older than they are kept";
 
-impl Case {
+impl CommandState {
     /// Returns true if a person had the command's contents erased.
     #[must_use]
     pub fn is_erased(&self) -> bool {
@@ -34,7 +35,7 @@ impl Case {
         match &self.ending {
             None => Some(TooLate::NotEnded),
             Some(ending) if ending.is_dead() => Some(TooLate::DeadLetter),
-            Some(_) if self.unsettled().is_some() => Some(TooLate::Unpublished),
+            Some(_) if self.unsettled_decision().is_some() => Some(TooLate::Unpublished),
             Some(_) => None,
         }
     }
@@ -42,14 +43,14 @@ impl Case {
     /// Applies the record of an erasure. A second one changes nothing.
     pub(super) fn erase(&mut self, at: Timestamp, erased: &ContentErasure) -> Ruling {
         if self.is_erased() {
-            return Ruling::Passed;
+            return Ruling::Superseded;
         }
         if let Some(too_late) = self.refuse_erasure() {
             return Ruling::TooLate(too_late);
         }
-        self.removal = Some(ContentRemoval::Erased { at, person: erased.person.clone() });
+        self.removal = Some(ContentRemoval::Erased { at, actor: erased.actor.clone() });
         self.remove_contents();
-        Ruling::Counts(Granted::default())
+        Ruling::Counts(RulingGrant::default())
     }
 
     /// Removes contents that later records have added to an erased command.
@@ -62,7 +63,7 @@ impl Case {
     /// Returns the command without contents, as it is kept past their retention. `None` where it
     /// has none, or goes on.
     #[must_use]
-    pub fn aged(&self) -> Option<Self> {
+    pub fn without_contents(&self) -> Option<Self> {
         if self.removal.is_some() || self.refuse_erasure().is_some() {
             return None;
         }
@@ -73,15 +74,20 @@ impl Case {
 
     fn remove_contents(&mut self) {
         let is_erased = self.is_erased();
-        if let Some(opening) = &mut self.opening {
-            opening.asked = None;
-            opening.identity = bare_identity(&opening.identity, is_erased);
+        if let Some(identity) = &mut self.identity {
+            identity.reply_target = None;
+            identity.command = bare_identity(&identity.command, is_erased);
         }
         if let Some(ending) = self.ending.take() {
-            self.ending = Some(Ending { event: bare_event(&ending.event, is_erased), letter: None, ..ending });
+            self.ending = Some(CommandEnding {
+                event: bare_event(&ending.event, is_erased),
+                letter: None,
+                ..ending
+            });
         }
-        (self.kept, self.asking, self.money, self.cancel) = (None, None, None, None);
-        (self.replies, self.prompts, self.queries, self.prompted) = (Vec::new(), Vec::new(), Vec::new(), None);
+        (self.retained_message, self.asking, self.money, self.cancel) = (None, None, None, None);
+        (self.replies, self.prompts, self.queries, self.prompted) =
+            (Vec::new(), Vec::new(), Vec::new(), None);
         if is_erased {
             (self.provider_reference, self.former_reference) = (None, None);
             self.references = Vec::new();
@@ -97,7 +103,7 @@ impl Case {
 
 /// Returns the identity of a command without its publisher's metadata and, where it is erased,
 /// reference.
-fn bare_identity(identity: &Identity, is_erased: bool) -> Identity {
+fn bare_identity(identity: &EchoedIdentity, is_erased: bool) -> EchoedIdentity {
     let mut bare = identity.clone();
     bare.metadata.clear();
     if is_erased {

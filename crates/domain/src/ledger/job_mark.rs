@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::person::Person;
+use super::actor::Actor;
 use crate::job::JobId;
 
 /// A decision that a job makes for the person who started it.
@@ -14,7 +14,7 @@ pub struct JobDecision {
     pub id: JobId,
     /// The person who started the job, and the reason.
     #[serde(flatten)]
-    pub person: Person,
+    pub actor: Actor,
 }
 
 /// A job that acted on the dead letter of a command.

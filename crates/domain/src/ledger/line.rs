@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::record::{Fact, Record};
+use super::record::{Record, RecordBody};
 use crate::command_id::CommandId;
 use crate::job::{JobChange, JobId, JobRecord};
 
@@ -20,7 +20,7 @@ const USUAL: usize = 1_536;
 
 /// A line as it was read.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Line {
+pub enum LedgerLine {
     /// A record about a command that this version understands.
     Record(Box<Record>),
     /// A record about a job.
@@ -41,13 +41,13 @@ pub enum Line {
 /// A line that can't be read.
 #[derive(Debug, thiserror::Error)]
 #[error("no record: {0}")]
-pub struct Unreadable(#[from] serde_json::Error);
+pub struct UnreadableLine(#[from] serde_json::Error);
 
 /// The kind of a marker.
 const MARKER: &str = "marker";
 
 #[derive(Serialize)]
-struct Written<'a, T> {
+struct WrittenLine<'a, T> {
     v: u32,
     kind: &'a str,
     critical: bool,
@@ -60,7 +60,7 @@ struct Written<'a, T> {
 }
 
 #[derive(Deserialize)]
-struct Read<'a> {
+struct ParsedLine<'a> {
     kind: String,
     #[serde(default)]
     critical: bool,
@@ -78,25 +78,32 @@ impl Record {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match &self.fact {
-            Fact::Opened(data) => self.write(data),
-            Fact::Started(data) => self.write(data),
-            Fact::Released(data) => self.write(data),
-            Fact::TakenOver(data) => self.write(data),
-            Fact::Finished(data) => self.write(data),
-            Fact::Settled(data) => self.write(data),
-            Fact::CancelWished(data) => self.write(data),
-            Fact::Replayed(data) => self.write(data),
-            Fact::Asked(data) => self.write(data),
-            Fact::Conflicted(data) => self.write(data),
-            Fact::Erased(data) => self.write(data),
-            Fact::Prompted(data) => self.write(data),
+            RecordBody::Opened(data) => self.write(data),
+            RecordBody::Started(data) => self.write(data),
+            RecordBody::Released(data) => self.write(data),
+            RecordBody::ClaimExpired(data) => self.write(data),
+            RecordBody::Finished(data) => self.write(data),
+            RecordBody::Settled(data) => self.write(data),
+            RecordBody::CancelRequested(data) => self.write(data),
+            RecordBody::Replayed(data) => self.write(data),
+            RecordBody::ReplyRequested(data) => self.write(data),
+            RecordBody::Conflicted(data) => self.write(data),
+            RecordBody::Erased(data) => self.write(data),
+            RecordBody::Prompted(data) => self.write(data),
         }
     }
 
     fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
         let (kind, critical) = (self.fact.kind(), self.fact.is_critical());
-        let written =
-            Written { v: VERSION, kind, critical, at: self.at, command: Some(&self.command), job: None, data };
+        let written = WrittenLine {
+            v: VERSION,
+            kind,
+            critical,
+            at: self.at,
+            command: Some(&self.command),
+            job: None,
+            data,
+        };
         let mut line = Vec::with_capacity(USUAL);
         // A record is plain data, which always has a JSON form.
         let _ = serde_json::to_writer(&mut line, &written);
@@ -104,41 +111,50 @@ impl Record {
     }
 }
 
-impl Line {
+impl LedgerLine {
     /// Encodes a marker as a line, without a line break.
     #[must_use]
-    pub fn marker(at: Timestamp) -> Vec<u8> {
-        let written = Written { v: VERSION, kind: MARKER, critical: false, at, command: None, job: None, data: &() };
+    pub fn marker_line(at: Timestamp) -> Vec<u8> {
+        let written = WrittenLine {
+            v: VERSION,
+            kind: MARKER,
+            critical: false,
+            at,
+            command: None,
+            job: None,
+            data: &(),
+        };
         serde_json::to_vec(&written).unwrap_or_default()
     }
 
     /// Decodes a line.
     ///
     /// # Errors
-    /// [`Unreadable`]: the line is not JSON, or a known kind without its fields.
-    pub fn decode(line: &[u8]) -> Result<Self, Unreadable> {
-        let Read { kind, critical, command, job, at, data } = serde_json::from_slice(line)?;
+    /// [`UnreadableLine`]: the line is not JSON, or a known kind without its fields.
+    pub fn decode(line: &[u8]) -> Result<Self, UnreadableLine> {
+        let ParsedLine { kind, critical, command, job, at, data } = serde_json::from_slice(line)?;
         if kind == MARKER {
             return Ok(Self::Marker);
         }
         let text = data.map_or("null", RawValue::get);
-        let fact = match kind.as_str() {
-            "opened" => Fact::Opened(serde_json::from_str(text)?),
-            "started" => Fact::Started(serde_json::from_str(text)?),
-            "released" => Fact::Released(serde_json::from_str(text)?),
-            "taken_over" => Fact::TakenOver(serde_json::from_str(text)?),
-            "finished" => Fact::Finished(serde_json::from_str(text)?),
-            "settled" => Fact::Settled(serde_json::from_str(text)?),
-            "cancel_wished" => Fact::CancelWished(serde_json::from_str(text)?),
-            "replayed" => Fact::Replayed(serde_json::from_str(text)?),
-            "asked" => Fact::Asked(serde_json::from_str(text)?),
-            "conflicted" => Fact::Conflicted(serde_json::from_str(text)?),
-            "erased" => Fact::Erased(serde_json::from_str(text)?),
-            "prompted" => Fact::Prompted(serde_json::from_str(text)?),
+        let body = match kind.as_str() {
+            "opened" => RecordBody::Opened(serde_json::from_str(text)?),
+            "started" => RecordBody::Started(serde_json::from_str(text)?),
+            "released" => RecordBody::Released(serde_json::from_str(text)?),
+            "claim_expired" => RecordBody::ClaimExpired(serde_json::from_str(text)?),
+            "finished" => RecordBody::Finished(serde_json::from_str(text)?),
+            "settled" => RecordBody::Settled(serde_json::from_str(text)?),
+            "cancel_requested" => RecordBody::CancelRequested(serde_json::from_str(text)?),
+            "replayed" => RecordBody::Replayed(serde_json::from_str(text)?),
+            "reply_requested" => RecordBody::ReplyRequested(serde_json::from_str(text)?),
+            "conflicted" => RecordBody::Conflicted(serde_json::from_str(text)?),
+            "erased" => RecordBody::Erased(serde_json::from_str(text)?),
+            "prompted" => RecordBody::Prompted(serde_json::from_str(text)?),
             _ => return Self::decode_job(kind, command, critical, (job, at, text)),
         };
-        let command = command.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("command"))?;
-        Ok(Self::Record(Box::new(Record { at, command, fact })))
+        let command = command
+            .ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("command"))?;
+        Ok(Self::Record(Box::new(Record { at, command, fact: body })))
     }
 
     /// Decodes a line of a kind that is about no command.
@@ -147,7 +163,7 @@ impl Line {
         command: Option<CommandId>,
         critical: bool,
         (job, at, text): (Option<&RawValue>, Timestamp, &str),
-    ) -> Result<Self, Unreadable> {
+    ) -> Result<Self, UnreadableLine> {
         let change = match kind.as_str() {
             "job_started" => JobChange::Started(serde_json::from_str(text)?),
             "job_taken" => JobChange::Taken(serde_json::from_str(text)?),
@@ -158,7 +174,8 @@ impl Line {
             "job_ended" => JobChange::Ended(serde_json::from_str(text)?),
             _ => return Ok(Self::Foreign { kind, command, critical }),
         };
-        let job = job.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("job"))?;
+        let job =
+            job.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("job"))?;
         Ok(Self::Job(Box::new(JobRecord { at, job: serde_json::from_str(job.get())?, change })))
     }
 }
@@ -171,7 +188,9 @@ impl JobRecord {
             JobChange::Started(data) => self.write(data),
             JobChange::Taken(data) => self.write(data),
             JobChange::Progressed(data) => self.write(data),
-            JobChange::Paused(data) | JobChange::Resumed(data) | JobChange::Stopped(data) => self.write(data),
+            JobChange::Paused(data) | JobChange::Resumed(data) | JobChange::Stopped(data) => {
+                self.write(data)
+            }
             JobChange::Ended(data) => self.write(data),
         }
     }
@@ -179,8 +198,16 @@ impl JobRecord {
     fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
         let (kind, at, job) = (self.change.kind(), self.at, Some(self.job));
         // A record is plain data, which always has a JSON form.
-        serde_json::to_vec(&Written { v: VERSION, kind, critical: false, at, command: None, job, data })
-            .unwrap_or_default()
+        serde_json::to_vec(&WrittenLine {
+            v: VERSION,
+            kind,
+            critical: false,
+            at,
+            command: None,
+            job,
+            data,
+        })
+        .unwrap_or_default()
     }
 }
 

@@ -4,10 +4,10 @@
 //! No other code dispatches on a ruling. The function is pure, so that the same one runs in the
 //! daemon and under the model checker.
 
-use super::record::{Guard, Person, RecordId};
-use super::ruling::{Decided, Granted, Ruling, TooLate};
+use super::record::{Actor, CallGuard, RecordId};
+use super::ruling::{DecidedCommand, Ruling, RulingGrant, TooLate};
 use crate::event::Event;
-use crate::lifecycle::{Kind, State};
+use crate::lifecycle::{FailureKind, LifecycleState};
 
 /// The properties of a held message that decide about the next action.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,14 +18,14 @@ pub struct HeldMessage {
     /// True where only the ledger knows the progress of the command.
     pub is_unproven: bool,
     /// The claim that the message has waited out, if it has.
-    pub waited_out: Option<RecordId>,
+    pub expired_claim: Option<RecordId>,
 }
 
 /// The reason why the holder of a message appends a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HolderIntent {
     /// Begins the call, which this guard keeps from acting twice; or waits, which is harmless.
-    Begin(Guard),
+    Begin(CallGuard),
     /// Takes over a step whose claim was waited out.
     TakeOver,
     /// Decides about the command.
@@ -34,10 +34,10 @@ pub enum HolderIntent {
 
 /// The role of the appender of a record, who acts on the ruling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum RulingRole {
     /// The holder of a message of the command.
     Holder(HeldMessage, HolderIntent),
-    /// A webhook call about the end of the command.
+    /// A webhook about the end of the command.
     Webhook,
     /// A person or program that cancels the command.
     Canceller,
@@ -51,7 +51,7 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq)]
 pub enum NextAction {
     /// Act on the record: make the call in time, publish the decision, or wait.
-    Proceed(Granted),
+    Proceed(RulingGrant),
     /// Make no call, and decide in doubt: an earlier call may have acted.
     Doubt,
     /// Wait for so long (milliseconds), then append again, with this claim.
@@ -64,7 +64,7 @@ pub enum NextAction {
     /// Record that the claim was waited out.
     TakeOver(RecordId),
     /// Publish the effects of an earlier decision.
-    Publish(Box<Decided>),
+    Publish(Box<DecidedCommand>),
     /// Publish to the sender of the command how it has ended.
     Answer(Box<Event>),
     /// Record a further reply target that waits for the end.
@@ -83,7 +83,7 @@ pub enum NextAction {
     /// Publish that this contradicts the end of the command.
     Contradict(Box<Event>),
     /// End the command as cancelled.
-    Cancel(Person),
+    Cancel(Actor),
     /// Wait for a version that understands the ledger.
     Wait(String),
     /// Do nothing, and report the reason.
@@ -94,17 +94,21 @@ pub enum NextAction {
 
 /// Returns the next action of a role about a command, by the ruling on its record.
 #[must_use]
-pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
+pub fn next_action(role: RulingRole, ruling: Ruling) -> NextAction {
     use HolderIntent::{Begin, Decide, TakeOver};
-    use Role::{Canceller, Holder, Operator, Submitter, Webhook};
+    use RulingRole::{Canceller, Holder, Operator, Submitter, Webhook};
     match ruling {
         Ruling::Counts(granted) => match role {
             // Without a key no call is made where an earlier one may have acted.
-            Holder(_, Begin(Guard::Claim(_)) | TakeOver) if granted.unknown => NextAction::Doubt,
+            Holder(_, Begin(CallGuard::Claim(_)) | TakeOver) if granted.unknown => {
+                NextAction::Doubt
+            }
             _ => NextAction::Proceed(granted),
         },
         Ruling::Claimed { claim, ttl_ms } => match role {
-            Holder(held, Begin(_) | TakeOver) if held.waited_out == Some(claim) => NextAction::TakeOver(claim),
+            Holder(held, Begin(_) | TakeOver) if held.expired_claim == Some(claim) => {
+                NextAction::TakeOver(claim)
+            }
             Holder(_, Begin(_) | TakeOver) => NextAction::WaitOut { claim, ttl_ms },
             Canceller => NextAction::Reread,
             Holder(_, Decide) | Webhook | Operator | Submitter => NextAction::Drop,
@@ -112,7 +116,7 @@ pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
         Ruling::Unsettled(decided) => match role {
             Holder(..) | Operator => NextAction::Publish(decided),
             // Only the holder of the command's message can publish its continuation.
-            Webhook if decided.effects.carried.is_none() => NextAction::Publish(decided),
+            Webhook if decided.effects.message.is_none() => NextAction::Publish(decided),
             Canceller if is_cancelled(&decided.effects.event) => NextAction::Publish(decided),
             Canceller => NextAction::Refuse(too_late(&decided.effects.event)),
             Submitter if decided.effects.event.data.state.is_terminal() => {
@@ -130,15 +134,17 @@ pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
             Canceller => NextAction::Reread,
             Webhook | Operator | Submitter => NextAction::Drop,
         },
-        Ruling::Passed => match role {
-            Holder(HeldMessage { is_unproven: true, .. }, Decide) | Webhook | Canceller => NextAction::Reread,
+        Ruling::Superseded => match role {
+            Holder(HeldMessage { is_unproven: true, .. }, Decide) | Webhook | Canceller => {
+                NextAction::Reread
+            }
             // The claim was released meanwhile: the step is free, and nobody else may hold a
             // message of it.
             Holder(_, TakeOver) => NextAction::Again,
             Holder(HeldMessage { is_fresh: true, .. }, Begin(_)) => NextAction::Ask,
             Holder(..) | Operator | Submitter => NextAction::Drop,
         },
-        Ruling::OtherContent => match role {
+        Ruling::ContentConflict => match role {
             Holder(..) | Submitter => NextAction::Conflict,
             Canceller => NextAction::Reread,
             Webhook | Operator => NextAction::Drop,
@@ -146,7 +152,7 @@ pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
         Ruling::Cancelled(person) => match role {
             Holder(..) => NextAction::Cancel(person),
             // The holder of the message in the queue ends the command.
-            Submitter => NextAction::Proceed(Granted::default()),
+            Submitter => NextAction::Proceed(RulingGrant::default()),
             Canceller => NextAction::Reread,
             Webhook | Operator => NextAction::Drop,
         },
@@ -155,7 +161,7 @@ pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
             Canceller => NextAction::Reread,
             Holder(..) | Operator | Submitter => NextAction::Drop,
         },
-        Ruling::Outrun { attempt } => match role {
+        Ruling::SequenceTooLow { attempt } => match role {
             Holder(_, Decide) | Webhook | Canceller | Operator => NextAction::Renumber { attempt },
             Holder(HeldMessage { is_fresh: true, .. }, _) => NextAction::Ask,
             Holder(..) | Submitter => NextAction::Drop,
@@ -174,12 +180,12 @@ pub fn next_action(role: Role, ruling: Ruling) -> NextAction {
 
 /// Returns true if an event reports a cancellation.
 fn is_cancelled(event: &Event) -> bool {
-    event.data.error.as_ref().and_then(|error| error.kind) == Some(Kind::Cancelled)
+    event.data.error.as_ref().and_then(|error| error.kind) == Some(FailureKind::Cancelled)
 }
 
 /// Returns the reason why an ended command can't be cancelled.
 fn too_late(event: &Event) -> TooLate {
-    if event.data.state == State::Completed { TooLate::Completed } else { TooLate::Failed }
+    if event.data.state == LifecycleState::Completed { TooLate::Completed } else { TooLate::Failed }
 }
 
 #[cfg(test)]

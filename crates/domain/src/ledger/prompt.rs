@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use super::step::Step;
 use crate::command_id::CommandId;
-use crate::inquiry::Purpose;
-use crate::lifecycle::State;
+use crate::lifecycle::LifecycleState;
+use crate::query::QueryPurpose;
 
 /// A reason besides ferryd's own timers that concerns a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Prompt {
-    /// A provider has sent a notice about the command, in a webhook call.
+pub enum CommandPrompt {
+    /// A provider has sent a notice about the command, in a webhook.
     Notice(NoticePrompt),
     /// A person, or a program, requests a query of the provider.
-    Person(String),
+    Actor(String),
     /// Another command has completed that changes this one at its provider.
     Command(CommandId),
 }
@@ -40,7 +40,7 @@ pub struct NoticePrompt {
     pub verified: bool,
 }
 
-impl fmt::Display for Prompt {
+impl fmt::Display for CommandPrompt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Notice(NoticePrompt { id, event, verified, .. }) => {
@@ -48,19 +48,19 @@ impl fmt::Display for Prompt {
                 let words: Vec<_> = event.iter().chain(id).map(String::as_str).collect();
                 write!(f, "{unverified}notice {}", words.join(" "))
             }
-            Self::Person(person) => write!(f, "{person}"),
+            Self::Actor(person) => write!(f, "{person}"),
             Self::Command(id) => write!(f, "command {id}"),
         }
     }
 }
 
-/// See [`Fact::Prompted`](super::record::Fact::Prompted).
+/// See [`RecordBody::Prompted`](super::record::RecordBody::Prompted).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Prompted {
+pub struct PromptRecord {
     /// The reason that concerns the command.
-    pub prompt: Prompt,
+    pub prompt: CommandPrompt,
     /// True if the provider is queried because of the reason.
-    pub asks: bool,
+    pub starts_query: bool,
 }
 
 /// A prompt, as the command's state keeps it.
@@ -69,16 +69,16 @@ pub struct PromptNote {
     /// The time of recording, by the writer's clock.
     pub at: Timestamp,
     /// The reason.
-    pub prompt: Prompt,
+    pub prompt: CommandPrompt,
     /// True if the provider was to be queried because of the reason.
-    pub asks: bool,
+    pub starts_query: bool,
 }
 
 /// A query of a provider that has led to a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MadeQuery {
     /// The purpose of the query.
-    pub purpose: Purpose,
+    pub purpose: QueryPurpose,
     /// True if the query was early.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub early: bool,
@@ -93,12 +93,12 @@ pub struct QueryNote {
     /// The call that the query is about, and the number of the query.
     pub step: Step,
     /// The purpose of the query.
-    pub purpose: Purpose,
+    pub purpose: QueryPurpose,
     /// The reason why the query was early; absent where it was made at its planned time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<Prompt>,
+    pub cause: Option<CommandPrompt>,
     /// The state of the command after the query.
-    pub state: State,
+    pub state: LifecycleState,
     /// The problem of the answer, or the failure that it reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

@@ -33,9 +33,12 @@ impl FromStr for RecordId {
     type Err = InvalidRecordId;
 
     fn from_str(text: &str) -> Result<Self, InvalidRecordId> {
-        let parts =
-            text.split_once('.').and_then(|(writer, number)| Some((writer.parse().ok()?, number.parse().ok()?)));
-        parts.map(|(writer, number)| Self { writer, number }).ok_or_else(|| InvalidRecordId(text.to_owned()))
+        let parts = text
+            .split_once('.')
+            .and_then(|(writer, number)| Some((writer.parse().ok()?, number.parse().ok()?)));
+        parts
+            .map(|(writer, number)| Self { writer, number })
+            .ok_or_else(|| InvalidRecordId(text.to_owned()))
     }
 }
 

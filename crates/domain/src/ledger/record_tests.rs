@@ -9,36 +9,46 @@ fn every_record_about_a_job_is_read_as_it_was_written() {
     for record in job_records() {
         let line = record.encode();
         assert!(!line.contains(&b'\n'));
-        assert_eq!(Line::decode(&line).unwrap(), Line::Job(Box::new(record.clone())));
+        assert_eq!(LedgerLine::decode(&line).unwrap(), LedgerLine::Job(Box::new(record.clone())));
         let mut nameless: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(nameless["critical"], false, "an older version passes over it");
         nameless.as_object_mut().unwrap().remove("job");
-        assert!(Line::decode(nameless.to_string().as_bytes()).is_err());
+        assert!(LedgerLine::decode(nameless.to_string().as_bytes()).is_err());
     }
 }
 
 #[test]
 fn every_record_is_read_as_it_was_written() {
-    for fact in facts() {
-        let record = record(fact);
+    for body in facts() {
+        let record = record(body);
         let line = record.encode();
         assert!(!line.contains(&b'\n'));
-        assert_eq!(Line::decode(&line).unwrap(), Line::Record(Box::new(record)));
+        assert_eq!(LedgerLine::decode(&line).unwrap(), LedgerLine::Record(Box::new(record)));
     }
-    assert_eq!(Line::decode(&Line::marker(Timestamp::UNIX_EPOCH)).unwrap(), Line::Marker);
+    assert_eq!(
+        LedgerLine::decode(&LedgerLine::marker_line(Timestamp::UNIX_EPOCH)).unwrap(),
+        LedgerLine::Marker
+    );
 }
 
 #[test]
 fn a_line_of_a_later_version_is_read_as_far_as_it_is_understood() {
     let settled = json!({ "v": 2, "kind": "settled", "critical": false, "at": "1970-01-01T00:00:00Z", "new": 1,
         "command": "order-1", "data": { "finished": id(9).to_string(), "new": 1 } });
-    let expected = record(Fact::Settled(Settled { finished: id(9) }));
-    assert_eq!(Line::decode(settled.to_string().as_bytes()).unwrap(), Line::Record(Box::new(expected)));
+    let expected = record(RecordBody::Settled(SettledRecord { finished: id(9) }));
+    assert_eq!(
+        LedgerLine::decode(settled.to_string().as_bytes()).unwrap(),
+        LedgerLine::Record(Box::new(expected))
+    );
     for critical in [true, false] {
         let foreign = json!({ "v": 2, "kind": "split", "critical": critical, "at": "1970-01-01T00:00:00Z",
             "command": "order-1", "data": [1] });
-        let expected = Line::Foreign { kind: "split".to_owned(), command: Some("order-1".parse().unwrap()), critical };
-        assert_eq!(Line::decode(foreign.to_string().as_bytes()).unwrap(), expected);
+        let expected = LedgerLine::Foreign {
+            kind: "split".to_owned(),
+            command: Some("order-1".parse().unwrap()),
+            critical,
+        };
+        assert_eq!(LedgerLine::decode(foreign.to_string().as_bytes()).unwrap(), expected);
     }
 }
 
@@ -46,28 +56,36 @@ fn a_line_of_a_later_version_is_read_as_far_as_it_is_understood() {
 fn a_known_kind_without_what_belongs_to_it_is_unreadable() {
     for data in [json!({}), json!(null), json!("x")] {
         let line = json!({ "v": 1, "kind": "settled", "at": "1970-01-01T00:00:00Z", "command": "a", "data": data });
-        assert!(Line::decode(line.to_string().as_bytes()).is_err(), "{line}");
+        assert!(LedgerLine::decode(line.to_string().as_bytes()).is_err(), "{line}");
     }
-    let nameless =
-        json!({ "v": 1, "kind": "settled", "at": "1970-01-01T00:00:00Z", "data": { "finished": id(1).to_string() } });
-    assert!(Line::decode(nameless.to_string().as_bytes()).is_err());
+    let nameless = json!({ "v": 1, "kind": "settled", "at": "1970-01-01T00:00:00Z", "data": { "finished": id(1).to_string() } });
+    assert!(LedgerLine::decode(nameless.to_string().as_bytes()).is_err());
 }
 
 #[test]
 fn a_step_is_written_as_before_where_nothing_is_asked_and_a_question_comes_after_its_call() {
     let step = |json: serde_json::Value| serde_json::from_value::<Step>(json).unwrap();
     assert_eq!(serde_json::to_value(STEP).unwrap(), json!({ "generation": 1, "attempt": 2 }));
-    let question = Step { inquiry: 3, ..STEP };
-    assert_eq!(serde_json::to_value(question).unwrap(), json!({ "generation": 1, "attempt": 2, "inquiry": 3 }));
+    let question = Step { query: 3, ..STEP };
+    assert_eq!(
+        serde_json::to_value(question).unwrap(),
+        json!({ "generation": 1, "attempt": 2, "query": 3 })
+    );
     assert_eq!(step(json!({ "generation": 1, "attempt": 2 })), STEP);
-    let order = [STEP, Step { inquiry: 1, ..STEP }, question, Step::call(1, 3), Step::call(2, 1)];
+    let order = [STEP, Step { query: 1, ..STEP }, question, Step::call(1, 3), Step::call(2, 1)];
     assert!(order.is_sorted(), "{order:?}");
 }
 
 #[test]
 fn a_record_has_a_name_that_can_be_written_and_read() {
     assert_eq!(id(12).to_string().parse(), Ok(id(12)));
-    for wrong in ["", "12", "00000000-0000-0000-0000-000000000007", "x.1", "00000000-0000-0000-0000-000000000007.x"] {
+    for wrong in [
+        "",
+        "12",
+        "00000000-0000-0000-0000-000000000007",
+        "x.1",
+        "00000000-0000-0000-0000-000000000007.x",
+    ] {
         assert!(wrong.parse::<RecordId>().is_err(), "{wrong}");
     }
 }
@@ -75,7 +93,7 @@ fn a_record_has_a_name_that_can_be_written_and_read() {
 proptest! {
     #[test]
     fn reading_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Line::decode(&bytes);
+        let _ = LedgerLine::decode(&bytes);
     }
 
     #[test]
@@ -83,6 +101,6 @@ proptest! {
         let mut line = record(facts().swap_remove(fact)).encode();
         let at = at % line.len();
         line[at] = byte;
-        let _ = Line::decode(&line);
+        let _ = LedgerLine::decode(&line);
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::case::Case;
+use super::command_state::CommandState;
 use crate::command_id::CommandId;
 
 /// A message that was refused under an id, in short.
@@ -24,9 +24,14 @@ pub struct RefusalNote {
 impl RefusalNote {
     /// Creates the note of a refused message, from its state in the ledger.
     #[must_use]
-    pub fn of(id: CommandId, case: &Case) -> Option<Self> {
-        let data = &case.ending.as_ref()?.event.data;
+    pub fn of(id: CommandId, state: &CommandState) -> Option<Self> {
+        let data = &state.ending.as_ref()?.event.data;
         let error = data.error.as_ref()?;
-        Some(Self { id, at: data.occurred_at, code: error.code.clone(), message: error.message.clone() })
+        Some(Self {
+            id,
+            at: data.occurred_at,
+            code: error.code.clone(),
+            message: error.message.clone(),
+        })
     }
 }

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::case::Case;
-use super::prompt::{MadeQuery, PromptNote, Prompted, QueryNote};
-use super::record::Finished;
-use super::ruling::{Granted, Ruling};
+use super::command_state::CommandState;
+use super::prompt::{MadeQuery, PromptNote, PromptRecord, QueryNote};
+use super::record::FinishedRecord;
+use super::ruling::{Ruling, RulingGrant};
 
 /// The maximum number of prompts that are kept of one command: the first and the latest.
 const MAX_PROMPTS: usize = 16;
@@ -13,25 +13,27 @@ const MAX_PROMPTS: usize = 16;
 /// row that had the same reason and changed nothing count as one.
 const MAX_QUERIES: usize = 32;
 
-impl Case {
+impl CommandState {
     /// Adds a prompt, unless the state has it already.
-    pub(super) fn prompt(&mut self, at: Timestamp, prompted: &Prompted) -> Ruling {
-        let Prompted { prompt, asks } = prompted;
+    pub(super) fn note_prompt(&mut self, at: Timestamp, prompted: &PromptRecord) -> Ruling {
+        let PromptRecord { prompt, starts_query: asks } = prompted;
         if *asks {
             self.prompted = Some(prompt.clone());
         }
-        if self.prompts.iter().any(|known| known.prompt == *prompt && known.asks == *asks) && !asks {
-            return Ruling::Passed;
+        if self.prompts.iter().any(|known| known.prompt == *prompt && known.starts_query == *asks)
+            && !asks
+        {
+            return Ruling::Superseded;
         }
         if self.prompts.len() >= MAX_PROMPTS {
             self.prompts.remove(MAX_PROMPTS / 2);
         }
-        self.prompts.push(PromptNote { at, prompt: prompt.clone(), asks: *asks });
-        Ruling::Counts(Granted::default())
+        self.prompts.push(PromptNote { at, prompt: prompt.clone(), starts_query: *asks });
+        Ruling::Counts(RulingGrant::default())
     }
 
     /// Adds a query of the provider, and the result of its answer.
-    pub(super) fn note_query(&mut self, at: Timestamp, finished: &Finished) {
+    pub(super) fn note_query(&mut self, at: Timestamp, finished: &FinishedRecord) {
         let Some(MadeQuery { purpose, early }) = finished.query else { return };
         let data = &finished.effects.event.data;
         // A query without an answer is repeated for the same reason.
@@ -51,6 +53,15 @@ impl Case {
         if self.queries.len() >= MAX_QUERIES {
             self.queries.remove(MAX_QUERIES / 2);
         }
-        self.queries.push(QueryNote { at, step, purpose, cause, state, detail, times: 1, latest: at });
+        self.queries.push(QueryNote {
+            at,
+            step,
+            purpose,
+            cause,
+            state,
+            detail,
+            times: 1,
+            latest: at,
+        });
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::effects::RecordedEffects;
-use super::record::{Asked, Person, RecordId};
+use super::record::{Actor, RecordId, ReplyTarget};
 use crate::event::Event;
 
 /// The ruling on a record. Its writer acts on it; all other instances come to the same one, and do
@@ -12,7 +12,7 @@ use crate::event::Event;
 #[serde(rename_all = "snake_case")]
 pub enum Ruling {
     /// The record counts: its writer acts on it.
-    Counts(Granted),
+    Counts(RulingGrant),
     /// Another holds the step alone.
     Claimed {
         /// The record of that claim.
@@ -21,23 +21,23 @@ pub enum Ruling {
         ttl_ms: u64,
     },
     /// The step was decided before, and the effects may be unpublished.
-    Unsettled(Box<Decided>),
+    Unsettled(Box<DecidedCommand>),
     /// The command has ended, and its end was published.
     Ended(Box<Event>),
     /// A call of the step is taken for unknown by now: only an answer of the provider, or
     /// `unresolved`, counts.
     Unknown,
     /// The command has gone on beyond this step; nothing is left to do.
-    Passed,
+    Superseded,
     /// The id is known with another content.
-    OtherContent,
+    ContentConflict,
     /// The command was cancelled before it arrived.
-    Cancelled(Person),
+    Cancelled(Actor),
     /// The command has ended with another outcome.
     Contradicts(Box<Event>),
     /// An event with a higher number than this decision's may have been published: decide again
     /// with at least this attempt.
-    Outrun {
+    SequenceTooLow {
         /// The least attempt.
         attempt: u32,
     },
@@ -50,24 +50,24 @@ pub enum Ruling {
 
 /// The data that belongs to a record that counts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Granted {
+pub struct RulingGrant {
     /// True if an earlier call of the generation may have acted.
     pub unknown: bool,
     /// The further reply targets that wait for the end, of a `finished` that ends the command.
     #[serde(default)]
-    pub replies: Vec<Asked>,
+    pub replies: Vec<ReplyTarget>,
 }
 
 /// A decision that counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Decided {
+pub struct DecidedCommand {
     /// The record of the decision.
     pub by: RecordId,
     /// The effects of the decision.
     pub effects: RecordedEffects,
     /// The further reply targets that wait for the end.
     #[serde(default)]
-    pub replies: Vec<Asked>,
+    pub replies: Vec<ReplyTarget>,
 }
 
 /// The reason why a request is refused.
@@ -100,7 +100,7 @@ impl std::fmt::Display for TooLate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::InFlight => "a call to its provider is under way",
-            Self::Unknown => "a call was made, and nobody knows whether it acted",
+            Self::Unknown => "a call was made, and it is unknown whether it acted",
             Self::Accepted => "its provider has accepted it",
             Self::Completed => "it has completed",
             Self::Failed => "it has failed",

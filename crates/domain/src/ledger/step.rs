@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One call of a command, or the place of one; or a query about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Step {
     /// 0 for a command as published; each replay starts the next.
     pub generation: u32,
@@ -12,7 +14,7 @@ pub struct Step {
     pub attempt: u32,
     /// 0 for the call itself; else the number of the query about it, a poll or a lookup.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub inquiry: u32,
+    pub query: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -24,6 +26,6 @@ impl Step {
     /// Returns the step of a call.
     #[must_use]
     pub const fn call(generation: u32, attempt: u32) -> Self {
-        Self { generation, attempt, inquiry: 0 }
+        Self { generation, attempt, query: 0 }
     }
 }

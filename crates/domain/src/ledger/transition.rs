@@ -5,15 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::record::Step;
-use crate::lifecycle::State;
+use crate::lifecycle::LifecycleState;
 
 /// One transition of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Transition {
+pub struct StateTransition {
     /// The time, by the clock of the one who decided.
     pub at: Timestamp,
     /// The state after the transition.
-    pub state: State,
+    pub state: LifecycleState,
     /// The call that the transition is about.
     pub step: Step,
     /// The reason in a word or two, for people and programs.

@@ -5,10 +5,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::erasing::AGED;
 use super::error::IndexError;
-use super::forget::CHUNK;
-use super::json::{json, parsed};
+use super::json::{json, parse_json};
+use super::prune::CHUNK;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::command_state::CommandState;
 
 /// The commands that are over and have their contents, by their last change.
 pub(super) const WITH_CONTENTS: &str = "SELECT seq, id, body FROM commands JOIN bodies USING (seq) \
@@ -20,9 +20,13 @@ pub(super) fn age(conn: &mut Connection, older_than: i64) -> Result<Vec<CommandI
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut found = tx.prepare_cached(WITH_CONTENTS)?;
     let mut rows = found.query((older_than, i64::try_from(CHUNK).unwrap_or(0)))?;
-    let mut old: Vec<(i64, String, Case)> = Vec::new();
+    let mut old: Vec<(i64, String, CommandState)> = Vec::new();
     while let Some(row) = rows.next()? {
-        old.push((row.get(0)?, row.get(1)?, parsed(row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?)?));
+        old.push((
+            row.get(0)?,
+            row.get(1)?,
+            parse_json(row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?)?,
+        ));
     }
     drop(rows);
     drop(found);
@@ -35,8 +39,8 @@ pub(super) fn age(conn: &mut Connection, older_than: i64) -> Result<Vec<CommandI
         take_out.execute([seq])?;
     }
     let mut aged = Vec::with_capacity(old.len());
-    for (seq, id, case) in old {
-        put_back.execute((seq, json(&case.aged().unwrap_or(case))))?;
+    for (seq, id, state) in old {
+        put_back.execute((seq, json(&state.without_contents().unwrap_or(state))))?;
         mark.execute((seq, AGED))?;
         aged.push(id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")))?);
     }

@@ -63,7 +63,7 @@ pub struct CallCheckpoint {
 
 /// The recorded offsets of a command's calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotedCalls {
+pub struct IndexedCalls {
     /// The offsets of the messages that may hold calls of the command, in their order.
     pub offsets: Vec<u64>,
     /// The message up to which the offsets are complete.
@@ -73,8 +73,13 @@ pub struct NotedCalls {
 /// Reads how far the stream is recorded; `None` where nothing of it is.
 pub(super) fn checkpoint(conn: &Connection) -> Result<Option<CallCheckpoint>, IndexError> {
     let number = |name: &str| meta::<i64>(conn, name).map(|found| found.map(i64::cast_unsigned));
-    let [offset, hash, published] = [number("calls_offset")?, number("calls_hash")?, number("calls_published")?];
-    Ok(offset.zip(hash).map(|(offset, hash)| CallCheckpoint { offset, hash, published: published.unwrap_or_default() }))
+    let [offset, hash, published] =
+        [number("calls_offset")?, number("calls_hash")?, number("calls_published")?];
+    Ok(offset.zip(hash).map(|(offset, hash)| CallCheckpoint {
+        offset,
+        hash,
+        published: published.unwrap_or_default(),
+    }))
 }
 
 /// Records messages that follow on `after`, the last of them at `checkpoint`. Returns false, and
@@ -89,17 +94,21 @@ pub(super) fn note(
     if checkpoint(&tx)? != after {
         return Ok(false);
     }
-    let mut add = tx.prepare_cached("INSERT INTO calls (bucket, offset, commands) VALUES (?1, ?2, ?3)")?;
+    let mut add =
+        tx.prepare_cached("INSERT INTO calls (bucket, offset, commands) VALUES (?1, ?2, ?3)")?;
     for message in messages {
         for (bucket, commands) in &message.commands {
-            let digests: Vec<u8> = commands.iter().flat_map(|digest| digest.to_be_bytes()).collect();
+            let digests: Vec<u8> =
+                commands.iter().flat_map(|digest| digest.to_be_bytes()).collect();
             add.execute((bucket.cast_signed(), message.offset.cast_signed(), digests))?;
         }
     }
     drop(add);
-    for (name, value) in
-        [("calls_offset", reached.offset), ("calls_hash", reached.hash), ("calls_published", reached.published)]
-    {
+    for (name, value) in [
+        ("calls_offset", reached.offset),
+        ("calls_hash", reached.hash),
+        ("calls_published", reached.published),
+    ] {
         set_meta(&tx, name, value.cast_signed())?;
     }
     tx.commit()?;
@@ -110,12 +119,15 @@ pub(super) fn note(
 pub(super) fn clear(conn: &mut Connection) -> Result<(), IndexError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute("DELETE FROM calls", ())?;
-    tx.execute("DELETE FROM meta WHERE name IN ('calls_offset', 'calls_hash', 'calls_published')", ())?;
+    tx.execute(
+        "DELETE FROM meta WHERE name IN ('calls_offset', 'calls_hash', 'calls_published')",
+        (),
+    )?;
     Ok(tx.commit()?)
 }
 
 /// Deletes the offsets of calls that began before `older_than`, in milliseconds since 1970.
-pub(super) fn forget(conn: &Connection, older_than: i64) -> rusqlite::Result<()> {
+pub(super) fn prune_calls(conn: &Connection, older_than: i64) -> rusqlite::Result<()> {
     let bucket = older_than / 1_000 / BUCKET.cast_signed();
     conn.execute("DELETE FROM calls WHERE bucket < ?1", [bucket]).map(|_| ())
 }
@@ -126,20 +138,26 @@ pub(super) fn find(
     conn: &Connection,
     command: &CommandId,
     spans: &[RangeInclusive<u64>],
-) -> Result<Option<NotedCalls>, IndexError> {
+) -> Result<Option<IndexedCalls>, IndexError> {
     let Some(checkpoint) = checkpoint(conn)? else { return Ok(None) };
     let wanted = digest(command.as_str()).to_be_bytes();
     let mut offsets = BTreeSet::new();
-    let mut rows = conn.prepare_cached("SELECT offset, commands FROM calls WHERE bucket BETWEEN ?1 AND ?2")?;
+    let mut rows =
+        conn.prepare_cached("SELECT offset, commands FROM calls WHERE bucket BETWEEN ?1 AND ?2")?;
     for span in spans {
-        let mut found = rows.query(((span.start() / BUCKET).cast_signed(), (span.end() / BUCKET).cast_signed()))?;
+        let mut found = rows
+            .query(((span.start() / BUCKET).cast_signed(), (span.end() / BUCKET).cast_signed()))?;
         while let Some(row) = found.next()? {
-            if row.get_ref(1)?.as_blob().is_ok_and(|digests| digests.chunks_exact(4).any(|digest| digest == wanted)) {
+            if row
+                .get_ref(1)?
+                .as_blob()
+                .is_ok_and(|digests| digests.chunks_exact(4).any(|digest| digest == wanted))
+            {
                 offsets.insert(row.get::<_, i64>(0)?.cast_unsigned());
             }
         }
     }
-    Ok(Some(NotedCalls { offsets: offsets.into_iter().collect(), checkpoint }))
+    Ok(Some(IndexedCalls { offsets: offsets.into_iter().collect(), checkpoint }))
 }
 
 fn digest(command: &str) -> u32 {

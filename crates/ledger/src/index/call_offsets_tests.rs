@@ -18,19 +18,22 @@ fn reached(offset: u64) -> CallCheckpoint {
     CallCheckpoint { offset, hash: u64::MAX - offset, published: 1_000 + offset }
 }
 
-fn offsets(index: &Index, command: &str, spans: &[RangeInclusive<u64>]) -> Option<Vec<u64>> {
+fn offsets(index: &LedgerIndex, command: &str, spans: &[RangeInclusive<u64>]) -> Option<Vec<u64>> {
     index.noted_calls(&command.parse().unwrap(), spans).unwrap().map(|noted| noted.offsets)
 }
 
 #[test]
 fn the_messages_that_hold_a_commands_calls_are_found_by_time() {
     let dir = TempDir::new().unwrap();
-    let index = Index::open(dir.path(), "key").unwrap();
+    let index = LedgerIndex::open(dir.path(), "key").unwrap();
     assert_eq!(index.call_checkpoint().unwrap(), None);
     assert_eq!(offsets(&index, "a", &[0..=9_999]), None, "nothing is noted yet");
-    let first = [message(7, &[("a", 1_000), ("b", 1_001)]), message(9, &[("a", 5_000), ("a", 1_009)])];
+    let first =
+        [message(7, &[("a", 1_000), ("b", 1_001)]), message(9, &[("a", 5_000), ("a", 1_009)])];
     assert!(index.note_calls(None, &first, reached(9)).unwrap());
-    assert!(index.note_calls(Some(reached(9)), &[message(10, &[("b", 5_003)])], reached(10)).unwrap());
+    assert!(
+        index.note_calls(Some(reached(9)), &[message(10, &[("b", 5_003)])], reached(10)).unwrap()
+    );
     for (command, spans, found) in [
         ("a", vec![0..=9_999], vec![7, 9]),
         ("a", vec![1_002..=1_003], vec![7, 9]),
@@ -42,7 +45,7 @@ fn the_messages_that_hold_a_commands_calls_are_found_by_time() {
         assert_eq!(offsets(&index, command, &spans), Some(found), "{command} {spans:?}");
     }
     drop(index);
-    let index = Index::open(dir.path(), "key").unwrap();
+    let index = LedgerIndex::open(dir.path(), "key").unwrap();
     assert_eq!(index.call_checkpoint().unwrap(), Some(reached(10)));
     assert_eq!(offsets(&index, "a", &[0..=9_999]), Some(vec![7, 9]));
 }
@@ -50,10 +53,12 @@ fn the_messages_that_hold_a_commands_calls_are_found_by_time() {
 #[test]
 fn what_does_not_follow_on_what_is_noted_is_not_noted() {
     let dir = TempDir::new().unwrap();
-    let index = Index::open(dir.path(), "key").unwrap();
+    let index = LedgerIndex::open(dir.path(), "key").unwrap();
     assert!(index.note_calls(None, &[message(7, &[("a", 1_000)])], reached(7)).unwrap());
     index.clear().unwrap();
-    assert!(!index.note_calls(Some(reached(7)), &[message(8, &[("a", 1_000)])], reached(8)).unwrap());
+    assert!(
+        !index.note_calls(Some(reached(7)), &[message(8, &[("a", 1_000)])], reached(8)).unwrap()
+    );
     assert_eq!(offsets(&index, "a", &[0..=9_999]), None, "message 7 would be left out");
     assert!(index.note_calls(None, &[message(7, &[("a", 1_000)])], reached(7)).unwrap());
     index.clear_calls().unwrap();
@@ -63,11 +68,11 @@ fn what_does_not_follow_on_what_is_noted_is_not_noted() {
 #[test]
 fn calls_are_forgotten_with_the_commands_of_their_time() {
     let dir = TempDir::new().unwrap();
-    let index = Index::open(dir.path(), "key").unwrap();
+    let index = LedgerIndex::open(dir.path(), "key").unwrap();
     let second = |after: i64| u64::try_from(seconds(after).as_second()).unwrap();
     let calls = message(7, &[("old", second(100)), ("new", second(5_000))]);
     assert!(index.note_calls(None, &[calls], reached(7)).unwrap());
-    index.forget(seconds(1_000)).unwrap();
+    index.prune_commands(seconds(1_000)).unwrap();
     let all = [0..=u64::from(u32::MAX)];
     assert_eq!(offsets(&index, "old", &all), Some(vec![]));
     assert_eq!(offsets(&index, "new", &all), Some(vec![7]));
@@ -76,19 +81,19 @@ fn calls_are_forgotten_with_the_commands_of_their_time() {
 #[test]
 fn an_index_that_was_made_before_calls_were_noted_keeps_its_commands_and_tells_nothing_of_calls() {
     let dir = TempDir::new().unwrap();
-    let index = Index::open(dir.path(), "key").unwrap();
-    let sample = fixture::Sample::new("a", 0);
+    let index = LedgerIndex::open(dir.path(), "key").unwrap();
+    let sample = fixture::SampleCommand::new("a", 0);
     index.save(&fixture::changes([(&sample, sample.completed())], 3), seconds(0)).unwrap();
     let path = index.path().to_owned();
     drop(index);
     Connection::open(&path).unwrap().execute_batch("DROP TABLE calls").unwrap();
 
-    let reader = Index::open_read_only(dir.path(), "key").unwrap();
+    let reader = LedgerIndex::open_read_only(dir.path(), "key").unwrap();
     assert_eq!(offsets(&reader, "a", &[0..=9_999]), None);
     drop(reader);
-    let index = Index::open(dir.path(), "key").unwrap();
+    let index = LedgerIndex::open(dir.path(), "key").unwrap();
     assert_eq!(index.checkpoint().unwrap().unwrap().offset, 3, "it is not read anew");
-    assert!(index.case(&sample.id()).unwrap().is_some());
+    assert!(index.command_state(&sample.id()).unwrap().is_some());
     assert_eq!(offsets(&index, "a", &[0..=9_999]), None);
     assert!(index.note_calls(None, &[message(7, &[("a", 1_000)])], reached(7)).unwrap());
     assert_eq!(offsets(&index, "a", &[0..=9_999]), Some(vec![7]));

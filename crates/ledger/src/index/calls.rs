@@ -2,13 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use super::Index;
-use super::call_offsets::{CallCheckpoint, CallMessage, NotedCalls, checkpoint, find};
+use super::LedgerIndex;
+use super::call_offsets::{CallCheckpoint, CallMessage, IndexedCalls, checkpoint, find};
 use super::error::IndexError;
-use super::writer::Writer;
+use super::writer::IndexWriter;
 use ferryd_domain::command_id::CommandId;
 
-impl Index {
+impl LedgerIndex {
     /// Reads how far the stream of calls is recorded; `None` where nothing of it is.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Index {
     /// # Errors
     /// As of [`save`](Self::save).
     pub fn clear_calls(&self) -> Result<(), IndexError> {
-        self.write(Writer::clear_calls)
+        self.write(IndexWriter::clear_calls)
     }
 
     /// Finds the messages of the stream of calls that may hold calls of a command which began in
@@ -49,7 +49,7 @@ impl Index {
         &self,
         command: &CommandId,
         spans: &[RangeInclusive<u64>],
-    ) -> Result<Option<NotedCalls>, IndexError> {
+    ) -> Result<Option<IndexedCalls>, IndexError> {
         self.snapshot(|conn| find(conn, command, spans))
     }
 }

@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::{JobId, JobState};
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::RecordId;
 
 /// A position in the stream, and a hash of the message there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Checkpoint {
+pub struct IndexCheckpoint {
     /// The offset of the last message that was applied.
     pub offset: u64,
     /// A hash of that message, by which another stream of the same name is recognised.
@@ -20,7 +20,7 @@ pub struct Checkpoint {
 
 /// A line of the ledger that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptLine {
+pub struct UnreadableEntry {
     /// The id that a record in the line's place has.
     pub id: RecordId,
     /// The line; only its start is kept.
@@ -31,16 +31,16 @@ pub struct KeptLine {
 
 /// The changes that applying more of the stream has made.
 #[derive(Debug, Clone)]
-pub struct Changes {
+pub struct IndexChanges {
     /// The changed commands in their new state. Those that are new are listed in this order, the
     /// last as the newest.
-    pub cases: Vec<(CommandId, Arc<Case>)>,
+    pub cases: Vec<(CommandId, Arc<CommandState>)>,
     /// The highest number applied of each writer that was read.
     pub writers: Vec<(Uuid, u64)>,
     /// The changed jobs in their new state.
     pub jobs: Vec<(JobId, Arc<JobState>)>,
     /// Lines that could not be read.
-    pub unreadable: Vec<KeptLine>,
+    pub unreadable: Vec<UnreadableEntry>,
     /// The last message that these changes include.
-    pub checkpoint: Checkpoint,
+    pub checkpoint: IndexCheckpoint,
 }

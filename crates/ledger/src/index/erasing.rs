@@ -8,9 +8,9 @@
 
 use rusqlite::Connection;
 
-use super::forget;
+use super::prune;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::content_removal::ContentRemoval;
 
 /// The rank of a command whose contents are in the index.
@@ -32,12 +32,12 @@ pub(super) struct ErasedRow {
 
 /// Returns the rank by which the index orders commands: how much of a command's contents is
 /// removed.
-pub(super) fn removal_rank(case: &Case) -> i64 {
-    match case.removal {
+pub(super) fn removal_rank(state: &CommandState) -> i64 {
+    match state.removal {
         Some(ContentRemoval::Erased { .. }) => ERASED,
         Some(ContentRemoval::Aged) => AGED,
         // A command that never arrived has no contents that could pass their retention.
-        None if case.ending.is_none() && forget::is_over(case) => AGED,
+        None if state.ending.is_none() && prune::is_over(state) => AGED,
         None => WITH_CONTENTS,
     }
 }
@@ -46,8 +46,9 @@ pub(super) fn removal_rank(case: &Case) -> i64 {
 /// only what may stay.
 pub(super) fn erase(conn: &Connection, erased: &[ErasedRow]) -> rusqlite::Result<()> {
     // The highest number gives the count of unreadable lines, so the row stays.
-    let mut unreadable =
-        conn.prepare_cached("UPDATE unreadable SET line = x'' WHERE instr(line, CAST(?1 AS BLOB)) > 0")?;
+    let mut unreadable = conn.prepare_cached(
+        "UPDATE unreadable SET line = x'' WHERE instr(line, CAST(?1 AS BLOB)) > 0",
+    )?;
     for ErasedRow { id, .. } in erased {
         unreadable.execute([format!("\"{id}\"")])?;
     }
@@ -74,10 +75,12 @@ fn ranges(erased: &[ErasedRow]) -> Vec<(i64, i64)> {
 
 /// Removes rows from their pages, which zeroes those pages, and inserts the rows again.
 fn put_back(conn: &Connection, first: i64, last: i64) -> rusqlite::Result<()> {
-    let mut all = conn.prepare_cached("SELECT seq, body FROM bodies WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq")?;
+    let mut all = conn
+        .prepare_cached("SELECT seq, body FROM bodies WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq")?;
     let rows = all.query_map((first, last), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let rows: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
-    conn.prepare_cached("DELETE FROM bodies WHERE seq BETWEEN ?1 AND ?2")?.execute((first, last))?;
+    conn.prepare_cached("DELETE FROM bodies WHERE seq BETWEEN ?1 AND ?2")?
+        .execute((first, last))?;
     let mut add = conn.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?;
     for row in rows {
         add.execute(row)?;
@@ -88,5 +91,6 @@ fn put_back(conn: &Connection, first: i64, last: i64) -> rusqlite::Result<()> {
 /// Moves everything from the `-wal` file into the database, and empties that file. Returns false if
 /// a reader prevents it.
 pub(super) fn empty_wal(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, i64>(0)).map(|busy| busy == 0)
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, i64>(0))
+        .map(|busy| busy == 0)
 }

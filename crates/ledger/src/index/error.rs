@@ -19,8 +19,9 @@ pub enum IndexError {
     /// `SQLite` refused, for a reason that may pass: a full disk, a lock held for long.
     #[error("the index: {0}")]
     Database(rusqlite::Error),
-    /// The file differs from what was written to it. [`Index::clear`](super::Index::clear) makes a
-    /// new one, to be filled from the stream.
+    /// The file differs from what was written to it.
+    /// [`LedgerIndex::clear`](super::LedgerIndex::clear) makes a new one, to be filled from the
+    /// stream.
     #[error("the index is damaged: {0}")]
     Damaged(String),
     /// Every slot of the directory is taken.
@@ -71,7 +72,9 @@ impl From<rusqlite::Error> for IndexError {
                 matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
             }
             // This program wrote every value, with its type.
-            E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..) | E::InvalidColumnType(..) => true,
+            E::FromSqlConversionFailure(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::InvalidColumnType(..) => true,
             _ => false,
         };
         if damaged { Self::Damaged(error.to_string()) } else { Self::Database(error) }

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
-use ferryd_domain::command::Identity;
-use ferryd_domain::dead_letter::shortened;
-use ferryd_domain::ledger::case::{Case, Ending};
+use ferryd_domain::command::EchoedIdentity;
+use ferryd_domain::dead_letter::shorten;
+use ferryd_domain::ledger::command_state::{CommandEnding, CommandState};
 
 /// One combination of properties that filters select commands by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Facet {
+pub(super) struct CommandFacet {
     /// The type, the provider, the account and the operation.
     names: [Option<String>; 4],
     state: String,
@@ -24,43 +24,47 @@ pub(super) struct Facet {
     conflicts: bool,
 }
 
-impl Facet {
+impl CommandFacet {
     /// Returns the facet that a command has now.
-    pub fn of(case: &Case) -> Self {
-        let identity = case.opening.as_ref().map(|opening| &opening.identity);
-        let ending = case.ending.as_ref();
+    pub fn of(command_state: &CommandState) -> Self {
+        let identity =
+            command_state.identity.as_ref().map(|command_identity| &command_identity.command);
+        let ending = command_state.ending.as_ref();
         let error = ending.and_then(|ending| ending.event.data.error.as_ref());
         Self {
             names: identity.map(names).unwrap_or_default(),
-            state: case.state().as_str().to_owned(),
-            kind: ending.and_then(Ending::kind).map(|kind| kind.as_str().to_owned()),
-            code: error.and_then(|error| error.code.as_deref()).map(|code| shortened(code).to_owned()),
+            state: command_state.state().as_str().to_owned(),
+            kind: ending.and_then(CommandEnding::kind).map(|kind| kind.as_str().to_owned()),
+            code: error
+                .and_then(|error| error.code.as_deref())
+                .map(|code| shorten(code).to_owned()),
             http_status: error.and_then(|error| error.http_status),
-            generation: case.step.generation,
-            dead: ending.is_some_and(Ending::is_dead),
-            cancel_requested: case.is_cancel_request(),
-            conflicts: !case.conflicts.is_empty(),
+            generation: command_state.step.generation,
+            dead: ending.is_some_and(CommandEnding::is_dead),
+            cancel_requested: command_state.is_cancel_request(),
+            conflicts: !command_state.conflicts.is_empty(),
         }
     }
 }
 
-fn names(identity: &Identity) -> [Option<String>; 4] {
-    let Identity { r#type, provider, account, operation, .. } = identity;
-    [r#type, provider, account, operation].map(|name| name.as_ref().map(|name| name.as_str().to_owned()))
+fn names(identity: &EchoedIdentity) -> [Option<String>; 4] {
+    let EchoedIdentity { r#type, provider, account, operation, .. } = identity;
+    [r#type, provider, account, operation]
+        .map(|name| name.as_ref().map(|name| name.as_str().to_owned()))
 }
 
 /// The known facets, with their numbers.
 #[derive(Default)]
-pub(super) struct Facets(HashMap<Facet, i64>);
+pub(super) struct FacetTable(HashMap<CommandFacet, i64>);
 
-impl Facets {
+impl FacetTable {
     /// Reads all facets from the database.
     pub fn load(conn: &Connection) -> rusqlite::Result<Self> {
         const ALL: &str = "SELECT facet, type, provider, account, operation, state, kind, code, http_status, generation, dead, \
                            cancel_requested, conflicts FROM facets";
         let mut all = conn.prepare(ALL)?;
         let read = |row: &rusqlite::Row<'_>| {
-            let facet = Facet {
+            let facet = CommandFacet {
                 names: [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?],
                 state: row.get(5)?,
                 kind: row.get(6)?,
@@ -77,7 +81,7 @@ impl Facets {
     }
 
     /// Returns the number of a facet; a new facet is inserted.
-    pub fn number(&mut self, conn: &Connection, facet: Facet) -> rusqlite::Result<i64> {
+    pub fn number(&mut self, conn: &Connection, facet: CommandFacet) -> rusqlite::Result<i64> {
         const ADD: &str = "INSERT INTO facets (count, type, provider, account, operation, state, kind, code, http_status, \
                            generation, dead, cancel_requested, conflicts) \
                            VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
@@ -85,7 +89,17 @@ impl Facets {
             return Ok(*number);
         }
         let [r#type, provider, account, operation] = &facet.names;
-        let Facet { state, kind, code, http_status, generation, dead, cancel_requested, conflicts, .. } = &facet;
+        let CommandFacet {
+            state,
+            kind,
+            code,
+            http_status,
+            generation,
+            dead,
+            cancel_requested,
+            conflicts,
+            ..
+        } = &facet;
         conn.prepare_cached(ADD)?.execute(params![
             r#type,
             provider,

@@ -5,27 +5,30 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 
 use tempfile::TempDir;
 
-use super::fixture::{Sample, changes, seconds};
+use super::fixture::{SampleCommand, changes, seconds};
 use super::*;
 use crate::command_filter::CommandFilter;
 
 const KEY: &str = "localhost:5672/ ferry";
 
-fn open(dir: &Path) -> Index {
-    Index::open(dir, KEY).unwrap()
+fn open(dir: &Path) -> LedgerIndex {
+    LedgerIndex::open(dir, KEY).unwrap()
 }
 
 /// Saves enough commands to fill a few hundred pages.
-fn fill(index: &Index) -> Vec<Sample> {
-    let samples: Vec<_> = (0..1_000).map(|n| Sample::new(&format!("command-{n}"), n)).collect();
-    index.save(&changes(samples.iter().map(|sample| (sample, sample.completed())), 9), seconds(0)).unwrap();
+fn fill(index: &LedgerIndex) -> Vec<SampleCommand> {
+    let samples: Vec<_> =
+        (0..1_000).map(|n| SampleCommand::new(&format!("command-{n}"), n)).collect();
+    index
+        .save(&changes(samples.iter().map(|sample| (sample, sample.completed())), 9), seconds(0))
+        .unwrap();
     samples
 }
 
-fn works(index: &Index) {
-    let sample = Sample::new("new", 0);
+fn works(index: &LedgerIndex) {
+    let sample = SampleCommand::new("new", 0);
     index.save(&changes([(&sample, sample.opened())], 1), seconds(0)).unwrap();
-    assert_eq!(index.case(&sample.id()).unwrap(), Some(sample.opened()));
+    assert_eq!(index.command_state(&sample.id()).unwrap(), Some(sample.opened()));
     assert_eq!(index.list(&CommandFilter::default(), None, 1).unwrap().rows.len(), 1);
 }
 
@@ -35,7 +38,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// Copies the files of an open index to another directory, as they were if the process were killed
 /// now.
-fn killed(index: &Index, to: &Path) -> PathBuf {
+fn killed(index: &LedgerIndex, to: &Path) -> PathBuf {
     let dir = index.path().parent().unwrap();
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
@@ -57,16 +60,24 @@ fn a_file_that_is_not_this_index_is_made_anew() {
             OpenOptions::new().write(true).open(path).unwrap().set_len(length / 2).unwrap();
         }),
         ("another version", |path| {
-            Connection::open(path).unwrap().pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+            Connection::open(path)
+                .unwrap()
+                .pragma_update(None, "user_version", schema::VERSION + 1)
+                .unwrap();
         }),
         ("another program's", |path| {
             fs::remove_file(path).unwrap();
             Connection::open(path).unwrap().execute_batch("CREATE TABLE other (a)").unwrap();
         }),
         ("another ledger's", |path| {
-            Connection::open(path).unwrap().execute("UPDATE meta SET value = 'other' WHERE name = 'key'", ()).unwrap();
+            Connection::open(path)
+                .unwrap()
+                .execute("UPDATE meta SET value = 'other' WHERE name = 'key'", ())
+                .unwrap();
         }),
-        ("without a table", |path| Connection::open(path).unwrap().execute_batch("DROP TABLE bodies").unwrap()),
+        ("without a table", |path| {
+            Connection::open(path).unwrap().execute_batch("DROP TABLE bodies").unwrap();
+        }),
     ];
     for (what, spoil) in spoils {
         let dir = TempDir::new().unwrap();
@@ -78,7 +89,7 @@ fn a_file_that_is_not_this_index_is_made_anew() {
         let index = open(dir.path());
         assert_eq!(index.path(), path, "{what}");
         assert_eq!(index.checkpoint().unwrap(), None, "{what}");
-        assert_eq!(index.case(&samples[0].id()).unwrap(), None, "{what}");
+        assert_eq!(index.command_state(&samples[0].id()).unwrap(), None, "{what}");
         works(&index);
         drop(index);
         // The new index is kept from then on.
@@ -94,7 +105,7 @@ fn after_a_kill_everything_saved_is_there() {
     killed(&index, left.path());
     let index = open(left.path());
     assert_eq!(index.checkpoint().unwrap().unwrap().offset, 9);
-    assert_eq!(index.case(&samples[999].id()).unwrap(), Some(samples[999].completed()));
+    assert_eq!(index.command_state(&samples[999].id()).unwrap(), Some(samples[999].completed()));
 }
 
 #[test]
@@ -137,12 +148,12 @@ fn damage_found_while_reading_or_writing_is_told_until_the_index_is_cleared() {
     drop(file);
 
     let index = open(dir.path());
-    let read = samples.iter().find_map(|sample| index.case(&sample.id()).err()).unwrap();
+    let read = samples.iter().find_map(|sample| index.command_state(&sample.id()).err()).unwrap();
     assert!(read.is_damaged(), "{read}");
     let written = index.save(&changes([], 10), seconds(0)).unwrap_err();
     assert!(written.is_damaged(), "{written}");
     index.clear().unwrap();
-    assert_eq!(index.case(&samples[0].id()).unwrap(), None);
+    assert_eq!(index.command_state(&samples[0].id()).unwrap(), None);
     works(&index);
 }
 
@@ -153,9 +164,12 @@ fn a_body_that_cannot_be_read_is_damage() {
     let samples = fill(&index);
     let path = index.path().to_owned();
     drop(index);
-    Connection::open(&path).unwrap().execute("UPDATE bodies SET body = '{}' WHERE seq = 1", ()).unwrap();
+    Connection::open(&path)
+        .unwrap()
+        .execute("UPDATE bodies SET body = '{}' WHERE seq = 1", ())
+        .unwrap();
     let index = open(dir.path());
-    assert!(index.case(&samples[0].id()).unwrap_err().is_damaged());
+    assert!(index.command_state(&samples[0].id()).unwrap_err().is_damaged());
     assert!(index.list(&CommandFilter::default(), None, 1_000).unwrap_err().is_damaged());
 }
 
@@ -167,7 +181,7 @@ fn a_reader_is_told_of_a_file_of_another_version_and_changes_nothing() {
     drop(index);
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(&path).unwrap();
-    let error = Index::open_read_only(dir.path(), KEY).err().unwrap();
+    let error = LedgerIndex::open_read_only(dir.path(), KEY).err().unwrap();
     assert!(error.to_string().contains("its version is 99"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
@@ -177,6 +191,6 @@ fn a_directory_that_cannot_be_used_is_named() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = Index::open(&file.join("ledger"), KEY).err().unwrap();
+    let error = LedgerIndex::open(&file.join("ledger"), KEY).err().unwrap();
     assert!(error.to_string().contains("ledger.dir"), "{error}");
 }

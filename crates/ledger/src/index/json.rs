@@ -9,6 +9,6 @@ pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
 }
 
 /// Reads a JSON value that the index has written.
-pub(super) fn parsed<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, IndexError> {
+pub(super) fn parse_json<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, IndexError> {
     serde_json::from_slice(json).map_err(|error| IndexError::Damaged(error.to_string()))
 }

@@ -1,15 +1,15 @@
 //! The index: the current state of every command on disk. A start need not read the whole ledger,
 //! and queries find many commands.
 //!
-//! The stream is the truth; the index is the result of reading it, up to its [`Checkpoint`].
+//! The stream is the truth; the index is the result of reading it, up to its [`IndexCheckpoint`].
 //! Commands, writers and checkpoint are saved in one transaction. A file that is missing, damaged,
 //! of another version or of another ledger is made anew, empty, and filled from the stream.
 //!
-//! Each instance has a file in a [slot](Index::open); other processes may [read
-//! it](Index::open_read_only).
+//! Each instance has a file in a [slot](LedgerIndex::open); other processes may [read
+//! it](LedgerIndex::open_read_only).
 //!
-//! Every function here waits for the disk. [One command](Index::case) takes microseconds; keep the
-//! rest off the threads that serve connections.
+//! Every function here waits for the disk. [One command](LedgerIndex::command_state) takes
+//! microseconds; keep the rest off the threads that serve connections.
 
 mod aging;
 mod call_offsets;
@@ -18,17 +18,17 @@ mod changes;
 mod erasing;
 mod error;
 mod facet;
-mod forget;
 mod jobs;
 mod json;
+mod lock;
 mod page;
+mod prune;
 mod query;
 mod readers;
 mod reference;
 mod row;
 mod schema;
 mod search;
-mod slot;
 mod summary;
 mod unpublished;
 mod writer;
@@ -42,45 +42,45 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tracing::warn;
 use uuid::Uuid;
 
-pub use self::call_offsets::{CallCheckpoint, CallMessage, NotedCalls};
-pub use self::changes::{Changes, Checkpoint, KeptLine};
+pub use self::call_offsets::{CallCheckpoint, CallMessage, IndexedCalls};
+pub use self::changes::{IndexChanges, IndexCheckpoint, UnreadableEntry};
 pub use self::error::IndexError;
 pub use self::jobs::JobPage;
-pub use self::page::{CURSOR_PATTERN, Cursor, InvalidCursor, MAX_PAGE, Page};
-use self::readers::Readers;
-pub use self::row::Row;
-use self::slot::Slot;
-pub use self::summary::{Counts, Group};
-use self::writer::Writer;
+use self::lock::IndexLock;
+pub use self::page::{CURSOR_PATTERN, InvalidCursor, ListPage, MAX_PAGE, PageCursor};
+use self::readers::ReaderPool;
+pub use self::row::CommandRow;
+pub use self::summary::{CommandCounts, DeadLetterGroup};
+use self::writer::IndexWriter;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::{JobId, JobState};
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::RecordId;
 
 /// The index of this instance, or that of another.
-pub struct Index {
+pub struct LedgerIndex {
     key: String,
     path: PathBuf,
-    owner: Option<Owner>,
-    readers: Readers,
+    owner: Option<OwnedIndex>,
+    readers: ReaderPool,
     /// True after a reader found the file damaged; the next save fails with that.
     damaged: AtomicBool,
 }
 
 /// The parts of an index that only its owner has.
-struct Owner {
-    slot: Slot,
+struct OwnedIndex {
+    slot: IndexLock,
     /// The connection that writes; `None` where the file could not be made anew.
-    writer: Mutex<Option<Writer>>,
+    writer: Mutex<Option<IndexWriter>>,
 }
 
-impl Owner {
-    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+impl OwnedIndex {
+    fn writer(&self) -> MutexGuard<'_, Option<IndexWriter>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Index {
+impl LedgerIndex {
     /// Opens the index of this instance in `dir`: the first that no other instance has. `key` names
     /// the ledger: the broker's address and the prefix.
     ///
@@ -88,8 +88,9 @@ impl Index {
     /// The directory can't be used, or every slot in it is taken. The contents of files that lie
     /// there never cause an error.
     pub fn open(dir: &Path, key: &str) -> Result<Self, IndexError> {
-        let slot = Slot::take(dir, key, slot::SLOTS)?;
-        let slot = slot.ok_or_else(|| IndexError::NoSlot { dir: dir.to_owned(), slots: slot::SLOTS })?;
+        let slot = IndexLock::take(dir, key, lock::SLOTS)?;
+        let slot =
+            slot.ok_or_else(|| IndexError::NoSlot { dir: dir.to_owned(), slots: lock::SLOTS })?;
         Self::own(slot, key)
     }
 
@@ -99,20 +100,21 @@ impl Index {
     /// # Errors
     /// The directory can't be used.
     pub fn open_first(dir: &Path, key: &str) -> Result<Option<Self>, IndexError> {
-        Slot::take(dir, key, 1)?.map(|slot| Self::own(slot, key)).transpose()
+        IndexLock::take(dir, key, 1)?.map(|slot| Self::own(slot, key)).transpose()
     }
 
-    fn own(slot: Slot, key: &str) -> Result<Self, IndexError> {
+    fn own(slot: IndexLock, key: &str) -> Result<Self, IndexError> {
         let now = Timestamp::now();
-        let writer = Writer::open(&slot, key, now).or_else(|why| {
+        let writer = IndexWriter::open(&slot, key, now).or_else(|why| {
             if why.is_refused() {
                 return Err(why);
             }
             warn!(file = %slot.path.display(), %why, "the index can't be used and is made anew from the ledger");
             slot.delete()?;
-            Writer::open(&slot, key, now)
+            IndexWriter::open(&slot, key, now)
         })?;
-        let (path, owner) = (slot.path.clone(), Owner { slot, writer: Mutex::new(Some(writer)) });
+        let (path, owner) =
+            (slot.path.clone(), OwnedIndex { slot, writer: Mutex::new(Some(writer)) });
         Ok(Self::new(key, path, Some(owner)))
     }
 
@@ -120,7 +122,7 @@ impl Index {
     /// it.
     #[must_use]
     pub fn holder(dir: &Path, key: &str) -> Option<u32> {
-        slot::holder(dir, key)
+        lock::holder(dir, key)
     }
 
     /// Opens the first index in `dir` to read the state that the instance which has it has saved.
@@ -128,7 +130,7 @@ impl Index {
     /// # Errors
     /// [`IndexError::NoIndex`]: there is none, or another version of ferryd made it.
     pub fn open_read_only(dir: &Path, key: &str) -> Result<Self, IndexError> {
-        let index = Self::new(key, slot::path(dir, key, 0), None);
+        let index = Self::new(key, lock::path(dir, key, 0), None);
         let no_index = |why| IndexError::NoIndex { path: index.path.clone(), why };
         if !index.path.exists() {
             return Err(no_index("no instance has an index here".to_owned()));
@@ -139,8 +141,8 @@ impl Index {
         }
     }
 
-    fn new(key: &str, path: PathBuf, owner: Option<Owner>) -> Self {
-        let readers = Readers::new(owner.is_none());
+    fn new(key: &str, path: PathBuf, owner: Option<OwnedIndex>) -> Self {
+        let readers = ReaderPool::new(owner.is_none());
         Self { key: key.to_owned(), path, owner, readers, damaged: AtomicBool::new(false) }
     }
 
@@ -154,12 +156,13 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, IndexError> {
-        let number =
-            |conn: &Connection, name: &str| schema::meta::<i64>(conn, name).map(|found| found.map(i64::cast_unsigned));
+    pub fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, IndexError> {
+        let number = |conn: &Connection, name: &str| {
+            schema::meta::<i64>(conn, name).map(|found| found.map(i64::cast_unsigned))
+        };
         self.read(|conn| {
             let (offset, hash) = (number(conn, "offset")?, number(conn, "hash")?);
-            Ok(offset.zip(hash).map(|(offset, hash)| Checkpoint { offset, hash }))
+            Ok(offset.zip(hash).map(|(offset, hash)| IndexCheckpoint { offset, hash }))
         })
     }
 
@@ -170,8 +173,9 @@ impl Index {
     pub fn writers(&self) -> Result<Vec<(Uuid, u64)>, IndexError> {
         self.read(|conn| {
             let mut all = conn.prepare_cached("SELECT writer, number FROM writers")?;
-            let read =
-                |row: &rusqlite::Row<'_>| Ok((Uuid::from_bytes(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()));
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok((Uuid::from_bytes(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()))
+            };
             Ok(all.query_map((), read)?.collect::<Result<_, _>>()?)
         })
     }
@@ -180,10 +184,11 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn applied(&self, writer: &Uuid) -> Result<u64, IndexError> {
+    pub fn highest_applied(&self, writer: &Uuid) -> Result<u64, IndexError> {
         self.read(|conn| {
             let mut find = conn.prepare_cached("SELECT number FROM writers WHERE writer = ?1")?;
-            let number = find.query_row([writer.as_bytes()], |row| row.get::<_, i64>(0)).optional()?;
+            let number =
+                find.query_row([writer.as_bytes()], |row| row.get::<_, i64>(0)).optional()?;
             Ok(number.map_or(0, i64::cast_unsigned))
         })
     }
@@ -192,11 +197,14 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn case(&self, id: &CommandId) -> Result<Option<Case>, IndexError> {
-        const BODY: &str = "SELECT body FROM bodies WHERE seq = (SELECT seq FROM commands WHERE id = ?1)";
+    pub fn command_state(&self, id: &CommandId) -> Result<Option<CommandState>, IndexError> {
+        const BODY: &str =
+            "SELECT body FROM bodies WHERE seq = (SELECT seq FROM commands WHERE id = ?1)";
         self.read(|conn| {
             let mut body = conn.prepare_cached(BODY)?;
-            body.query_row([id.as_str()], |row| Ok(json::parsed(row.get_ref(0)?.as_bytes()?))).optional()?.transpose()
+            body.query_row([id.as_str()], |row| Ok(json::parse_json(row.get_ref(0)?.as_bytes()?)))
+                .optional()?
+                .transpose()
         })
     }
 
@@ -228,12 +236,19 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn unreadable(&self) -> Result<Vec<KeptLine>, IndexError> {
+    pub fn unreadable_lines(&self) -> Result<Vec<UnreadableEntry>, IndexError> {
         self.read(|conn| {
-            let mut all = conn.prepare_cached("SELECT writer, number, line, why FROM unreadable ORDER BY nr DESC")?;
+            let mut all = conn.prepare_cached(
+                "SELECT writer, number, line, why FROM unreadable ORDER BY nr DESC",
+            )?;
             let read = |row: &rusqlite::Row<'_>| {
-                let (writer, number) = (Uuid::from_bytes(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned());
-                Ok(KeptLine { id: RecordId { writer, number }, line: row.get(2)?, why: row.get(3)? })
+                let (writer, number) =
+                    (Uuid::from_bytes(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned());
+                Ok(UnreadableEntry {
+                    id: RecordId { writer, number },
+                    line: row.get(2)?,
+                    why: row.get(3)?,
+                })
             };
             Ok(all.query_map((), read)?.collect::<Result<_, _>>()?)
         })
@@ -244,7 +259,7 @@ impl Index {
     /// # Errors
     /// [`IndexError::Damaged`]: [clear](Self::clear) it and read the stream from its beginning. Else `SQLite` refuses, and
     /// the same may be saved again later.
-    pub fn save(&self, changes: &Changes, now: Timestamp) -> Result<(), IndexError> {
+    pub fn save(&self, changes: &IndexChanges, now: Timestamp) -> Result<(), IndexError> {
         self.write(|writer| writer.save(changes, now))
     }
 
@@ -254,10 +269,10 @@ impl Index {
     ///
     /// # Errors
     /// As of [`save`](Self::save).
-    pub fn forget(&self, older_than: Timestamp) -> Result<usize, IndexError> {
+    pub fn prune_commands(&self, older_than: Timestamp) -> Result<usize, IndexError> {
         let older_than = older_than.as_millisecond();
-        let over = self.read(|conn| forget::find(conn, older_than))?;
-        self.write(|writer| writer.forget(&over, older_than, Timestamp::now()))
+        let over = self.read(|conn| prune::find(conn, older_than))?;
+        self.write(|writer| writer.prune_commands(&over, older_than, Timestamp::now()))
     }
 
     /// Removes the contents of some commands that are over since before `older_than`, and returns
@@ -265,16 +280,16 @@ impl Index {
     ///
     /// # Errors
     /// As of [`save`](Self::save).
-    pub fn age(&self, older_than: Timestamp) -> Result<Vec<CommandId>, IndexError> {
-        self.write(|writer| writer.age(older_than.as_millisecond()))
+    pub fn remove_contents(&self, older_than: Timestamp) -> Result<Vec<CommandId>, IndexError> {
+        self.write(|writer| writer.remove_contents(older_than.as_millisecond()))
     }
 
     /// Moves everything into the database file: no file beside it holds removed contents any more.
     ///
     /// # Errors
     /// `SQLite` refuses.
-    pub fn scrub(&self) -> Result<(), IndexError> {
-        self.write(|writer| writer.scrub(Timestamp::now()))
+    pub fn checkpoint_wal(&self) -> Result<(), IndexError> {
+        self.write(|writer| writer.checkpoint_wal(Timestamp::now()))
     }
 
     /// Deletes the indexes in `dir` that no instance uses, and returns their number.
@@ -282,7 +297,7 @@ impl Index {
     /// # Errors
     /// The directory can't be used.
     pub fn delete_unused(dir: &Path, key: &str) -> Result<usize, IndexError> {
-        slot::delete_unused(dir, key)
+        lock::delete_unused(dir, key)
     }
 
     /// Deletes the indexes beside this one that no instance uses.
@@ -290,7 +305,7 @@ impl Index {
     /// # Errors
     /// The directory can't be used.
     pub fn delete_unused_neighbours(&self) -> Result<usize, IndexError> {
-        slot::delete_unused(self.path.parent().unwrap_or(Path::new("")), &self.key)
+        lock::delete_unused(self.path.parent().unwrap_or(Path::new("")), &self.key)
     }
 
     /// Replaces the file by an empty one.
@@ -300,30 +315,41 @@ impl Index {
     pub fn clear(&self) -> Result<(), IndexError> {
         let owner = self.owner.as_ref().ok_or(IndexError::ReadOnly)?;
         let mut writer = owner.writer();
-        let mut readers = self.readers.hold();
-        readers.leave();
+        let mut readers = self.readers.block_readers();
+        readers.close_readers();
         drop(writer.take());
         owner.slot.delete()?;
-        *writer = Some(Writer::open(&owner.slot, &self.key, Timestamp::now())?);
+        *writer = Some(IndexWriter::open(&owner.slot, &self.key, Timestamp::now())?);
         self.damaged.store(false, Ordering::Relaxed);
         Ok(())
     }
 
-    fn write<T>(&self, write: impl FnOnce(&mut Writer) -> Result<T, IndexError>) -> Result<T, IndexError> {
+    fn write<T>(
+        &self,
+        write: impl FnOnce(&mut IndexWriter) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
         let mut writer = self.owner.as_ref().ok_or(IndexError::ReadOnly)?.writer();
         if self.damaged.load(Ordering::Relaxed) {
             return Err(IndexError::Damaged("a reader found it so".to_owned()));
         }
-        let writer = writer.as_mut().ok_or_else(|| IndexError::Damaged("it could not be made anew".to_owned()))?;
+        let writer = writer
+            .as_mut()
+            .ok_or_else(|| IndexError::Damaged("it could not be made anew".to_owned()))?;
         write(writer).inspect_err(|error| self.note(error))
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, IndexError>) -> Result<T, IndexError> {
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
         self.readers.read(&self.path, read).inspect_err(|error| self.note(error))
     }
 
     /// Reads several values as they were at one moment.
-    fn snapshot<T>(&self, read: impl FnOnce(&Connection) -> Result<T, IndexError>) -> Result<T, IndexError> {
+    fn snapshot<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
         self.read(|conn| {
             let moment = conn.unchecked_transaction()?;
             read(&moment)
@@ -335,9 +361,9 @@ impl Index {
     }
 }
 
-impl Drop for Index {
+impl Drop for LedgerIndex {
     fn drop(&mut self) {
-        self.readers.hold().leave();
+        self.readers.block_readers().close_readers();
         let Some(owner) = &self.owner else { return };
         // The last connection to close moves everything into the database.
         drop(owner.writer().take());

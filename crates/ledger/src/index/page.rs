@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::IndexError;
-use super::row::Row;
+use super::row::CommandRow;
 use super::schema;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::name::excerpt;
@@ -18,11 +18,11 @@ pub const MAX_PAGE: usize = 1_000;
 
 /// A page of a list of commands, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Page {
+pub struct ListPage {
     /// The commands.
-    pub rows: Vec<Row>,
+    pub rows: Vec<CommandRow>,
     /// The cursor of the next page; `None` on the last one.
-    pub next: Option<Cursor>,
+    pub next: Option<PageCursor>,
 }
 
 /// A place in a list: behind one command. A cursor is an opaque text that goes into a URL as it is.
@@ -32,7 +32,7 @@ pub struct Page {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String", extend("pattern" = CURSOR_PATTERN), inline)]
-pub struct Cursor {
+pub struct PageCursor {
     seq: i64,
     /// Names the file whose row numbers the cursor has.
     epoch: String,
@@ -44,7 +44,7 @@ pub struct Cursor {
 #[error("`{0}` is no place in a list: pass on the `next` of the page before, as it is")]
 pub struct InvalidCursor(String);
 
-impl fmt::Display for Cursor {
+impl fmt::Display for PageCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}.{}.{}", self.seq, self.epoch, self.id)
     }
@@ -56,7 +56,7 @@ pub const CURSOR_PATTERN: &str = r"^[0-9a-f]{1,16}\.[0-9a-f]{8}\.[A-Za-z0-9._:-]
 /// The number of characters that name a file.
 const EPOCH_LENGTH: usize = 8;
 
-impl FromStr for Cursor {
+impl FromStr for PageCursor {
     type Err = InvalidCursor;
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
@@ -72,7 +72,7 @@ impl FromStr for Cursor {
     }
 }
 
-impl TryFrom<String> for Cursor {
+impl TryFrom<String> for PageCursor {
     type Error = InvalidCursor;
 
     fn try_from(text: String) -> Result<Self, InvalidCursor> {
@@ -80,13 +80,13 @@ impl TryFrom<String> for Cursor {
     }
 }
 
-impl Serialize for Cursor {
+impl Serialize for PageCursor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl Cursor {
+impl PageCursor {
     /// Returns the place behind a command.
     pub(super) fn behind(conn: &Connection, seq: i64, id: CommandId) -> Result<Self, IndexError> {
         Ok(Self { seq, epoch: epoch(conn)?, id })

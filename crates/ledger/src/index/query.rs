@@ -8,15 +8,15 @@ use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, Params, Row as SqlRow, named_params};
 
 use super::error::IndexError;
-use super::json::parsed;
-use super::page::{Cursor, MAX_PAGE, Page};
+use super::json::parse_json;
+use super::page::{ListPage, MAX_PAGE, PageCursor};
 use super::reference::reference_digest;
-use super::row::Row;
+use super::row::CommandRow;
 use crate::command_filter::{CommandFilter, WantedKind};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::dead_letter::shortened;
-use ferryd_domain::ledger::case::Case;
-use ferryd_domain::lifecycle::State;
+use ferryd_domain::dead_letter::shorten;
+use ferryd_domain::ledger::command_state::CommandState;
+use ferryd_domain::lifecycle::LifecycleState;
 use ferryd_domain::name::Name;
 
 /// The number of facets above which a scan of all commands is cheaper than a query for each facet.
@@ -24,27 +24,37 @@ const MANY_FACETS: usize = 2_000;
 
 /// Returns true if a filter selects by a property that commands share.
 fn has_facet(filter: &CommandFilter) -> bool {
-    let rest = CommandFilter { ids: Vec::new(), reference: None, older_than: None, newer_than: None, ..filter.clone() };
+    let rest = CommandFilter {
+        ids: Vec::new(),
+        reference: None,
+        older_than: None,
+        newer_than: None,
+        ..filter.clone()
+    };
     // Such a filter selects nearly all commands: it is cheaper to skip the others.
-    !CommandFilter { cancel_requested: rest.cancel_requested.filter(|only| *only), ..rest }.is_empty()
+    !CommandFilter { cancel_requested: rest.cancel_requested.filter(|only| *only), ..rest }
+        .is_empty()
 }
 
 /// Returns the earliest and the latest time of the last change that a filter selects, in
 /// milliseconds.
 fn span(filter: &CommandFilter) -> (i64, i64) {
     let ms = |time: Timestamp| time.as_millisecond();
-    (filter.newer_than.map_or(i64::MIN, ms), filter.older_than.map_or(i64::MAX, |time| ms(time) - 1))
+    (
+        filter.newer_than.map_or(i64::MIN, ms),
+        filter.older_than.map_or(i64::MAX, |time| ms(time) - 1),
+    )
 }
 
 /// A command that a filter selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundRow {
     pub seq: i64,
     pub facet: i64,
     pub updated: i64,
 }
 
-impl Found {
+impl FoundRow {
     fn read(row: &SqlRow<'_>) -> rusqlite::Result<Self> {
         Ok(Self { seq: row.get(0)?, facet: row.get(1)?, updated: row.get(2)? })
     }
@@ -54,42 +64,55 @@ impl Found {
 pub(super) fn list(
     conn: &Connection,
     filter: &CommandFilter,
-    after: Option<&Cursor>,
+    after: Option<&PageCursor>,
     limit: usize,
-) -> Result<Page, IndexError> {
+) -> Result<ListPage, IndexError> {
     let limit = limit.clamp(1, MAX_PAGE);
     let below = match after {
         None => i64::MAX,
         Some(cursor) => match cursor.seq(conn)? {
             Some(seq) => seq,
-            None => return Ok(Page { rows: Vec::new(), next: None }),
+            None => return Ok(ListPage { rows: Vec::new(), next: None }),
         },
     };
     let found = search(conn, filter, below, limit + 1)?;
-    let mut body = conn.prepare_cached("SELECT id, body FROM commands JOIN bodies USING (seq) WHERE seq = ?1")?;
+    let mut body = conn
+        .prepare_cached("SELECT id, body FROM commands JOIN bodies USING (seq) WHERE seq = ?1")?;
     let mut rows = Vec::with_capacity(found.len().min(limit));
-    for Found { seq, .. } in found.iter().take(limit) {
-        let row = body.query_row([seq], |row| Ok((row.get::<_, String>(0)?, parsed(row.get_ref(1)?.as_bytes()?))))?;
-        let id = row.0.parse().map_err(|_| IndexError::Damaged(format!("`{}` is no command id", row.0)))?;
-        rows.push(Row::new(id, row.1?));
+    for FoundRow { seq, .. } in found.iter().take(limit) {
+        let row = body.query_row([seq], |row| {
+            Ok((row.get::<_, String>(0)?, parse_json(row.get_ref(1)?.as_bytes()?)))
+        })?;
+        let id = row
+            .0
+            .parse()
+            .map_err(|_| IndexError::Damaged(format!("`{}` is no command id", row.0)))?;
+        rows.push(CommandRow::new(id, row.1?));
     }
     let next = match (found.get(limit), rows.last()) {
-        (Some(_), Some(last)) => Some(Cursor::behind(conn, found[limit - 1].seq, last.id.clone())?),
+        (Some(_), Some(last)) => {
+            Some(PageCursor::behind(conn, found[limit - 1].seq, last.id.clone())?)
+        }
         _ => None,
     };
-    Ok(Page { rows, next })
+    Ok(ListPage { rows, next })
 }
 
 /// Lists all commands whose ids sort after `after`, in the order of ids.
-pub(super) fn walk_all(conn: &Connection, after: &str, limit: usize) -> Result<Vec<(CommandId, Case)>, IndexError> {
-    const BEHIND: &str = "SELECT id, body FROM commands JOIN bodies USING (seq) WHERE id > ?1 ORDER BY id LIMIT ?2";
+pub(super) fn walk_all(
+    conn: &Connection,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<(CommandId, CommandState)>, IndexError> {
+    const BEHIND: &str =
+        "SELECT id, body FROM commands JOIN bodies USING (seq) WHERE id > ?1 ORDER BY id LIMIT ?2";
     let mut behind = conn.prepare_cached(BEHIND)?;
     let mut rows = behind.query((after, i64::try_from(limit).unwrap_or(i64::MAX)))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let id: String = row.get(0)?;
         let id = id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")))?;
-        found.push((id, parsed(row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?)?));
+        found.push((id, parse_json(row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?)?));
     }
     Ok(found)
 }
@@ -100,11 +123,15 @@ pub(super) fn search(
     filter: &CommandFilter,
     below: i64,
     want: usize,
-) -> Result<Vec<Found>, IndexError> {
+) -> Result<Vec<FoundRow>, IndexError> {
     let by_facet = has_facet(filter);
-    let facets = if by_facet || filter.cancel_requested.is_some() { Some(facets(conn, filter)?) } else { None };
+    let facets = if by_facet || filter.cancel_requested.is_some() {
+        Some(facets(conn, filter)?)
+    } else {
+        None
+    };
     let (first, last) = span(filter);
-    let fits = |found: &Found| {
+    let fits = |found: &FoundRow| {
         facets.as_ref().is_none_or(|facets| facets.contains_key(&found.facet))
             && (first..=last).contains(&found.updated)
     };
@@ -112,9 +139,13 @@ pub(super) fn search(
         return by_ids(conn, filter, below, want, fits);
     }
     if let Some(reference) = &filter.reference {
-        const BY_REFERENCE: &str =
-            "SELECT seq, facet, updated FROM commands WHERE reference = ?1 AND seq < ?2 ORDER BY seq DESC";
-        return walk(conn.prepare_cached(BY_REFERENCE)?, (reference_digest(reference), below), want, fits);
+        const BY_REFERENCE: &str = "SELECT seq, facet, updated FROM commands WHERE reference = ?1 AND seq < ?2 ORDER BY seq DESC";
+        return walk(
+            conn.prepare_cached(BY_REFERENCE)?,
+            (reference_digest(reference), below),
+            want,
+            fits,
+        );
     }
     let timed = filter.older_than.is_some() || filter.newer_than.is_some();
     let facets = match &facets {
@@ -126,7 +157,8 @@ pub(super) fn search(
             by_facets(conn, &facets, (first, last), below, want)
         }
         _ => {
-            const ALL: &str = "SELECT seq, facet, updated FROM commands WHERE seq < ?1 ORDER BY seq DESC";
+            const ALL: &str =
+                "SELECT seq, facet, updated FROM commands WHERE seq < ?1 ORDER BY seq DESC";
             walk(conn.prepare_cached(ALL)?, [below], want, fits)
         }
     }
@@ -137,14 +169,14 @@ fn walk(
     mut all: CachedStatement<'_>,
     params: impl Params,
     want: usize,
-    fits: impl Fn(&Found) -> bool,
-) -> Result<Vec<Found>, IndexError> {
+    fits: impl Fn(&FoundRow) -> bool,
+) -> Result<Vec<FoundRow>, IndexError> {
     let mut rows = all.query(params)?;
     let mut found = Vec::new();
     while found.len() < want
         && let Some(row) = rows.next()?
     {
-        found.extend(Some(Found::read(row)?).filter(&fits));
+        found.extend(Some(FoundRow::read(row)?).filter(&fits));
     }
     Ok(found)
 }
@@ -154,8 +186,8 @@ fn by_ids(
     filter: &CommandFilter,
     below: i64,
     want: usize,
-    fits: impl Fn(&Found) -> bool,
-) -> Result<Vec<Found>, IndexError> {
+    fits: impl Fn(&FoundRow) -> bool,
+) -> Result<Vec<FoundRow>, IndexError> {
     const BY_ID: &str = "SELECT seq, facet, updated FROM commands \
                          WHERE id = ?1 AND seq < ?2 AND (?3 IS NULL OR reference = ?3)";
     let reference = filter.reference.as_deref().map(reference_digest);
@@ -174,14 +206,14 @@ fn by_facets(
     span: (i64, i64),
     below: i64,
     want: usize,
-) -> Result<Vec<Found>, IndexError> {
+) -> Result<Vec<FoundRow>, IndexError> {
     const BY_FACET: &str = "SELECT seq, facet, updated FROM commands INDEXED BY commands_by_facet \
                             WHERE facet = ?1 AND seq < ?2 AND updated BETWEEN ?3 AND ?4 ORDER BY seq DESC LIMIT ?5";
     let mut by_facet = conn.prepare_cached(BY_FACET)?;
     let most = i64::try_from(want).unwrap_or(i64::MAX);
     let mut found = Vec::new();
     for facet in facets.keys() {
-        let newest = by_facet.query_map((facet, below, span.0, span.1, most), Found::read)?;
+        let newest = by_facet.query_map((facet, below, span.0, span.1, most), FoundRow::read)?;
         for one in newest {
             found.push(one?);
         }
@@ -189,7 +221,7 @@ fn by_facets(
     Ok(newest(found, want))
 }
 
-fn newest(mut found: Vec<Found>, want: usize) -> Vec<Found> {
+fn newest(mut found: Vec<FoundRow>, want: usize) -> Vec<FoundRow> {
     found.sort_unstable_by_key(|found| std::cmp::Reverse(found.seq));
     found.dedup();
     found.truncate(want);
@@ -212,9 +244,9 @@ fn facets(conn: &Connection, filter: &CommandFilter) -> Result<HashMap<i64, i64>
         ":provider": filter.provider.as_ref().map(Name::as_str),
         ":account": filter.account.as_ref().map(Name::as_str),
         ":operation": filter.operation.as_ref().map(Name::as_str),
-        ":state": filter.state.map(State::as_str),
+        ":state": filter.state.map(LifecycleState::as_str),
         ":kind": filter.kind.map(WantedKind::as_str),
-        ":code": filter.code.as_deref().map(shortened),
+        ":code": filter.code.as_deref().map(shorten),
         ":http_status": filter.http_status,
         ":generation": filter.generation,
         ":dead": filter.dead,
@@ -224,7 +256,8 @@ fn facets(conn: &Connection, filter: &CommandFilter) -> Result<HashMap<i64, i64>
     let mut rows = matching.query(params)?;
     let mut found = HashMap::new();
     while let Some(row) = rows.next()? {
-        let [kind, provider, account]: [Option<String>; 3] = [row.get(2)?, row.get(3)?, row.get(4)?];
+        let [kind, provider, account]: [Option<String>; 3] =
+            [row.get(2)?, row.get(3)?, row.get(4)?];
         if filter.scope.admits_names(kind.as_deref(), provider.as_deref(), account.as_deref()) {
             found.insert(row.get(0)?, row.get(1)?);
         }

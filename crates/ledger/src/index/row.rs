@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::case::{Case, Ending};
-use ferryd_domain::lifecycle::{Kind, State};
+use ferryd_domain::ledger::command_state::{CommandEnding, CommandState};
+use ferryd_domain::lifecycle::{FailureKind, LifecycleState};
 use ferryd_domain::name::Name;
 
 /// The maximum length of a message in a row, in characters.
@@ -16,7 +16,7 @@ const MAX_MESSAGE: usize = 200;
 /// known has no name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "CommandRow")]
-pub struct Row {
+pub struct CommandRow {
     /// The id of the command.
     pub id: CommandId,
     /// The provider's type.
@@ -32,9 +32,9 @@ pub struct Row {
     /// The AMQP user that published the command, where the broker has vouched for that.
     pub publisher: Option<String>,
     /// The current state of the command.
-    pub state: State,
+    pub state: LifecycleState,
     /// The kind of failure of a failed command.
-    pub kind: Option<Kind>,
+    pub kind: Option<FailureKind>,
     /// The provider's error code, or ferryd's own.
     pub code: Option<String>,
     /// The last message about the command, for a person.
@@ -59,14 +59,21 @@ pub struct Row {
     pub ended_at: Option<Timestamp>,
 }
 
-impl Row {
+impl CommandRow {
     /// Summarises the state of a command.
     #[must_use]
-    pub fn new(id: CommandId, case: Case) -> Self {
-        let (state, dead) = (case.state(), case.ending.as_ref().is_some_and(Ending::is_dead));
-        let publisher = case.opening.as_ref().and_then(|opening| opening.publisher.clone());
-        let identity = case.opening.map(|opening| opening.identity);
-        let (created_at, last) = (case.history.first().map(|first| first.at), case.history.last());
+    pub fn new(id: CommandId, command_state: CommandState) -> Self {
+        let (state, dead) = (
+            command_state.state(),
+            command_state.ending.as_ref().is_some_and(CommandEnding::is_dead),
+        );
+        let publisher = command_state
+            .identity
+            .as_ref()
+            .and_then(|command_identity| command_identity.publisher.clone());
+        let identity = command_state.identity.map(|command_identity| command_identity.command);
+        let (created_at, last) =
+            (command_state.history.first().map(|first| first.at), command_state.history.last());
         let detail = last.and_then(|last| last.detail.clone());
         let mut row = Self {
             id,
@@ -81,30 +88,31 @@ impl Row {
             code: None,
             message: None,
             http_status: None,
-            generation: case.step.generation,
-            attempt: case.step.attempt,
+            generation: command_state.step.generation,
+            attempt: command_state.step.attempt,
             provider_reference: None,
             dead,
-            contradicted: !case.conflicts.is_empty(),
+            contradicted: !command_state.conflicts.is_empty(),
             created_at,
             updated_at: last.map(|last| last.at),
-            ended_at: case.ending.as_ref().map(|ending| ending.event.data.occurred_at),
+            ended_at: command_state.ending.as_ref().map(|ending| ending.event.data.occurred_at),
         };
         if let Some(identity) = identity {
             (row.r#type, row.provider) = (identity.r#type, identity.provider);
             (row.account, row.operation) = (identity.account, identity.operation);
             row.reference = identity.reference;
         }
-        match case.ending.map(|ending| ending.event.data) {
+        match command_state.ending.map(|ending| ending.event.data) {
             Some(data) => {
                 row.provider_reference = data.provider_reference;
                 if let Some(error) = data.error {
-                    (row.kind, row.code, row.http_status) = (error.kind, error.code, error.http_status);
+                    (row.kind, row.code, row.http_status) =
+                        (error.kind, error.code, error.http_status);
                     row.message = Some(short(error.message));
                 }
             }
             // The history names the reference of an accepted command.
-            None if state == State::Waiting => row.provider_reference = detail,
+            None if state == LifecycleState::Waiting => row.provider_reference = detail,
             None => row.message = detail.map(short),
         }
         row

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of the values in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 9;
+pub(super) const VERSION: i32 = 10;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
@@ -73,8 +73,13 @@ CREATE TABLE unreadable (
 /// whole path then, so its folder, which may be reached by links, is resolved first.
 fn open(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
-    let path = folder.zip(path.file_name()).map_or_else(|| path.to_owned(), |(folder, name)| folder.join(name));
-    Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
+    let path = folder
+        .zip(path.file_name())
+        .map_or_else(|| path.to_owned(), |(folder, name)| folder.join(name));
+    Connection::open_with_flags(
+        path,
+        access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
+    )
 }
 
 /// Opens a database for writing.
@@ -137,17 +142,22 @@ pub(super) fn check(conn: &Connection, key: &str) -> Result<Option<String>, Inde
 
 /// Returns true if nothing was ever written to a database.
 pub(super) fn is_empty(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0)).map(|tables| tables == 0)
+    conn.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0))
+        .map(|tables| tables == 0)
 }
 
 /// Reads a value of the table `meta`.
-pub(super) fn meta<T: rusqlite::types::FromSql>(conn: &Connection, name: &str) -> rusqlite::Result<Option<T>> {
+pub(super) fn meta<T: rusqlite::types::FromSql>(
+    conn: &Connection,
+    name: &str,
+) -> rusqlite::Result<Option<T>> {
     let mut find = conn.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
     find.query_row([name], |row| row.get(0)).optional()
 }
 
 /// Writes a value of the table `meta`.
 pub(super) fn set_meta(conn: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
-    let mut set = conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
+    let mut set =
+        conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
     set.execute((name, value)).map(|_| ())
 }

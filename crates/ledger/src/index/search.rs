@@ -3,24 +3,31 @@
 use jiff::Timestamp;
 
 use super::reference::reference_digest;
-use super::{Counts, Cursor, Group, Index, IndexError, Page, query, summary, unpublished};
+use super::{
+    CommandCounts, DeadLetterGroup, IndexError, LedgerIndex, ListPage, PageCursor, query, summary,
+    unpublished,
+};
 use crate::command_filter::CommandFilter;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::name::Name;
 
 /// The maximum number of commands that are read where they share an id of a provider: two providers
 /// may use the same id.
 const MOST_CALLED: i64 = 64;
 
-impl Index {
+impl LedgerIndex {
     /// Returns the commands that have this id of a provider's own, of any provider, the newest
     /// first.
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn called(&self, provider_reference: &str) -> Result<Vec<CommandId>, IndexError> {
-        const IDS: &str = "SELECT id FROM commands WHERE provider_reference = ?1 ORDER BY seq DESC LIMIT ?2";
+    pub fn find_by_reference(
+        &self,
+        provider_reference: &str,
+    ) -> Result<Vec<CommandId>, IndexError> {
+        const IDS: &str =
+            "SELECT id FROM commands WHERE provider_reference = ?1 ORDER BY seq DESC LIMIT ?2";
         self.ids(IDS, (reference_digest(provider_reference), MOST_CALLED))
     }
 
@@ -35,13 +42,19 @@ impl Index {
         self.ids(IDS, (first, behind, limit))
     }
 
-    fn ids(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<Vec<CommandId>, IndexError> {
+    fn ids(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<Vec<CommandId>, IndexError> {
         let ids: Vec<String> = self.read(|conn| {
             let mut find = conn.prepare_cached(sql)?;
             let ids = find.query_map(parameters, |row| row.get(0))?;
             Ok(ids.collect::<Result<_, _>>()?)
         })?;
-        let parsed = |id: String| id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")));
+        let parsed = |id: String| {
+            id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")))
+        };
         ids.into_iter().map(parsed).collect()
     }
 
@@ -51,7 +64,12 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn list(&self, filter: &CommandFilter, after: Option<&Cursor>, limit: usize) -> Result<Page, IndexError> {
+    pub fn list(
+        &self,
+        filter: &CommandFilter,
+        after: Option<&PageCursor>,
+        limit: usize,
+    ) -> Result<ListPage, IndexError> {
         self.snapshot(|conn| query::list(conn, filter, after, limit))
     }
 
@@ -60,7 +78,11 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn walk(&self, after: Option<&CommandId>, limit: usize) -> Result<Vec<(CommandId, Case)>, IndexError> {
+    pub fn list_commands(
+        &self,
+        after: Option<&CommandId>,
+        limit: usize,
+    ) -> Result<Vec<(CommandId, CommandState)>, IndexError> {
         self.snapshot(|conn| query::walk_all(conn, after.map_or("", CommandId::as_str), limit))
     }
 
@@ -70,7 +92,11 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn unpublished(&self, before: Timestamp, limit: usize) -> Result<Vec<CommandId>, IndexError> {
+    pub fn unpublished_endings(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<CommandId>, IndexError> {
         self.read(|conn| unpublished::find(conn, before.as_millisecond(), limit))
     }
 
@@ -78,7 +104,7 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn groups(&self, filter: &CommandFilter) -> Result<Vec<Group>, IndexError> {
+    pub fn groups(&self, filter: &CommandFilter) -> Result<Vec<DeadLetterGroup>, IndexError> {
         self.snapshot(|conn| summary::groups(conn, filter))
     }
 
@@ -94,7 +120,7 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Damaged`], or `SQLite` refuses.
-    pub fn counts(&self) -> Result<Counts, IndexError> {
+    pub fn counts(&self) -> Result<CommandCounts, IndexError> {
         self.snapshot(summary::counts)
     }
 }

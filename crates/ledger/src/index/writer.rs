@@ -7,17 +7,17 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionB
 use tracing::warn;
 
 use super::call_offsets::{self, CallCheckpoint, CallMessage};
-use super::changes::{Changes, KeptLine};
+use super::changes::{IndexChanges, UnreadableEntry};
 use super::erasing::ErasedRow;
 use super::error::IndexError;
-use super::facet::{Facet, Facets};
-use super::forget::{self, Over};
+use super::facet::{CommandFacet, FacetTable};
 use super::json::json;
+use super::lock::IndexLock;
+use super::prune::{self, EndedRow};
 use super::reference::reference_digest;
-use super::slot::Slot;
 use super::{aging, erasing, jobs, schema};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::case::Case;
+use ferryd_domain::ledger::command_state::CommandState;
 
 /// The maximum number of unreadable lines that are kept, the latest, and the kept part of each in
 /// bytes. All are counted.
@@ -28,19 +28,19 @@ const VISITORS_KEPT: i64 = 24 * 3_600 * 1_000;
 const KEPT_BYTES: usize = 4_096;
 
 /// The only connection that writes.
-pub(super) struct Writer {
+pub(super) struct IndexWriter {
     conn: Connection,
-    facets: Facets,
+    facets: FacetTable,
     /// True while erased contents may still be in the `-wal` file.
     unscrubbed: bool,
 }
 
-impl Writer {
+impl IndexWriter {
     /// Opens the database of a slot; a new one is filled.
-    pub fn open(slot: &Slot, key: &str, now: Timestamp) -> Result<Self, IndexError> {
+    pub fn open(slot: &IndexLock, key: &str, now: Timestamp) -> Result<Self, IndexError> {
         let at_file = |source| IndexError::at(&slot.path)(source);
         slot.prepare()?;
-        if let Some(why) = slot.missing().map_err(at_file)? {
+        if let Some(why) = slot.find_missing().map_err(at_file)? {
             return Err(IndexError::Damaged(why.to_owned()));
         }
         let mut conn = schema::connect(&slot.path)?;
@@ -51,8 +51,8 @@ impl Writer {
             return Err(IndexError::Damaged(why));
         }
         conn.execute_batch(call_offsets::TABLE)?;
-        let facets = Facets::load(&conn)?;
-        Upserts::prepare(&conn)?;
+        let facets = FacetTable::load(&conn)?;
+        UpsertStatements::prepare(&conn)?;
         // The owner before may have died after an erasure. If a reader prevents the emptying now, a
         // later save repeats it.
         let unscrubbed = !erasing::empty_wal(&conn)?;
@@ -63,21 +63,21 @@ impl Writer {
     }
 
     /// Saves all of `changes`, or nothing.
-    pub fn save(&mut self, changes: &Changes, now: Timestamp) -> Result<(), IndexError> {
+    pub fn save(&mut self, changes: &IndexChanges, now: Timestamp) -> Result<(), IndexError> {
         let saved = self.try_save(changes, now);
         if saved.is_err() {
             // The facets that the failed transaction added are not in the database.
-            self.facets = Facets::load(&self.conn).unwrap_or_default();
+            self.facets = FacetTable::load(&self.conn).unwrap_or_default();
         }
         saved?;
         if self.unscrubbed {
-            self.scrub(now)?;
+            self.checkpoint_wal(now)?;
         }
         Ok(())
     }
 
     /// Empties the `-wal` file. If a long read prevents it, the next save tries again.
-    pub fn scrub(&mut self, now: Timestamp) -> Result<(), IndexError> {
+    pub fn checkpoint_wal(&mut self, now: Timestamp) -> Result<(), IndexError> {
         self.unscrubbed = !erasing::empty_wal(&self.conn)?;
         if self.unscrubbed {
             warn!(
@@ -104,36 +104,42 @@ impl Writer {
     }
 
     /// Removes the contents of some commands that are over for long, and returns their ids.
-    pub fn age(&mut self, older_than: i64) -> Result<Vec<CommandId>, IndexError> {
+    pub fn remove_contents(&mut self, older_than: i64) -> Result<Vec<CommandId>, IndexError> {
         aging::age(&mut self.conn, older_than)
     }
 
     /// Prunes commands that were found to be over.
-    pub fn forget(&mut self, over: &[Over], older_than: i64, now: Timestamp) -> Result<usize, IndexError> {
+    pub fn prune_commands(
+        &mut self,
+        over: &[EndedRow],
+        older_than: i64,
+        now: Timestamp,
+    ) -> Result<usize, IndexError> {
         let visitors_before = now.as_millisecond().saturating_sub(VISITORS_KEPT);
-        let forgotten = forget::forget(&mut self.conn, over, older_than, visitors_before)?;
-        self.facets = Facets::load(&self.conn)?;
+        let forgotten = prune::prune_commands(&mut self.conn, over, older_than, visitors_before)?;
+        self.facets = FacetTable::load(&self.conn)?;
         Ok(forgotten)
     }
 
-    fn try_save(&mut self, changes: &Changes, now: Timestamp) -> rusqlite::Result<()> {
-        let Changes { cases, writers, jobs, unreadable, checkpoint } = changes;
+    fn try_save(&mut self, changes: &IndexChanges, now: Timestamp) -> rusqlite::Result<()> {
+        let IndexChanges { cases: states, writers, jobs, unreadable, checkpoint } = changes;
         let at = now.as_millisecond();
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        keep_aside(&tx, unreadable)?;
-        let mut upserts = Upserts::prepare(&tx)?;
-        for (id, case) in cases {
-            upserts.put(&mut self.facets, id, case, at)?;
+        store_unreadable(&tx, unreadable)?;
+        let mut upserts = UpsertStatements::prepare(&tx)?;
+        for (id, state) in states {
+            upserts.put(&mut self.facets, id, state, at)?;
         }
         let erased = upserts.finish()?;
         if !erased.is_empty() {
             erasing::erase(&tx, &erased)?;
             tx.execute("DELETE FROM facets WHERE count = 0", ())?;
-            self.facets = Facets::load(&tx)?;
+            self.facets = FacetTable::load(&tx)?;
             self.unscrubbed = true;
         }
-        let mut seen =
-            tx.prepare_cached("INSERT OR REPLACE INTO writers (writer, number, seen) VALUES (?1, ?2, ?3)")?;
+        let mut seen = tx.prepare_cached(
+            "INSERT OR REPLACE INTO writers (writer, number, seen) VALUES (?1, ?2, ?3)",
+        )?;
         for (writer, number) in writers {
             seen.execute((writer.as_bytes(), number.cast_signed(), at))?;
         }
@@ -145,23 +151,26 @@ impl Writer {
     }
 }
 
-fn keep_aside(conn: &Connection, lines: &[KeptLine]) -> rusqlite::Result<()> {
+fn store_unreadable(conn: &Connection, lines: &[UnreadableEntry]) -> rusqlite::Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
-    let mut keep = conn.prepare_cached("INSERT INTO unreadable (writer, number, line, why) VALUES (?1, ?2, ?3, ?4)")?;
-    for KeptLine { id, line, why } in lines {
+    let mut keep = conn.prepare_cached(
+        "INSERT INTO unreadable (writer, number, line, why) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for UnreadableEntry { id, line, why } in lines {
         let start = &line[..line.len().min(KEPT_BYTES)];
         keep.execute((id.writer.as_bytes(), id.number.cast_signed(), start, why))?;
     }
     // The numbers continue, so the highest gives the count of all lines ever.
-    let mut drop_old =
-        conn.prepare_cached("DELETE FROM unreadable WHERE nr <= (SELECT max(nr) FROM unreadable) - ?1")?;
+    let mut drop_old = conn.prepare_cached(
+        "DELETE FROM unreadable WHERE nr <= (SELECT max(nr) FROM unreadable) - ?1",
+    )?;
     drop_old.execute([KEPT_LINES]).map(|_| ())
 }
 
 /// Statements that save a command, prepared once for many.
-struct Upserts<'a> {
+struct UpsertStatements<'a> {
     conn: &'a Connection,
     find: CachedStatement<'a>,
     add: CachedStatement<'a>,
@@ -179,7 +188,7 @@ struct Upserts<'a> {
     erased: Vec<ErasedRow>,
 }
 
-impl<'a> Upserts<'a> {
+impl<'a> UpsertStatements<'a> {
     fn prepare(conn: &'a Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             conn,
@@ -204,25 +213,43 @@ impl<'a> Upserts<'a> {
         })
     }
 
-    fn put(&mut self, facets: &mut Facets, id: &CommandId, case: &Case, now: i64) -> rusqlite::Result<()> {
-        let facet = facets.number(self.conn, Facet::of(case))?;
-        let updated = case.history.last().map_or(now, |last| last.at.as_millisecond());
-        let reference = case.opening.as_ref().and_then(|opening| opening.identity.reference.as_deref());
-        let (reference, there) =
-            (reference.map(reference_digest), case.provider_reference.as_deref().map(reference_digest));
-        let (over, removal) = (forget::is_over(case), erasing::removal_rank(case));
+    fn put(
+        &mut self,
+        facets: &mut FacetTable,
+        id: &CommandId,
+        state: &CommandState,
+        now: i64,
+    ) -> rusqlite::Result<()> {
+        let facet = facets.number(self.conn, CommandFacet::of(state))?;
+        let updated = state.history.last().map_or(now, |last| last.at.as_millisecond());
+        let reference =
+            state.identity.as_ref().and_then(|identity| identity.command.reference.as_deref());
+        let (reference, there) = (
+            reference.map(reference_digest),
+            state.provider_reference.as_deref().map(reference_digest),
+        );
+        let (over, removal) = (prune::is_over(state), erasing::removal_rank(state));
         // The clock of this host: the one that ended the command may differ.
-        let unpublished = case.is_end_unpublished().then_some(now);
+        let unpublished = state.is_end_unpublished().then_some(now);
         let known = self.find.query_row([id.as_str()], |row| {
             let named = row.get_ref(6)?.as_str_or_null()? == there.as_deref();
             let place: (i64, i64, bool, i64) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
             Ok((row.get(0)?, place, row.get::<_, Option<i64>>(5)?, named))
         });
         let Some((seq, old_place, since, is_named)) = known.optional()? else {
-            self.add.execute((id.as_str(), facet, updated, over, removal, unpublished, reference, there))?;
-            self.add_body.execute((self.conn.last_insert_rowid(), json(case)))?;
+            self.add.execute((
+                id.as_str(),
+                facet,
+                updated,
+                over,
+                removal,
+                unpublished,
+                reference,
+                there,
+            ))?;
+            self.add_body.execute((self.conn.last_insert_rowid(), json(state)))?;
             *self.counts.entry(facet).or_default() += 1;
-            let created = case.history.first().map_or(now, |first| first.at.as_millisecond());
+            let created = state.history.first().map_or(now, |first| first.at.as_millisecond());
             self.oldest = Some(self.oldest.map_or(created, |oldest| oldest.min(created)));
             return Ok(());
         };
@@ -238,7 +265,7 @@ impl<'a> Upserts<'a> {
         if !is_named {
             self.name_there.execute((seq, there))?;
         }
-        if case.cancel.is_some() || case.removal.is_some() {
+        if state.cancel.is_some() || state.removal.is_some() {
             // A request to cancel may have been recorded before the command itself. An erased
             // command has no reference.
             self.name.execute((seq, reference))?;
@@ -246,7 +273,7 @@ impl<'a> Upserts<'a> {
         if removal == erasing::ERASED && old_place.3 != erasing::ERASED {
             self.erased.push(ErasedRow { seq, id: id.clone() });
         }
-        self.change_body.execute((seq, json(case))).map(|_| ())
+        self.change_body.execute((seq, json(state))).map(|_| ())
     }
 
     /// Saves the counts that have changed. Returns the rows of the commands that these changes
@@ -254,7 +281,8 @@ impl<'a> Upserts<'a> {
     fn finish(self) -> rusqlite::Result<Vec<ErasedRow>> {
         const OLDEST: &str = "INSERT INTO meta (name, value) VALUES ('oldest', ?1) \
                               ON CONFLICT DO UPDATE SET value = min(value, excluded.value)";
-        let mut count = self.conn.prepare_cached("UPDATE facets SET count = count + ?2 WHERE facet = ?1")?;
+        let mut count =
+            self.conn.prepare_cached("UPDATE facets SET count = count + ?2 WHERE facet = ?1")?;
         for change in self.counts.iter().filter(|(_, by)| **by != 0) {
             count.execute(change)?;
         }

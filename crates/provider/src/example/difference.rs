@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 /// One place at which an example and the actual value differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Difference {
+pub struct ExampleDifference {
     /// The place, such as `request.body.amount`.
     pub at: String,
     /// The expected value; null where the example expects none.
@@ -14,23 +14,29 @@ pub struct Difference {
     pub got: Json,
 }
 
-impl Difference {
+impl ExampleDifference {
     /// A difference at a place.
-    pub(super) fn new(at: impl Into<String>, expected: impl Into<Json>, got: impl Into<Json>) -> Self {
+    pub(super) fn new(
+        at: impl Into<String>,
+        expected: impl Into<Json>,
+        got: impl Into<Json>,
+    ) -> Self {
         Self { at: at.into(), expected: expected.into(), got: got.into() }
     }
 }
 
 /// Adds every place at which two values differ. Objects are compared field by field, lists item by
 /// item.
-pub(super) fn compare(at: &str, expected: &Json, got: &Json, found: &mut Vec<Difference>) {
+pub(super) fn compare(at: &str, expected: &Json, got: &Json, found: &mut Vec<ExampleDifference>) {
     match (expected, got) {
         (Json::Object(expected), Json::Object(got)) => {
             for (key, value) in expected {
                 compare(&format!("{at}.{key}"), value, got.get(key).unwrap_or(&Json::Null), found);
             }
             let more = got.iter().filter(|(key, _)| !expected.contains_key(*key));
-            found.extend(more.map(|(key, value)| Difference::new(format!("{at}.{key}"), Json::Null, value.clone())));
+            found.extend(more.map(|(key, value)| {
+                ExampleDifference::new(format!("{at}.{key}"), Json::Null, value.clone())
+            }));
         }
         (Json::Array(expected), Json::Array(got)) => {
             for n in 0..expected.len().max(got.len()) {
@@ -40,7 +46,7 @@ pub(super) fn compare(at: &str, expected: &Json, got: &Json, found: &mut Vec<Dif
         }
         (Json::Number(a), Json::Number(b)) if a.as_f64() == b.as_f64() => {}
         (expected, got) if expected == got => {}
-        (expected, got) => found.push(Difference::new(at, expected.clone(), got.clone())),
+        (expected, got) => found.push(ExampleDifference::new(at, expected.clone(), got.clone())),
     }
 }
 
@@ -71,7 +77,7 @@ mod tests {
         compare("body", &expected, &got, &mut found);
         let places: Vec<_> = found.iter().map(|difference| difference.at.as_str()).collect();
         assert_eq!(places, ["body.b.c[1]", "body.b.c[2]", "body.gone", "body.more"]);
-        assert_eq!(found[1], Difference::new("body.b.c[2]", Json::Null, 4));
+        assert_eq!(found[1], ExampleDifference::new("body.b.c[2]", Json::Null, 4));
     }
 
     #[test]

@@ -61,9 +61,15 @@ outcome = { as = "waiting", waiting_for = "provider", reference = "p1" }
 /// The differences of the examples of the file, with one text in it replaced.
 fn places(from: &str, to: &str) -> Vec<String> {
     assert!(FILE.contains(from), "{from}");
-    let tests = test_file(&FILE.replacen(from, to, 1), "shop.toml").unwrap_or_else(|faults| panic!("{}", faults[0]));
+    let tests = test_file(&FILE.replacen(from, to, 1), "shop.toml")
+        .unwrap_or_else(|faults| panic!("{}", faults[0]));
     assert_eq!((tests.provider.as_str(), tests.tests.len()), ("shop", 3));
-    tests.tests.into_iter().flat_map(|test| test.differences).map(|difference| difference.at).collect()
+    tests
+        .tests
+        .into_iter()
+        .flat_map(|test| test.differences)
+        .map(|difference| difference.at)
+        .collect()
 }
 
 #[test]
@@ -99,7 +105,11 @@ fn what_differs_is_named_by_its_place() {
             "payload = { token = \"t\" }",
             "payload request.query.n[0] request.query.n[1] request.body.amount",
         ),
-        ("outcome = { as = \"waiting\", waiting_for = \"provider\", reference = \"p1\" }", "", "outcome"),
+        (
+            "outcome = { as = \"waiting\", waiting_for = \"provider\", reference = \"p1\" }",
+            "",
+            "outcome",
+        ),
         ("id = \"order-1\", ", "id = \"no id\", ", "command"),
     ];
     for (from, to, expected) in table {
@@ -110,16 +120,21 @@ fn what_differs_is_named_by_its_place() {
 #[test]
 fn every_operation_of_the_catalog_has_examples_with_request_and_answer_and_they_are_true() {
     for name in catalog::names() {
-        let Tests { provider, tests } = test_catalog(name).unwrap().unwrap_or_else(|faults| panic!("{}", faults[0]));
+        let FileExamples { provider, tests } =
+            test_catalog(name).unwrap().unwrap_or_else(|faults| panic!("{}", faults[0]));
         assert_eq!(provider.as_str(), name);
-        for Test { operation, example, differences } in tests {
+        for FileExample { operation, example, differences } in tests {
             assert_eq!(differences, Vec::new(), "{name} {operation}: {example}");
         }
         let file: toml::Table = toml::from_str(catalog::source(name).unwrap()).unwrap();
         for (operation, table) in file["operations"].as_table().unwrap() {
-            let examples = table.get("examples").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+            let examples =
+                table.get("examples").and_then(toml::Value::as_array).cloned().unwrap_or_default();
             for part in ["request", "reply"] {
-                assert!(examples.iter().any(|example| example.get(part).is_some()), "{name} {operation} {part}");
+                assert!(
+                    examples.iter().any(|example| example.get(part).is_some()),
+                    "{name} {operation} {part}"
+                );
             }
         }
     }

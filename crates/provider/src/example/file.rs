@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
-use crate::rest::meaning::Meaning;
-use crate::webhook::sense::Sense;
-use ferryd_domain::exchange::Method;
+use crate::rest::answer_meaning::AnswerMeaning;
+use crate::webhook::notice_meaning::NoticeMeaningName;
+use ferryd_domain::http_call::HttpMethod;
 
 /// An example of an operation: the request for a payload, and the meaning of an answer.
 /// `ferryd provider test` checks the file against the example. In examples the value of every
@@ -50,7 +50,7 @@ pub(crate) struct ExampleCommandFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExpectedRequestFile {
     /// The method.
-    pub(super) method: Option<Method>,
+    pub(super) method: Option<HttpMethod>,
     /// The path, including that of `base_url`.
     pub(super) path: Option<String>,
     /// The whole query, decoded.
@@ -81,7 +81,7 @@ pub(crate) struct ReplyFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExpectedOutcomeFile {
     /// The outcome, as `classify` names it.
-    pub(super) r#as: Meaning,
+    pub(super) r#as: AnswerMeaning,
     /// The error's code.
     pub(super) code: Option<String>,
     /// The error's message.
@@ -97,11 +97,11 @@ pub(crate) struct ExpectedOutcomeFile {
     pub(super) warnings: Vec<String>,
 }
 
-/// An example of a webhook call: the notices that are read in it, once it is verified. The example
+/// An example of a webhook: the notices that are read in it, once it is verified. The example
 /// carries no signature.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct CallbackExampleFile {
+pub(crate) struct WebhookExampleFile {
     /// A short description of the example. Default: its number.
     pub(super) name: Option<String>,
     /// The call's headers.
@@ -121,7 +121,7 @@ pub(crate) struct CallbackExampleFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExpectedNoticeFile {
     /// The notice's meaning, as `on` names it.
-    pub(super) r#as: Sense,
+    pub(super) r#as: NoticeMeaningName,
     /// The provider's name for the event.
     pub(super) event: Option<String>,
     /// The provider's id for this notice.

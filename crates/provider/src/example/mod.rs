@@ -4,11 +4,11 @@
 //! secrets: the value of every secret is the secret's own name. Then it checks the file against
 //! each of its examples.
 
-mod callback;
 mod difference;
 pub(crate) mod file;
 mod message;
 mod sample;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use url::form_urlencoded;
 
-pub use self::difference::Difference;
+pub use self::difference::ExampleDifference;
 use self::difference::{compare, of_pairs};
 use self::file::{ExampleFile, ExpectedOutcomeFile, ExpectedRequestFile, ReplyFile};
 use self::message::{header_of, message};
-pub use self::sample::{Sample, samples};
-use super::link::LinkSettings;
-use super::parse::{self, Secrecy};
-use super::registry::Defaults;
-use super::{Call, Operation, Provider, catalog, rest};
-use ferryd_domain::command::{Command, Envelope};
-use ferryd_domain::exchange::{Answer, Method, Reply, Request};
+pub use self::sample::{WebhookSample, samples};
+use super::parse::{self, SecretSource};
+use super::registry::ProviderDefaults;
+use super::webhook_links::LinkSettings;
+use super::{CallContext, Operation, Provider, catalog, rest};
+use ferryd_domain::command::{Command, CommandEnvelope};
+use ferryd_domain::http_call::{CallResult, HttpMethod, HttpReply, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::name::Name;
-use ferryd_domain::outcome::{Outcome, Verdict};
+use ferryd_domain::outcome::{Outcome, OutcomeName};
 use ferryd_domain::retry::RetryPolicy;
 use ferryd_settings::diagnostic::Diagnostic;
 
@@ -38,22 +38,22 @@ const ID: &str = "example-1";
 
 /// The results of a provider file's examples.
 #[derive(Debug)]
-pub struct Tests {
+pub struct FileExamples {
     /// The provider that the file describes.
     pub provider: Name,
-    /// One result for each example, in the order of operations; those of webhook calls come last.
-    pub tests: Vec<Test>,
+    /// One result for each example, in the order of operations; those of webhooks come last.
+    pub tests: Vec<FileExample>,
 }
 
 /// The result of an example.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Test {
+pub struct FileExample {
     /// The operation, or `webhook`.
     pub operation: String,
     /// The example's description.
     pub example: String,
     /// The differences between the example and the file's behaviour; empty where they agree.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<ExampleDifference>,
 }
 
 /// Reads a provider file, without its secrets, and checks it against its examples. `file` is its
@@ -61,37 +61,56 @@ pub struct Test {
 ///
 /// # Errors
 /// Every fault of the file.
-pub fn test_file(text: &str, file: &str) -> Result<Tests, Vec<Diagnostic>> {
+pub fn test_file(text: &str, file: &str) -> Result<FileExamples, Vec<Diagnostic>> {
     // No example depends on the defaults.
-    let defaults =
-        Defaults { retry: RetryPolicy::default(), max_in_flight: 1, max_bytes_in_flight: 1, links: Some(links()) };
-    let (mut file, provider) = parse::read(text, file, &defaults, Secrecy::Placeholders)?;
+    let defaults = ProviderDefaults {
+        retry: RetryPolicy::default(),
+        max_in_flight: 1,
+        max_bytes_in_flight: 1,
+        links: Some(links()),
+    };
+    let (mut file, provider) = parse::read(text, file, &defaults, SecretSource::Placeholders)?;
     let mut tests = Vec::new();
     for (name, operation) in &provider.operations {
         let examples = file.take_examples(name.as_str());
         for (n, example) in examples.iter().enumerate() {
             let differences = differences(&provider, name, operation, example);
-            tests.push(Test { operation: name.to_string(), example: title(example.name.as_ref(), n), differences });
+            tests.push(FileExample {
+                operation: name.to_string(),
+                example: title(example.name.as_ref(), n),
+                differences,
+            });
         }
     }
     let account = provider.default_account();
-    let webhook = account.and_then(|account| Some((account.webhook.as_deref()?, provider.mask_of(account))));
-    for (n, example) in file.take_callback_examples().iter().enumerate() {
-        let differences =
-            webhook.as_ref().map(|(webhook, mask)| callback::differences(*webhook, mask, example)).unwrap_or_default();
-        tests.push(Test { operation: "webhook".to_owned(), example: title(example.name.as_ref(), n), differences });
+    let webhook =
+        account.and_then(|account| Some((account.webhook.as_deref()?, provider.mask_of(account))));
+    for (n, example) in file.take_webhook_examples().iter().enumerate() {
+        let differences = webhook
+            .as_ref()
+            .map(|(webhook, mask)| webhook::differences(*webhook, mask, example))
+            .unwrap_or_default();
+        tests.push(FileExample {
+            operation: "webhook".to_owned(),
+            example: title(example.name.as_ref(), n),
+            differences,
+        });
     }
-    Ok(Tests { provider: provider.name, tests })
+    Ok(FileExamples { provider: provider.name, tests })
 }
 
 fn title(name: Option<&String>, number: usize) -> String {
     name.cloned().unwrap_or_else(|| format!("example {}", number + 1))
 }
 
-/// The settings of callback URLs without a token.
+/// The settings of webhook URLs without a token.
 fn links() -> Arc<LinkSettings> {
     let public_url = "https://hooks.example.com".to_owned();
-    Arc::new(LinkSettings { public_url: Some(public_url), keys: Vec::new(), lifetime: Duration::ZERO })
+    Arc::new(LinkSettings {
+        public_url: Some(public_url),
+        keys: Vec::new(),
+        lifetime: Duration::ZERO,
+    })
 }
 
 /// Checks a built-in file against its examples; `None` if there is no such file.
@@ -99,55 +118,78 @@ fn links() -> Arc<LinkSettings> {
 /// # Errors
 /// Every fault of the file, which ferryd's own tests rule out.
 #[must_use]
-pub fn test_catalog(name: &str) -> Option<Result<Tests, Vec<Diagnostic>>> {
+pub fn test_catalog(name: &str) -> Option<Result<FileExamples, Vec<Diagnostic>>> {
     let text = catalog::source(name)?;
-    let secrets: Vec<_> = catalog::secrets(text).into_iter().map(|name| format!("{name} = \"x\"\n")).collect();
-    Some(test_file(&format!("{text}\n[secrets]\n{}", secrets.concat()), &format!("catalog/{name}.toml")))
+    let secrets: Vec<_> =
+        catalog::secrets(text).into_iter().map(|name| format!("{name} = \"x\"\n")).collect();
+    Some(test_file(
+        &format!("{text}\n[secrets]\n{}", secrets.concat()),
+        &format!("catalog/{name}.toml"),
+    ))
 }
 
-fn differences(provider: &Provider, name: &Name, operation: &Operation, example: &ExampleFile) -> Vec<Difference> {
+fn differences(
+    provider: &Provider,
+    name: &Name,
+    operation: &Operation,
+    example: &ExampleFile,
+) -> Vec<ExampleDifference> {
     let mut found = Vec::new();
     for fault in operation.payload.check(&example.payload) {
-        found.push(Difference::new("payload", "a payload that matches the schema", fault));
+        found.push(ExampleDifference::new("payload", "a payload that matches the schema", fault));
     }
     let Some(account) = provider.default_account() else { return Vec::new() };
     let mask = provider.mask_of(account);
     let command = match command(provider, name, example) {
         Ok(command) => command,
-        Err(problem) => return vec![Difference::new("command", "a valid command", problem)],
+        Err(problem) => return vec![ExampleDifference::new("command", "a valid command", problem)],
     };
     let max_length = operation.idempotency.map(|keys| keys.max_length);
-    let key = max_length.map(|max_length| IdempotencyKey::for_generation(&command.id, 0).shortened_to(max_length));
-    let callback_url = provider.links.as_ref().map(|links| links.example(&command));
-    let call = Call {
+    let key = max_length
+        .map(|max_length| IdempotencyKey::for_generation(&command.id, 0).shortened_to(max_length));
+    let webhook_url = provider.links.as_ref().map(|links| links.example(&command));
+    let call = CallContext {
         command: &command,
         key: key.as_ref(),
         generation: 0,
         attempt: 1,
         provider_reference: None,
-        callback_url: callback_url.as_deref(),
+        webhook_url: webhook_url.as_deref(),
         command_token: None,
         in_doubt: false,
     };
     if example.request.is_some() || example.reply.is_none() {
-        match (account.adapter.request(&call), &example.request) {
+        match (account.adapter.build_request(&call), &example.request) {
             (Ok(request), Some(expected)) => compare_request(expected, &request, &mut found),
             (Ok(_), None) => {}
-            (Err(failure), _) => found.push(Difference::new("request", "a request", failure.masked(&mask).message)),
+            (Err(failure), _) => found.push(ExampleDifference::new(
+                "request",
+                "a request",
+                failure.masked(&mask).message,
+            )),
         }
     }
     if let Some(reply) = &example.reply {
-        let outcome = account.adapter.interpret(&call, &Answer::Reply(answer(reply))).masked(&mask);
-        let outcome = if operation.repeatable { outcome.of_read() } else { outcome };
+        let outcome =
+            account.adapter.interpret_reply(&call, &CallResult::Reply(answer(reply))).masked(&mask);
+        let outcome = if operation.repeatable { outcome.for_read_only() } else { outcome };
         match &example.outcome {
             Some(expected) => compare_outcome(expected, &outcome, &mut found),
-            None => found.push(Difference::new("outcome", Json::Null, outcome.verdict().as_str())),
+            None => found.push(ExampleDifference::new(
+                "outcome",
+                Json::Null,
+                outcome.outcome_name().as_str(),
+            )),
         }
     }
     found
 }
 
-fn command(provider: &Provider, operation: &Name, example: &ExampleFile) -> Result<Command, String> {
+fn command(
+    provider: &Provider,
+    operation: &Name,
+    example: &ExampleFile,
+) -> Result<Command, String> {
     let said = &example.command;
     let mut body = json!({
         "id": said.id.as_deref().unwrap_or(ID), "type": provider.kind, "provider": provider.name,
@@ -156,24 +198,38 @@ fn command(provider: &Provider, operation: &Name, example: &ExampleFile) -> Resu
     if let Some(reference) = &said.reference {
         body["reference"] = reference.as_str().into();
     }
-    Command::decode(body.to_string().as_bytes(), Envelope::default()).map_err(|invalid| invalid.failure.message)
+    Command::decode(body.to_string().as_bytes(), CommandEnvelope::default())
+        .map_err(|invalid| invalid.failure.message)
 }
 
-fn compare_request(expected: &ExpectedRequestFile, request: &Request, found: &mut Vec<Difference>) {
+fn compare_request(
+    expected: &ExpectedRequestFile,
+    request: &HttpRequest,
+    found: &mut Vec<ExampleDifference>,
+) {
     let mut scalar = |at: &str, expected: Option<&str>, got: &str| {
         if let Some(expected) = expected.filter(|expected| *expected != got) {
-            found.push(Difference::new(at, expected, got));
+            found.push(ExampleDifference::new(at, expected, got));
         }
     };
-    scalar("request.method", expected.method.map(Method::as_str), request.method.as_str());
+    scalar("request.method", expected.method.map(HttpMethod::as_str), request.method.as_str());
     scalar("request.path", expected.path.as_deref(), request.url.path());
     if let Some(query) = &expected.query {
-        compare("request.query", &json!(query), &of_pairs(request.url.query_pairs().into_owned()), found);
+        compare(
+            "request.query",
+            &json!(query),
+            &of_pairs(request.url.query_pairs().into_owned()),
+            found,
+        );
     }
     for (name, value) in &expected.headers {
         let got = header_of(&request.headers, name);
         if got != Some(value.as_str()) {
-            found.push(Difference::new(format!("request.headers.{name}"), value.as_str(), got));
+            found.push(ExampleDifference::new(
+                format!("request.headers.{name}"),
+                value.as_str(),
+                got,
+            ));
         }
     }
     if let Some(body) = &expected.body {
@@ -182,7 +238,7 @@ fn compare_request(expected: &ExpectedRequestFile, request: &Request, found: &mu
 }
 
 /// Compares decoded bodies: JSON as JSON, a form as its pairs, any other body as text.
-fn compare_body(expected: &Json, request: &Request, found: &mut Vec<Difference>) {
+fn compare_body(expected: &Json, request: &HttpRequest, found: &mut Vec<ExampleDifference>) {
     let content_type = header_of(&request.headers, "content-type").unwrap_or_default();
     let text = || Json::String(String::from_utf8_lossy(&request.body).into_owned());
     if content_type.starts_with("application/x-www-form-urlencoded") {
@@ -207,15 +263,23 @@ fn compare_body(expected: &Json, request: &Request, found: &mut Vec<Difference>)
     }
 }
 
-fn answer(file: &ReplyFile) -> Reply {
+fn answer(file: &ReplyFile) -> HttpReply {
     let (headers, body) = message(&file.headers, file.body.as_ref());
-    Reply { status: file.status, headers, body }
+    HttpReply { status: file.status, headers, body }
 }
 
-fn compare_outcome(expected: &ExpectedOutcomeFile, outcome: &Outcome, found: &mut Vec<Difference>) {
-    let verdict = Verdict::from(expected.r#as);
-    if verdict != outcome.verdict() {
-        found.push(Difference::new("outcome.as", verdict.as_str(), outcome.verdict().as_str()));
+fn compare_outcome(
+    expected: &ExpectedOutcomeFile,
+    outcome: &Outcome,
+    found: &mut Vec<ExampleDifference>,
+) {
+    let outcome_name = OutcomeName::from(expected.r#as);
+    if outcome_name != outcome.outcome_name() {
+        found.push(ExampleDifference::new(
+            "outcome.as",
+            outcome_name.as_str(),
+            outcome.outcome_name().as_str(),
+        ));
     }
     let failure = outcome.failure();
     let (success, party) = match outcome {
@@ -233,7 +297,12 @@ fn compare_outcome(expected: &ExpectedOutcomeFile, outcome: &Outcome, found: &mu
         "waiting_for": party,
     });
     let ExpectedOutcomeFile { code, message, reference, result, waiting_for, .. } = expected;
-    let texts = [("code", code), ("message", message), ("reference", reference), ("waiting_for", waiting_for)];
+    let texts = [
+        ("code", code),
+        ("message", message),
+        ("reference", reference),
+        ("waiting_for", waiting_for),
+    ];
     for (key, text) in texts {
         if let Some(text) = text {
             compare(&format!("outcome.{key}"), &json!(text), &got[key], found);

@@ -1,4 +1,4 @@
-//! Examples of webhook calls as templates, from a provider's file and from the built-in file that
+//! Examples of webhooks as templates, from a provider's file and from the built-in file that
 //! it builds on.
 
 use std::collections::BTreeMap;
@@ -8,15 +8,15 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::file::CallbackExampleFile;
+use super::file::WebhookExampleFile;
 use super::title;
 use crate::catalog;
 use crate::registry::files;
 use ferryd_domain::name::Name;
 
-/// A webhook call as an example shows it.
+/// A webhook as an example shows it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
+pub struct WebhookSample {
     /// The example's description.
     pub name: String,
     /// The call's headers, names in lower case.
@@ -29,39 +29,46 @@ pub struct Sample {
 
 /// The parts of a provider file that are read here.
 #[derive(Deserialize)]
-struct File {
+struct SampleFile {
     r#use: Option<String>,
     name: Option<String>,
     #[serde(default)]
-    webhook: Webhook,
+    webhook: SampleWebhook,
 }
 
 #[derive(Default, Deserialize)]
-struct Webhook {
+struct SampleWebhook {
     #[serde(default)]
-    examples: Vec<CallbackExampleFile>,
+    examples: Vec<WebhookExampleFile>,
 }
 
 /// The samples of a provider, those of its own file first. `dir` is the folder of provider files,
 /// which were validated before.
 #[must_use]
-pub fn samples(dir: &Path, provider: &Name) -> Vec<Sample> {
-    let texts = files(dir).unwrap_or_default().into_iter().filter_map(|path| fs::read_to_string(path).ok());
-    let own = texts.filter_map(|text| toml::from_str::<File>(&text).ok());
-    let own =
-        own.filter(|file| file.name.as_ref().or(file.r#use.as_ref()).is_some_and(|name| name == provider.as_str()));
+pub fn samples(dir: &Path, provider: &Name) -> Vec<WebhookSample> {
+    let texts =
+        files(dir).unwrap_or_default().into_iter().filter_map(|path| fs::read_to_string(path).ok());
+    let own = texts.filter_map(|text| toml::from_str::<SampleFile>(&text).ok());
+    let own = own.filter(|file| {
+        file.name.as_ref().or(file.r#use.as_ref()).is_some_and(|name| name == provider.as_str())
+    });
     own.flat_map(|file| {
         let below = file.r#use.as_deref().and_then(catalog::source);
-        let below = below.and_then(|text| toml::from_str::<File>(text).ok());
+        let below = below.and_then(|text| toml::from_str::<SampleFile>(text).ok());
         let below = below.map(|file| file.webhook.examples).unwrap_or_default();
-        file.webhook.examples.into_iter().chain(below).enumerate().map(|(n, example)| Sample::of(example, n))
+        file.webhook
+            .examples
+            .into_iter()
+            .chain(below)
+            .enumerate()
+            .map(|(n, example)| WebhookSample::of(example, n))
     })
     .collect()
 }
 
-impl Sample {
-    fn of(example: CallbackExampleFile, number: usize) -> Self {
-        let CallbackExampleFile { name, headers, query, body, .. } = example;
+impl WebhookSample {
+    fn of(example: WebhookExampleFile, number: usize) -> Self {
+        let WebhookExampleFile { name, headers, query, body, .. } = example;
         let headers = headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
         Self { name: title(name.as_ref(), number), headers: headers.collect(), query, body }
     }
@@ -79,7 +86,10 @@ mod tests {
         fs::write(folder.path().join("a.toml"), own).unwrap();
         fs::write(folder.path().join("b.toml"), "use = \"twilio\"\n").unwrap();
         let names = |provider: &str| -> Vec<String> {
-            samples(folder.path(), &provider.parse().unwrap()).into_iter().map(|sample| sample.name).collect()
+            samples(folder.path(), &provider.parse().unwrap())
+                .into_iter()
+                .map(|sample| sample.name)
+                .collect()
         };
         assert_eq!(names("stripe-eu")[..2], ["ours", "a payment that succeeds"]);
         assert!(names("twilio").contains(&"an incoming message".to_owned()));

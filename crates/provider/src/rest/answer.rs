@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::amount::AmountTemplate;
-use super::expression::{Condition, Scope, from_json, unreadable};
-use super::text::Text;
-use super::tree::{OnFault, Tree};
-use ferryd_domain::classify::{Conditions, Shape, classify};
-use ferryd_domain::exchange::Reply;
-use ferryd_domain::outcome::{Failure, Outcome, Party, RetryAfter, Success, Verdict};
+use super::expression::{Condition, ExpressionScope, from_json, unreadable};
+use super::text::TextTemplate;
+use super::tree::{LeafErrorPolicy, TreeTemplate};
+use ferryd_domain::classify::{AnswerConditions, AnswerShape, classify};
+use ferryd_domain::http_call::HttpReply;
+use ferryd_domain::outcome::{Failure, Outcome, OutcomeName, RetryAfter, Success, WaitingFor};
 use ferryd_settings::key_path::KeyPath;
 
 /// The most bytes of a provider's own id for a transaction.
@@ -23,9 +23,9 @@ const LONGEST_REFERENCE: usize = 512;
 
 /// The compiled rules and expressions by which the answers of an operation are read.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct AnswerReader {
     /// The operation's rules, then the provider's.
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<AnswerRule>,
     /// The condition which means that the first call under the key is still running at the
     /// provider.
     pub(super) in_progress: Option<Condition>,
@@ -34,58 +34,59 @@ pub(super) struct Reading {
     /// The condition under which a 2xx is a success.
     pub(super) success: Option<Condition>,
     /// The provider's own id for the transaction.
-    pub(super) reference: Option<Text>,
+    pub(super) reference: Option<TextTemplate>,
     /// The `result` of the event.
-    pub(super) result: Option<Tree>,
+    pub(super) result: Option<TreeTemplate>,
     /// The amount that the command asks for.
     pub(super) asked: Option<AmountTemplate>,
     /// The amount that the answer reports.
     pub(super) stated: Option<AmountTemplate>,
     /// Warnings of the provider.
-    pub(super) warnings: Vec<Text>,
+    pub(super) warnings: Vec<TextTemplate>,
     /// The party that has to act next.
-    pub(super) waiting_for: Option<Text>,
+    pub(super) waiting_for: Option<TextTemplate>,
     /// The places of errors in an answer: the operation's mapping, then the provider's.
     pub(super) errors: Vec<ErrorMapping>,
 }
 
 /// A rule that classifies answers.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(super) struct AnswerRule {
     /// The condition under which the rule matches.
     pub(super) when: Condition,
     /// The meaning of an answer that matches.
-    pub(super) verdict: Verdict,
+    pub(super) outcome: OutcomeName,
     /// The error's code.
-    pub(super) code: Option<Text>,
+    pub(super) code: Option<TextTemplate>,
 }
 
 /// The places of errors in an answer.
 #[derive(Debug, Default)]
 pub(super) struct ErrorMapping {
     /// The code.
-    pub(super) code: Option<Text>,
+    pub(super) code: Option<TextTemplate>,
     /// The message.
-    pub(super) message: Option<Text>,
+    pub(super) message: Option<TextTemplate>,
     /// The details.
-    pub(super) details: Option<Tree>,
+    pub(super) details: Option<TreeTemplate>,
 }
 
 /// The body of an answer, if it can be parsed.
-pub(super) struct Body(Option<Json>);
+pub(super) struct ReplyBody(Option<Json>);
 
-impl Body {
+impl ReplyBody {
     /// A body that consists of a part of another body.
     pub(super) fn of(part: Json) -> Self {
         Self(Some(part))
     }
 
     /// Parses JSON, or a form if the content type says so.
-    pub(super) fn read(reply: &Reply) -> Self {
+    pub(super) fn read(reply: &HttpReply) -> Self {
         let media_type = reply.header("content-type").unwrap_or_default().to_ascii_lowercase();
         if media_type.starts_with("application/x-www-form-urlencoded") {
             let pairs = url::form_urlencoded::parse(&reply.body);
-            let fields = pairs.map(|(key, value)| (key.into_owned(), Json::String(value.into_owned())));
+            let fields =
+                pairs.map(|(key, value)| (key.into_owned(), Json::String(value.into_owned())));
             return Self(Some(Json::Object(fields.collect())));
         }
         Self(serde_json::from_slice(&reply.body).ok())
@@ -103,12 +104,19 @@ impl Body {
 }
 
 /// The variables of an answer, over those of the request.
-pub(super) fn scope(request: &Scope, reply: &Reply, body: &Body) -> Scope {
+pub(super) fn scope(
+    request: &ExpressionScope,
+    reply: &HttpReply,
+    body: &ReplyBody,
+) -> ExpressionScope {
     let mut headers = serde_json::Map::new();
     for (name, value) in &reply.headers {
         headers.entry(name.clone()).or_insert_with(|| Json::String(value.clone()));
     }
-    let body = body.0.as_ref().map_or_else(|| unreadable("the answer has no body that can be read"), from_json);
+    let body = body
+        .0
+        .as_ref()
+        .map_or_else(|| unreadable("the answer has no body that can be read"), from_json);
     request.with([
         ("status", reply.status.into()),
         ("headers", from_json(&Json::Object(headers))),
@@ -117,54 +125,74 @@ pub(super) fn scope(request: &Scope, reply: &Reply, body: &Body) -> Scope {
     ])
 }
 
-impl Reading {
+impl AnswerReader {
     /// Determines the outcome of an answer.
-    pub(super) fn outcome(&self, reply: &Reply, body: &Body, scope: &Scope) -> Outcome {
+    pub(super) fn read_outcome(
+        &self,
+        reply: &HttpReply,
+        body: &ReplyBody,
+        scope: &ExpressionScope,
+    ) -> Outcome {
         let retry_after = reply.header("retry-after").and_then(retry_after);
-        let shape = Shape::Answered { status: reply.status, retry_after: retry_after.is_some() };
-        let rule = self.rule(scope);
+        let shape =
+            AnswerShape::Answered { status: reply.status, retry_after: retry_after.is_some() };
+        let rule = self.matching_rule(scope);
         let holds = |condition: &Condition| condition.holds(scope);
-        let conditions = Conditions {
-            rule: rule.map(|rule| rule.verdict),
+        let conditions = AnswerConditions {
+            rule: rule.map(|rule| rule.outcome),
             in_progress: self.in_progress.as_ref().is_some_and(holds),
             accepted: self.accepted.as_ref().map(holds),
             success: self.success.as_ref().map(holds),
         };
-        let failure = || self.failure(rule, reply, body, scope);
+        let failure = || self.read_failure(rule, reply, body, scope);
         match classify(shape, conditions) {
-            Verdict::Completed => match self.mismatch(reply, scope) {
+            OutcomeName::Completed => match self.find_mismatch(reply, scope) {
                 // The provider may have acted, but not as requested.
                 Some(mismatch) => Outcome::Unknown(mismatch),
-                None => Outcome::Completed(self.success(reply, scope)),
+                None => Outcome::Completed(self.read_success(reply, scope)),
             },
-            Verdict::Waiting => Outcome::Waiting(self.success(reply, scope), self.party(scope)),
-            Verdict::Declined => Outcome::Declined(failure()),
-            Verdict::Rejected => Outcome::Rejected(failure()),
-            Verdict::Transient => Outcome::Transient(failure(), retry_after),
-            Verdict::Unknown => Outcome::Unknown(failure()),
-            Verdict::Lookup => Outcome::Lookup(failure()),
+            OutcomeName::Waiting => {
+                Outcome::Waiting(self.read_success(reply, scope), self.waiting_party(scope))
+            }
+            OutcomeName::Declined => Outcome::Declined(failure()),
+            OutcomeName::Rejected => Outcome::Rejected(failure()),
+            OutcomeName::Transient => Outcome::Transient(failure(), retry_after),
+            OutcomeName::Unknown => Outcome::Unknown(failure()),
+            OutcomeName::Lookup => Outcome::Lookup(failure()),
         }
     }
 
     /// Compares the amount in an answer with the requested one; the failure describes a mismatch.
-    pub(super) fn mismatch(&self, reply: &Reply, scope: &Scope) -> Option<Failure> {
-        let (asked, stated) = (self.asked.as_ref()?.money(scope)?, self.stated.as_ref()?.stated(scope)?);
+    pub(super) fn find_mismatch(
+        &self,
+        reply: &HttpReply,
+        scope: &ExpressionScope,
+    ) -> Option<Failure> {
+        let (asked, stated) =
+            (self.asked.as_ref()?.money(scope)?, self.stated.as_ref()?.stated(scope)?);
         let failure = asked.mismatch(&stated)?;
-        let reference = first(self.reference.as_ref(), scope).filter(|reference| reference.len() <= LONGEST_REFERENCE);
+        let reference = first_text(self.reference.as_ref(), scope)
+            .filter(|reference| reference.len() <= LONGEST_REFERENCE);
         Some(Failure { http_status: Some(reply.status), provider_reference: reference, ..failure })
     }
 
     /// Reads the result of a successful call.
-    pub(super) fn success(&self, reply: &Reply, scope: &Scope) -> Success {
+    pub(super) fn read_success(&self, reply: &HttpReply, scope: &ExpressionScope) -> Success {
         let mut warnings = Vec::new();
-        let result = self.result.as_ref().and_then(|tree| mapped(tree, "result", scope, OnFault::Note(&mut warnings)));
+        let result = self
+            .result
+            .as_ref()
+            .and_then(|tree| map_leaf(tree, "result", scope, LeafErrorPolicy::Note(&mut warnings)));
         let provider_reference = match self.reference.as_ref().map(|text| text.string(scope)) {
             Some(Err(error)) => {
                 warnings.push(format!("reference: {error}"));
                 None
             }
             Some(Ok(Some(reference))) if reference.len() > LONGEST_REFERENCE => {
-                warnings.push(format!("reference: left out, {} bytes are too long for an id", reference.len()));
+                warnings.push(format!(
+                    "reference: left out, {} bytes are too long for an id",
+                    reference.len()
+                ));
                 None
             }
             Some(Ok(reference)) => reference,
@@ -180,39 +208,68 @@ impl Reading {
     }
 
     /// Reads the party that has to act next.
-    pub(super) fn party(&self, scope: &Scope) -> Party {
+    pub(super) fn waiting_party(&self, scope: &ExpressionScope) -> WaitingFor {
         let word = self.waiting_for.as_ref().and_then(|text| text.string(scope).ok()?);
-        if word.as_deref() == Some("customer") { Party::Customer } else { Party::Provider }
+        if word.as_deref() == Some("customer") {
+            WaitingFor::Customer
+        } else {
+            WaitingFor::Provider
+        }
     }
 
     /// The first rule that matches an answer.
-    pub(super) fn rule(&self, scope: &Scope) -> Option<&Rule> {
+    pub(super) fn matching_rule(&self, scope: &ExpressionScope) -> Option<&AnswerRule> {
         self.rules.iter().find(|rule| rule.when.holds(scope))
     }
 
     /// Reads the error of a failed call.
-    pub(super) fn failure(&self, rule: Option<&Rule>, reply: &Reply, body: &Body, scope: &Scope) -> Failure {
+    pub(super) fn read_failure(
+        &self,
+        rule: Option<&AnswerRule>,
+        reply: &HttpReply,
+        body: &ReplyBody,
+        scope: &ExpressionScope,
+    ) -> Failure {
         let of_rule = rule.and_then(|rule| rule.code.as_ref());
-        let codes = of_rule.into_iter().chain(self.errors.iter().filter_map(|mapping| mapping.code.as_ref()));
-        let code = first(codes, scope).unwrap_or_else(|| format!("http_{}", reply.status));
-        let message = first(self.errors.iter().filter_map(|mapping| mapping.message.as_ref()), scope)
-            .or_else(|| body.text_at("/error/message"))
-            .or_else(|| body.text_at("/message"))
-            .unwrap_or_else(|| reason(reply.status));
+        let codes = of_rule
+            .into_iter()
+            .chain(self.errors.iter().filter_map(|mapping| mapping.code.as_ref()));
+        let code = first_text(codes, scope).unwrap_or_else(|| format!("http_{}", reply.status));
+        let message =
+            first_text(self.errors.iter().filter_map(|mapping| mapping.message.as_ref()), scope)
+                .or_else(|| body.text_at("/error/message"))
+                .or_else(|| body.text_at("/message"))
+                .unwrap_or_else(|| reason(reply.status));
         let details = self.errors.iter().filter_map(|mapping| mapping.details.as_ref());
-        let details =
-            details.filter_map(|tree| mapped(tree, "details", scope, OnFault::LeaveOut)).find(|value| !is_empty(value));
-        let reference = first(self.reference.as_ref(), scope).filter(|reference| reference.len() <= LONGEST_REFERENCE);
-        Failure { code: Some(code), message, details, http_status: Some(reply.status), provider_reference: reference }
+        let details = details
+            .filter_map(|tree| map_leaf(tree, "details", scope, LeafErrorPolicy::LeaveOut))
+            .find(|value| !is_empty(value));
+        let reference = first_text(self.reference.as_ref(), scope)
+            .filter(|reference| reference.len() <= LONGEST_REFERENCE);
+        Failure {
+            code: Some(code),
+            message,
+            details,
+            http_status: Some(reply.status),
+            provider_reference: reference,
+        }
     }
 }
 
 /// The first text that has a value.
-fn first<'t>(texts: impl IntoIterator<Item = &'t Text>, scope: &Scope) -> Option<String> {
+fn first_text<'t>(
+    texts: impl IntoIterator<Item = &'t TextTemplate>,
+    scope: &ExpressionScope,
+) -> Option<String> {
     texts.into_iter().find_map(|text| text.string(scope).ok()?.filter(|text| !text.is_empty()))
 }
 
-fn mapped(tree: &Tree, name: &str, scope: &Scope, mut on_fault: OnFault<'_>) -> Option<Json> {
+fn map_leaf(
+    tree: &TreeTemplate,
+    name: &str,
+    scope: &ExpressionScope,
+    mut on_fault: LeafErrorPolicy<'_>,
+) -> Option<Json> {
     tree.json(scope, &KeyPath::default().key(name), &mut on_fault).ok().flatten()
 }
 
@@ -247,7 +304,9 @@ pub(super) fn retry_after(value: &str) -> Option<RetryAfter> {
 
 fn reason(status: u16) -> String {
     if (200..300).contains(&status) {
-        return format!("status {status}, but the answer meets neither `success` nor `accepted` of the provider file");
+        return format!(
+            "status {status}, but the answer meets neither `success` nor `accepted` of the provider file"
+        );
     }
     let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     known.map_or_else(|| format!("status {status}"), str::to_owned)

@@ -46,21 +46,23 @@ fn rules_conditions_and_the_built_in_table_are_asked_in_order() {
         (429, json!({}), "transient"),
     ];
     for (status, body, expected) in table {
-        assert_eq!(outcome(status, &body).verdict().as_str(), expected, "{status} {body}");
+        assert_eq!(outcome(status, &body).outcome_name().as_str(), expected, "{status} {body}");
     }
 }
 
 #[test]
 fn a_result_that_cannot_be_mapped_is_null_and_named() {
-    let body = json!({"status": "done", "id": 77, "warning": "slow", "warnings": ["a", "b"], "list": [1]});
+    let body =
+        json!({"status": "done", "id": 77, "warning": "slow", "warnings": ["a", "b"], "list": [1]});
     let Outcome::Completed(success) = outcome(200, &body) else { panic!("not completed") };
     assert_eq!(success.result, Some(json!({"id": 77, "upper": null, "list": [1]})));
     assert_eq!(success.provider_reference.as_deref(), Some("77"));
     assert_eq!(success.http_status, Some(200));
-    let starts: Vec<&str> = success.warnings.iter().map(|text| text.split(':').next().unwrap()).collect();
+    let starts: Vec<&str> =
+        success.warnings.iter().map(|text| text.split(':').next().unwrap()).collect();
     assert_eq!(starts, ["result.upper", "slow", "a", "b", "warnings[2]"]);
-    let Outcome::Waiting(_, party) = outcome(202, &json!({})) else { panic!("not waiting") };
-    assert_eq!(party, Party::Customer);
+    let Outcome::Waiting(_, waiting_for) = outcome(202, &json!({})) else { panic!("not waiting") };
+    assert_eq!(waiting_for, WaitingFor::Customer);
 }
 
 #[test]
@@ -77,20 +79,28 @@ fn an_error_is_told_from_the_best_place_there_is() {
     for (body, code, message) in table {
         let outcome = outcome(400, &body);
         let failure = outcome.failure().unwrap();
-        assert_eq!((failure.code.as_deref(), failure.message.as_str()), (Some(code), message), "{body}");
+        assert_eq!(
+            (failure.code.as_deref(), failure.message.as_str()),
+            (Some(code), message),
+            "{body}"
+        );
     }
     let outcome = outcome(400, &json!({"err": {"field": "iban"}, "id": "x"}));
     let failure = outcome.failure().unwrap();
     assert_eq!(failure.details, Some(json!({"field": "iban"})));
     assert_eq!(failure.provider_reference.as_deref(), Some("x"));
     assert_eq!(reason(599), "status 599");
-    assert_eq!(reason(200), "status 200, but the answer meets neither `success` nor `accepted` of the provider file");
+    assert_eq!(
+        reason(200),
+        "status 200, but the answer meets neither `success` nor `accepted` of the provider file"
+    );
 }
 
 #[test]
 fn an_echoed_secret_does_not_get_out_and_a_long_message_is_cut() {
     let echo = "key tok_secret_1 is wrong";
-    let body = json!({"status": "done", "id": echo, "list": [{"tok_secret_1": echo}], "warning": echo});
+    let body =
+        json!({"status": "done", "id": echo, "list": [{"tok_secret_1": echo}], "warning": echo});
     let shown = format!("{:?}", outcome(200, &body));
     assert!(!shown.contains("tok_secret_1") && shown.contains("key *** is wrong"), "{shown}");
     let body = json!({"id": echo, "err": {"code": echo, "text": echo, "field": echo}});
@@ -102,7 +112,7 @@ fn an_echoed_secret_does_not_get_out_and_a_long_message_is_cut() {
 
 #[test]
 fn bodies_are_read_as_json_or_form_or_not_at_all() {
-    let form = |content_type: &str, body: &'static str| Reply {
+    let form = |content_type: &str, body: &'static str| HttpReply {
         status: 200,
         headers: vec![("content-type".to_owned(), content_type.to_owned())],
         body: body.into(),
@@ -116,7 +126,7 @@ fn bodies_are_read_as_json_or_form_or_not_at_all() {
     ];
     for (content_type, body, expected) in table {
         let outcome = interpret(&acting(READING), "act", &json!({}), form(content_type, body));
-        assert_eq!(outcome.verdict().as_str(), expected, "{content_type} {body}");
+        assert_eq!(outcome.outcome_name().as_str(), expected, "{content_type} {body}");
     }
 }
 
@@ -127,9 +137,13 @@ fn headers_and_text_of_an_answer_can_be_asked() {
         request = { method = "GET", path = "/" }
         response = { success = "headers['x-state'] == 'ok' and text is startingwith 'OK' and payload.n == 1" }"#,
     );
-    let headers = vec![("x-state".to_owned(), "ok".to_owned()), ("x-state".to_owned(), "second".to_owned())];
-    let reply = Reply { status: 200, headers, body: "OK then".into() };
-    assert_eq!(interpret(&provider, "act", &json!({"n": 1}), reply).verdict(), Verdict::Completed);
+    let headers =
+        vec![("x-state".to_owned(), "ok".to_owned()), ("x-state".to_owned(), "second".to_owned())];
+    let reply = HttpReply { status: 200, headers, body: "OK then".into() };
+    assert_eq!(
+        interpret(&provider, "act", &json!({"n": 1}), reply).outcome_name(),
+        OutcomeName::Completed
+    );
 }
 
 #[test]
@@ -160,21 +174,21 @@ fn retry_after_is_read_as_seconds_or_date_and_garbage_ignored() {
 fn nothing_sent_is_transient_and_half_an_answer_unknown() {
     let provider = acting(READING);
     let command = crate::fixture::command("act", &json!({}));
-    let call = crate::Call {
+    let call = crate::CallContext {
         command: &command,
         key: None,
         generation: 0,
         attempt: 1,
         provider_reference: None,
-        callback_url: None,
+        webhook_url: None,
         command_token: None,
         in_doubt: false,
     };
     let failure = Failure::new("timeout", "no answer within 30s");
-    let interpret = |answer| opened(&provider, |adapter| adapter.interpret(&call, &answer));
-    let not_sent = interpret(ferryd_domain::exchange::Answer::NotSent(failure.clone()));
+    let interpret = |answer| opened(&provider, |adapter| adapter.interpret_reply(&call, &answer));
+    let not_sent = interpret(ferryd_domain::http_call::CallResult::NotSent(failure.clone()));
     assert_eq!(not_sent, Outcome::Transient(failure.clone(), None));
-    let incomplete = interpret(ferryd_domain::exchange::Answer::Incomplete(failure.clone()));
+    let incomplete = interpret(ferryd_domain::http_call::CallResult::Incomplete(failure.clone()));
     assert_eq!(incomplete, Outcome::Unknown(failure));
 }
 
@@ -186,7 +200,7 @@ proptest! {
     ) {
         let types = ["application/json", "application/x-www-form-urlencoded", "text/plain"];
         let headers = vec![("retry-after".to_owned(), header), ("content-type".to_owned(), types[kind].to_owned())];
-        let _ = interpret(&acting(READING), "act", &json!({}), Reply { status, headers, body: body.into() });
+        let _ = interpret(&acting(READING), "act", &json!({}), HttpReply { status, headers, body: body.into() });
     }
 
     #[test]

@@ -8,31 +8,31 @@ use std::time::Duration;
 use minijinja::Value;
 use secrecy::SecretString;
 
-use super::Rest;
-use super::callback_url::CallbackUrl;
+use super::RestAdapter;
 use super::compiled_operation::RestOperation;
-use super::expression::{Known, Scope};
+use super::expression::{ExpressionScope, KnownVariables};
 use super::file::ProviderFile;
-use super::header::{self, Auth};
-use super::inherited::{Inherited, duration};
+use super::header::{self, RequestAuth};
+use super::inherited::{InheritedSettings, duration};
 use super::operation::{self, retry, timeout};
 use super::path::BaseUrl;
-use super::request::Shared;
-use super::secret::Secrets;
+use super::request::SharedRequestParts;
+use super::secret::ProviderSecrets;
 use super::token::GrantContext;
 use super::verification::{self, CredentialProbe};
-use crate::account::{Names, Stated, Values};
-use crate::link::{EchoTokens, Links};
-use crate::registry::Defaults;
+use super::webhook_url::WebhookUrl;
+use crate::account::{AccountNames, AccountSpec, AccountValues};
+use crate::registry::ProviderDefaults;
 use crate::webhook::compile as webhook;
 use crate::webhook::file::WebhookFile;
 use crate::webhook::fixed_scheme::SecretsOfFile;
-use crate::webhook::token::Called;
-use crate::{Account, HttpSettings, LogSettings, Operation, Provider, Webhook};
+use crate::webhook::token::WebhookUrlContext;
+use crate::webhook_links::{EchoTokens, WebhookLinks};
+use crate::{Account, HttpSettings, LogSettings, Operation, Provider, WebhookReceiver};
 use ferryd_domain::command::ANY;
 use ferryd_domain::name::Name;
 use ferryd_domain::publisher::PublisherList;
-use ferryd_settings::faults::Place;
+use ferryd_settings::findings::SettingsCursor;
 use ferryd_settings::placeholder::{PlaceholderSources, resolve_secret};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,12 +41,12 @@ const RESPONSE_CAP: usize = 1 << 20;
 
 /// The context of a provider file: its folder, and the settings that the file may leave out.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct CompileContext<'a> {
     /// The folder against which relative paths are resolved.
     pub(crate) folder: &'a Path,
     /// The daemon's settings.
-    pub(crate) defaults: &'a Defaults,
-    /// True where the file has an endpoint for webhook calls, even if the endpoint is not compiled.
+    pub(crate) defaults: &'a ProviderDefaults,
+    /// True where the file has an endpoint for webhooks, even if the endpoint is not compiled.
     pub(crate) has_endpoint: bool,
     /// True where the file names `command_token` anywhere.
     pub(crate) names_command_token: bool,
@@ -56,29 +56,35 @@ pub(crate) struct Surroundings<'a> {
 /// accounts; then the result may be `None` or incomplete.
 pub(crate) fn compile(
     file: &ProviderFile,
-    accounts: &[Stated],
-    around: Surroundings<'_>,
-    root: &Place<'_>,
+    accounts: &[AccountSpec],
+    around: CompileContext<'_>,
+    root: &SettingsCursor<'_>,
 ) -> Option<Provider> {
     let name = stated_name(file.name.as_deref(), "name", r#"name = "stripe""#, root);
     if name.as_ref().is_some_and(|name| TAKEN.contains(&name.as_str())) {
-        root.key("name").refuse("is taken: routing keys and queues use the word for something else; write another");
+        root.key("name").refuse(
+            "is taken: routing keys and queues use the word for something else; write another",
+        );
     }
     let kind = stated_name(file.r#type.as_deref(), "type", r#"type = "payment""#, root);
     if file.protocol.is_none() {
         root.key("protocol").refuse(r#"is missing; write protocol = "rest""#);
     }
-    let names = Names::of(file, accounts);
+    let names = AccountNames::of(file, accounts);
     let settings = around.defaults.links.as_ref();
     let has_address = settings.is_some_and(|settings| settings.public_url.is_some());
-    let callback_url = CallbackUrl::new(around.has_endpoint, has_address);
-    let open = |stated| Opened::new(file, stated, &names, &callback_url, around, root);
+    let webhook_url = WebhookUrl::new(around.has_endpoint, has_address);
+    let open = |stated| AccountDraft::new(file, stated, &names, &webhook_url, around, root);
     let mut opened: Vec<_> = accounts.iter().map(open).collect();
     let http = http_settings(file, around.folder, root);
     let connect_timeout = http.connect_timeout;
-    let inherited = Inherited {
-        in_request: Known::in_request(&names.secrets).with_account(&names.values).with(&callback_url),
-        in_answer: Known::in_answer(&names.secrets).with_account(&names.values).with(&callback_url),
+    let inherited = InheritedSettings {
+        in_request: KnownVariables::in_request(&names.secrets)
+            .with_account(&names.values)
+            .with(&webhook_url),
+        in_answer: KnownVariables::in_answer(&names.secrets)
+            .with_account(&names.values)
+            .with(&webhook_url),
         folder: around.folder,
         connect_timeout,
         timeout: timeout(file.timeout.as_deref(), TIMEOUT, connect_timeout, &root.key("timeout")),
@@ -91,24 +97,27 @@ pub(crate) fn compile(
     let shared = opened.first().and_then(|opened| opened.shared.as_ref());
     let (operations, rest) = operations(file, shared, &inherited, &root.key("operations"));
     let without_command = (
-        &Known::in_verification(&names.secrets).with_account(&names.values),
-        &Known::in_verification_answer(&names.secrets).with_account(&names.values),
+        &KnownVariables::in_verification(&names.secrets).with_account(&names.values),
+        &KnownVariables::in_verification_answer(&names.secrets).with_account(&names.values),
     );
-    let probe = verification::compile(file, without_command, shared, &inherited, root).map(Arc::new);
+    let probe =
+        verification::compile(file, without_command, shared, &inherited, root).map(Arc::new);
     let asks = file.webhook.as_ref().is_some_and(WebhookFile::asks);
     if asks && file.operations.values().all(|operation| operation.lookup.is_none()) {
         let text = "has commands looked up, and no operation has a `lookup`; write one";
         root.key("webhook").key("on").refuse(text);
     }
     let settings = settings.zip(name.clone());
-    let echo_tokens =
-        settings.clone().map(|(settings, provider)| EchoTokens { provider, settings: Arc::clone(settings) });
+    let echo_tokens = settings
+        .clone()
+        .map(|(settings, provider)| EchoTokens { provider, settings: Arc::clone(settings) });
     let links = settings.filter(|_| around.has_endpoint);
-    let links = links.and_then(|(settings, provider)| Links::new(provider, settings));
+    let links = links.and_then(|(settings, provider)| WebhookLinks::new(provider, settings));
     for (opened, stated) in opened.iter_mut().zip(accounts) {
-        opened.listen(file, &names, (links.as_ref(), callback_url.is_named()), &stated.place(root));
+        opened.listen(file, &names, (links.as_ref(), webhook_url.is_named()), &stated.place(root));
     }
-    let retry_group = file.retry_group.as_ref().and_then(|group| root.key("retry_group").check(group.parse()));
+    let retry_group =
+        file.retry_group.as_ref().and_then(|group| root.key("retry_group").check(group.parse()));
     let (name, rest) = (name?, Arc::new(rest));
     let accounts = opened.into_iter().map(|opened| opened.account(&name, &rest, probe.as_ref()));
     let accounts: Option<Vec<Account>> = accounts.collect();
@@ -118,11 +127,16 @@ pub(crate) fn compile(
         links,
         echo_tokens,
         names_command_token: around.names_command_token,
-        accounts: accounts?.into_iter().map(|account| (account.name.clone(), Arc::new(account))).collect(),
+        accounts: accounts?
+            .into_iter()
+            .map(|account| (account.name.clone(), Arc::new(account)))
+            .collect(),
         operations,
         http,
         max_in_flight: file.max_in_flight.map_or(around.defaults.max_in_flight, Into::into),
-        max_bytes_in_flight: file.max_bytes_in_flight.map_or(around.defaults.max_bytes_in_flight, Into::into),
+        max_bytes_in_flight: file
+            .max_bytes_in_flight
+            .map_or(around.defaults.max_bytes_in_flight, Into::into),
         retry_group,
         log: log_settings(file),
         accounts_dir: file.accounts_dir.as_ref().map(|dir| around.folder.join(dir)),
@@ -131,29 +145,31 @@ pub(crate) fn compile(
 }
 
 /// The parts of a provider that depend on the account.
-struct Opened {
+struct AccountDraft {
     name: Name,
-    secrets: Secrets,
+    secrets: ProviderSecrets,
     account_variable: Value,
-    shared: Option<Shared>,
-    webhook: Option<Arc<dyn Webhook>>,
+    shared: Option<SharedRequestParts>,
+    webhook: Option<Arc<dyn WebhookReceiver>>,
     publishers: Option<PublisherList>,
 }
 
-impl Opened {
+impl AccountDraft {
     fn new(
         file: &ProviderFile,
-        stated: &Stated,
-        names: &Names,
-        callback_url: &CallbackUrl,
-        around: Surroundings<'_>,
-        root: &Place<'_>,
+        stated: &AccountSpec,
+        names: &AccountNames,
+        webhook_url: &WebhookUrl,
+        around: CompileContext<'_>,
+        root: &SettingsCursor<'_>,
     ) -> Self {
         let place = stated.place(root);
         stated.check(file, names, &place);
         let secrets = secrets(file, stated, around.folder, &place.key("secrets"));
-        let (of_file, values) = (SecretsOfFile { names: &names.secrets, secrets: &secrets }, stated.values(names));
-        let known = Known::in_request(&names.secrets).with_account(values.names).with(callback_url);
+        let (of_file, values) =
+            (SecretsOfFile { names: &names.secrets, secrets: &secrets }, stated.values(names));
+        let known =
+            KnownVariables::in_request(&names.secrets).with_account(values.names).with(webhook_url);
         let shared = shared(file, of_file, &values, &known, &place);
         Self {
             name: stated.name.clone(),
@@ -165,16 +181,16 @@ impl Opened {
         }
     }
 
-    /// Adds the endpoint for webhook calls, after it is known whether a request contains a callback
+    /// Adds the endpoint for webhooks, after it is known whether a request contains a webhook
     /// URL.
     fn listen(
         &mut self,
         file: &ProviderFile,
-        names: &Names,
-        (links, is_asked): (Option<&Links>, bool),
-        place: &Place<'_>,
+        names: &AccountNames,
+        (links, is_asked): (Option<&WebhookLinks>, bool),
+        place: &SettingsCursor<'_>,
     ) {
-        let called = Called { links, is_asked, account: &self.name };
+        let called = WebhookUrlContext { links, is_asked, account: &self.name };
         let of_file = SecretsOfFile { names: &names.secrets, secrets: &self.secrets };
         let compile = |table| webhook::compile(table, of_file, called, &place.key("webhook"));
         self.webhook = file.webhook.as_ref().and_then(compile);
@@ -189,13 +205,29 @@ impl Opened {
         let Self { name, secrets, account_variable, shared, webhook, publishers } = self;
         let (shared, provider, operations) = (shared?, provider.clone(), Arc::clone(operations));
         let (base_url, secret_variable) = (shared.base_url.as_url().clone(), secrets.variable());
-        let variables = [("secrets", secret_variable.clone()), ("account", account_variable.clone())];
-        let scope = Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into());
+        let variables =
+            [("secrets", secret_variable.clone()), ("account", account_variable.clone())];
+        let scope =
+            ExpressionScope::new(variables.map(|(name, value)| (name.to_owned(), value)).into());
         let credentials = shared.auth.as_ref().and_then(|auth| auth.basic_credentials(&scope));
         let values = secrets.values().cloned().chain(credentials).collect();
         let verification = probe.cloned();
-        let adapter = Rest { name: provider, shared, secret_variable, account_variable, operations, verification };
-        Some(Account { name, adapter: Arc::new(adapter), webhook, publishers, base_url, secrets: values })
+        let adapter = RestAdapter {
+            name: provider,
+            shared,
+            secret_variable,
+            account_variable,
+            operations,
+            verification,
+        };
+        Some(Account {
+            name,
+            adapter: Arc::new(adapter),
+            webhook,
+            publishers,
+            base_url,
+            secrets: values,
+        })
     }
 }
 
@@ -203,7 +235,12 @@ impl Opened {
 /// something else.
 const TAKEN: [&str; 4] = [ANY, "dead", "other", "unknown"];
 
-fn stated_name(text: Option<&str>, key: &str, example: &str, root: &Place<'_>) -> Option<Name> {
+fn stated_name(
+    text: Option<&str>,
+    key: &str,
+    example: &str,
+    root: &SettingsCursor<'_>,
+) -> Option<Name> {
     let place = root.key(key);
     let Some(text) = text else {
         place.refuse(format!("is missing; write {example}"));
@@ -214,7 +251,12 @@ fn stated_name(text: Option<&str>, key: &str, example: &str, root: &Place<'_>) -
 
 /// The secrets of an account: its own, and those of the provider file that the account does not
 /// override.
-fn secrets(file: &ProviderFile, account: &Stated, folder: &Path, place: &Place<'_>) -> Secrets {
+fn secrets(
+    file: &ProviderFile,
+    account: &AccountSpec,
+    folder: &Path,
+    place: &SettingsCursor<'_>,
+) -> ProviderSecrets {
     let mut secrets: BTreeMap<String, SecretString> = BTreeMap::new();
     let shared = file.secrets.iter().filter(|(name, _)| !account.secrets.contains_key(*name));
     let own = account.secrets.iter().map(|stated| (stated, account.folder().unwrap_or(folder)));
@@ -230,50 +272,64 @@ fn secrets(file: &ProviderFile, account: &Stated, folder: &Path, place: &Place<'
             secrets.insert(name.clone(), secret);
         }
     }
-    Secrets::new(secrets)
+    ProviderSecrets::new(secrets)
 }
 
 fn shared(
     file: &ProviderFile,
     of_file: SecretsOfFile<'_>,
-    account: &Values<'_>,
-    known: &Known<'_>,
-    root: &Place<'_>,
-) -> Option<Shared> {
+    account: &AccountValues<'_>,
+    known: &KnownVariables<'_>,
+    root: &SettingsCursor<'_>,
+) -> Option<SharedRequestParts> {
     let SecretsOfFile { names, secrets } = of_file;
     let place = root.key("base_url");
     if file.base_url.is_none() {
         place.refuse(r#"is missing; write base_url = "https://api.example.com""#);
     }
-    let base_url = |text: &String| place.check(BaseUrl::of_account(text, account, file.allow_insecure_loopback));
+    let base_url = |text: &String| {
+        place.check(BaseUrl::read_account_url(text, account, file.allow_insecure_loopback))
+    };
     let base_url = file.base_url.as_ref().and_then(base_url);
     let context = GrantContext {
         base_url: base_url.as_ref(),
         allow_insecure_loopback: file.allow_insecure_loopback,
-        known: &Known::in_secrets(names),
+        known: &KnownVariables::in_secrets(names),
         secrets: (secrets.len() == names.len()).then_some(secrets),
     };
-    let auth = file.auth.as_ref().and_then(|auth| Auth::compile(auth, known, &context, &root.key("auth")));
+    let auth = file
+        .auth
+        .as_ref()
+        .and_then(|auth| RequestAuth::compile(auth, known, &context, &root.key("auth")));
     let headers = header::compile(&file.headers, known, &root.key("headers"));
-    if let Some(name) = auth.as_ref().map(Auth::header).filter(|name| headers.contains_key(*name)) {
+    if let Some(name) =
+        auth.as_ref().map(RequestAuth::header).filter(|name| headers.contains_key(*name))
+    {
         root.key("headers").refuse(format!("`{name}` is set by `auth`; leave it out"));
     }
-    Some(Shared { base_url: base_url?, auth, headers })
+    Some(SharedRequestParts { base_url: base_url?, auth, headers })
 }
 
-fn http_settings(file: &ProviderFile, folder: &Path, root: &Place<'_>) -> HttpSettings {
-    let connect_timeout = file.connect_timeout.as_ref().and_then(|text| duration(text, &root.key("connect_timeout")));
+fn http_settings(file: &ProviderFile, folder: &Path, root: &SettingsCursor<'_>) -> HttpSettings {
+    let connect_timeout =
+        file.connect_timeout.as_ref().and_then(|text| duration(text, &root.key("connect_timeout")));
     let ca_file = file.ca_file.as_ref().map(|path| folder.join(path));
     if let Some(path) = ca_file.as_ref().filter(|path| !path.is_file()) {
-        root.key("ca_file").refuse(format!("there is no file {}; write the path of a PEM file", path.display()));
+        root.key("ca_file")
+            .refuse(format!("there is no file {}; write the path of a PEM file", path.display()));
     }
     let connect_timeout = connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     if file.timeout.is_none() && connect_timeout >= TIMEOUT {
         let timeout = humantime::format_duration(TIMEOUT);
-        root.key("connect_timeout")
-            .refuse(format!("is not below `timeout` ({timeout}); write less, or a higher `timeout`"));
+        root.key("connect_timeout").refuse(format!(
+            "is not below `timeout` ({timeout}); write less, or a higher `timeout`"
+        ));
     }
-    HttpSettings { ca_file, connect_timeout, response_cap: file.response_cap.map_or(RESPONSE_CAP, Into::into) }
+    HttpSettings {
+        ca_file,
+        connect_timeout,
+        max_response_size: file.max_response_size.map_or(RESPONSE_CAP, Into::into),
+    }
 }
 
 fn log_settings(file: &ProviderFile) -> LogSettings {
@@ -286,9 +342,9 @@ fn log_settings(file: &ProviderFile) -> LogSettings {
 
 fn operations(
     file: &ProviderFile,
-    shared: Option<&Shared>,
-    inherited: &Inherited<'_>,
-    place: &Place<'_>,
+    shared: Option<&SharedRequestParts>,
+    inherited: &InheritedSettings<'_>,
+    place: &SettingsCursor<'_>,
 ) -> (BTreeMap<Name, Operation>, BTreeMap<Name, RestOperation>) {
     let (mut operations, mut rest) = (BTreeMap::new(), BTreeMap::new());
     if file.operations.is_empty() {
@@ -297,7 +353,9 @@ fn operations(
     for (name, table) in &file.operations {
         let place = place.key(name);
         let compiled = operation::compile(table, shared, inherited, &place);
-        if let (Some(name), Some((operation, request))) = (place.check(name.parse::<Name>()), compiled) {
+        if let (Some(name), Some((operation, request))) =
+            (place.check(name.parse::<Name>()), compiled)
+        {
             operations.insert(name.clone(), operation);
             rest.insert(name, request);
         }

@@ -1,27 +1,27 @@
 //! An operation, ready to be called.
 
-use super::answer::Reading;
-use super::inquiry::{LookupRequest, Poll};
+use super::answer::AnswerReader;
+use super::query::{LookupRequest, PollRequest};
 use super::request::RequestTemplate;
-use super::text::Text;
-use ferryd_domain::inquiry::Purpose;
+use super::text::TextTemplate;
+use ferryd_domain::query::QueryPurpose;
 
 /// An operation, compiled.
 pub(super) struct RestOperation {
     pub(super) request: RequestTemplate,
-    pub(super) reading: Reading,
-    pub(super) poll: Option<Poll>,
+    pub(super) reading: AnswerReader,
+    pub(super) poll: Option<PollRequest>,
     pub(super) lookup: Option<LookupRequest>,
-    pub(super) affects: Option<Text>,
+    pub(super) affects: Option<TextTemplate>,
 }
 
 impl RestOperation {
     /// The request of a query, where the operation has one.
-    pub(super) fn question(&self, purpose: Purpose) -> Option<&RequestTemplate> {
+    pub(super) fn query_request(&self, purpose: QueryPurpose) -> Option<&RequestTemplate> {
         match (purpose, &self.lookup) {
-            (Purpose::Lookup, Some(LookupRequest::Own(lookup))) => Some(&lookup.request),
-            (Purpose::Lookup, None) => None,
-            (Purpose::Poll, _) | (Purpose::Lookup, Some(LookupRequest::OfPoll)) => {
+            (QueryPurpose::Lookup, Some(LookupRequest::Own(lookup))) => Some(&lookup.request),
+            (QueryPurpose::Lookup, None) => None,
+            (QueryPurpose::Poll, _) | (QueryPurpose::Lookup, Some(LookupRequest::OfPoll)) => {
                 self.poll.as_ref().map(|poll| &poll.request)
             }
         }

@@ -26,11 +26,17 @@ fn exponent(currency: &str) -> Option<usize> {
 #[expect(clippy::needless_pass_by_value, reason = "the engine hands arguments over by value")]
 pub(super) fn decimal(amount: Value, currency: Value) -> Result<String, Error> {
     let refuse = |text: String| Error::new(ErrorKind::InvalidOperation, text);
-    let integer = (amount.kind() == ValueKind::Number && amount.is_integer()).then(|| i128::try_from(amount).ok());
-    let amount = integer.flatten().ok_or_else(|| refuse("`decimal` takes an integer of minor units".to_owned()))?;
+    let integer = (amount.kind() == ValueKind::Number && amount.is_integer())
+        .then(|| i128::try_from(amount).ok());
+    let amount = integer
+        .flatten()
+        .ok_or_else(|| refuse("`decimal` takes an integer of minor units".to_owned()))?;
     let code = currency.as_str().unwrap_or_default();
     let digits = exponent(code).ok_or_else(|| {
-        refuse(format!("`{}` is not a currency of ISO 4217", code.chars().take(8).collect::<String>()))
+        refuse(format!(
+            "`{}` is not a currency of ISO 4217",
+            code.chars().take(8).collect::<String>()
+        ))
     })?;
     Ok(text(amount, digits))
 }
@@ -78,7 +84,13 @@ mod tests {
         for currency in ["", "E", "EURO", "XYZ", "E U", "ÄÖÜ", "€"] {
             assert_eq!(eval(1, currency), None, "{currency}");
         }
-        for amount in [Value::from(1.5), Value::from(1.0), Value::from("1"), Value::from(true), Value::UNDEFINED] {
+        for amount in [
+            Value::from(1.5),
+            Value::from(1.0),
+            Value::from("1"),
+            Value::from(true),
+            Value::UNDEFINED,
+        ] {
             assert_eq!(decimal(amount, Value::from("EUR")).ok(), None);
         }
         assert_eq!(decimal(Value::from(1), Value::UNDEFINED).ok(), None);

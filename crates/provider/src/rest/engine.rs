@@ -19,7 +19,7 @@ fn engine() -> Environment<'static> {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(UndefinedBehavior::Chainable);
     engine.set_fuel(Some(FUEL));
-    engine.add_function("null", || Value::from_object(Null));
+    engine.add_function("null", || Value::from_object(SentNull));
     engine.add_filter("decimal", decimal);
     engine.add_filter("merge", merge);
     for (name, filter) in needing_a_value() {
@@ -83,9 +83,9 @@ fn merge(left: &Value, right: &Value) -> Result<Value, Error> {
 
 /// The value of `null()`: a null that is sent, where `none` is left out.
 #[derive(Debug)]
-pub(super) struct Null;
+pub(super) struct SentNull;
 
-impl Object for Null {
+impl Object for SentNull {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Plain
     }

@@ -12,10 +12,10 @@ use minijinja::value::Serde;
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
-use super::callback_url::{self, CallbackUrl};
-use super::engine::{ENGINE, Null};
+use super::engine::{ENGINE, SentNull};
 use super::expression_error::{DEEPEST, ExpressionError, LONGEST};
 use super::expression_source::{check_words, depth, without_strings};
+use super::webhook_url::{self, WebhookUrl};
 use ferryd_domain::name::excerpt;
 use ferryd_settings::suggest;
 
@@ -23,16 +23,25 @@ use ferryd_settings::suggest;
 pub(crate) const COMMAND_TOKEN: &str = "command_token";
 
 /// The variables that every expression may use.
-const IN_REQUESTS: [&str; 8] =
-    ["payload", "command", "metadata", "account", "secrets", "key", callback_url::NAME, COMMAND_TOKEN];
+const IN_REQUESTS: [&str; 8] = [
+    "payload",
+    "command",
+    "metadata",
+    "account",
+    "secrets",
+    "key",
+    webhook_url::NAME,
+    COMMAND_TOKEN,
+];
 
 /// The variables of expressions that read an answer, besides those of requests.
 const IN_ANSWERS: [&str; 5] = ["status", "headers", "body", "text", "in_doubt"];
 
 /// The variables of expressions that read the answer to a request without a command.
-const IN_VERIFICATION_ANSWERS: [&str; 6] = ["account", "secrets", "status", "headers", "body", "text"];
+const IN_VERIFICATION_ANSWERS: [&str; 6] =
+    ["account", "secrets", "status", "headers", "body", "text"];
 
-/// The variables of expressions that read a provider's webhook call.
+/// The variables of expressions that read a provider's webhook.
 const IN_WEBHOOKS: [&str; 7] = ["method", "url", "headers", "query", "body", "text", "secrets"];
 
 /// The words by which an expression provides an alternative for a missing variable.
@@ -43,26 +52,32 @@ pub(crate) const NAME: &str = "name";
 
 /// The variables that an expression may name.
 #[derive(Debug, Clone)]
-pub(crate) struct Known<'f> {
+pub(crate) struct KnownVariables<'f> {
     variables: Vec<&'static str>,
     secrets: &'f BTreeSet<String>,
     account: &'f BTreeSet<String>,
     items: Vec<String>,
-    callback_url: Option<&'f CallbackUrl>,
+    webhook_url: Option<&'f WebhookUrl>,
 }
 
 /// The values of accounts that state none.
 static NOTHING: BTreeSet<String> = BTreeSet::new();
 
-impl<'f> Known<'f> {
+impl<'f> KnownVariables<'f> {
     /// The variables of requests, and the names in `[secrets]`.
     pub(super) fn in_request(secrets: &'f BTreeSet<String>) -> Self {
-        Self { variables: IN_REQUESTS.to_vec(), secrets, account: &NOTHING, items: Vec::new(), callback_url: None }
+        Self {
+            variables: IN_REQUESTS.to_vec(),
+            secrets,
+            account: &NOTHING,
+            items: Vec::new(),
+            webhook_url: None,
+        }
     }
 
-    /// Adds the availability of `callback_url` to the variables.
-    pub(super) fn with(self, callback_url: &'f CallbackUrl) -> Self {
-        Self { callback_url: Some(callback_url), ..self }
+    /// Adds the availability of `webhook_url` to the variables.
+    pub(super) fn with(self, webhook_url: &'f WebhookUrl) -> Self {
+        Self { webhook_url: Some(webhook_url), ..self }
     }
 
     /// The variables of answers, and the names in `[secrets]`.
@@ -70,7 +85,7 @@ impl<'f> Known<'f> {
         Self { variables: [&IN_REQUESTS[..], &IN_ANSWERS].concat(), ..Self::in_request(secrets) }
     }
 
-    /// The variables of a provider's webhook call, and the names in `[secrets]`.
+    /// The variables of a provider's webhook, and the names in `[secrets]`.
     pub(crate) fn in_webhook(secrets: &'f BTreeSet<String>) -> Self {
         Self { variables: IN_WEBHOOKS.to_vec(), ..Self::in_request(secrets) }
     }
@@ -113,13 +128,16 @@ impl<'f> Known<'f> {
     }
 
     fn check(&self, name: &str) -> Result<(), ExpressionError> {
-        if self.names().any(|known| known == name) || ENGINE.globals().any(|(global, _)| global == name) {
+        if self.names().any(|known| known == name)
+            || ENGINE.globals().any(|(global, _)| global == name)
+        {
             return Ok(());
         }
         if IN_ANSWERS.contains(&name) && self.variables == IN_REQUESTS {
             return Err(ExpressionError::OnlyInAnswers(name.to_owned()));
         }
-        let hint = suggest::nearest(name, self.names()).unwrap_or_else(|| suggest::one_of(self.names()));
+        let hint =
+            suggest::nearest(name, self.names()).unwrap_or_else(|| suggest::one_of(self.names()));
         Err(ExpressionError::Variable { name: name.to_owned(), hint })
     }
 
@@ -128,7 +146,8 @@ impl<'f> Known<'f> {
             return Ok(());
         }
         let hint = suggest::nearest(name, self.secrets.iter().map(String::as_str));
-        let hint = hint.unwrap_or_else(|| format!("write `{name} = \"${{env:NAME}}\"` under [secrets]"));
+        let hint =
+            hint.unwrap_or_else(|| format!("write `{name} = \"${{env:NAME}}\"` under [secrets]"));
         Err(ExpressionError::Secret { name: name.to_owned(), hint })
     }
 
@@ -137,7 +156,8 @@ impl<'f> Known<'f> {
             return Ok(());
         }
         let known = || std::iter::once(NAME).chain(self.account.iter().map(String::as_str));
-        let hint = suggest::nearest(name, known()).unwrap_or_else(|| format!("write `{name} = \"…\"` under [account]"));
+        let hint = suggest::nearest(name, known())
+            .unwrap_or_else(|| format!("write `{name} = \"…\"` under [account]"));
         Err(ExpressionError::Account { name: name.to_owned(), hint })
     }
 }
@@ -152,12 +172,12 @@ pub(crate) struct EvalError {
 
 /// The variables of an evaluation, with their values.
 #[derive(Debug, Clone)]
-pub(crate) struct Scope {
+pub(crate) struct ExpressionScope {
     variables: BTreeMap<String, Value>,
     root: Value,
 }
 
-impl Scope {
+impl ExpressionScope {
     /// Makes a scope of these variables.
     pub(crate) fn new(variables: BTreeMap<String, Value>) -> Self {
         let root = Value::from_object(variables.clone());
@@ -197,19 +217,26 @@ impl fmt::Debug for Expression {
 
 impl Expression {
     /// Compiles an expression, without the braces around it.
-    pub(super) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
+    pub(super) fn compile(
+        source: &str,
+        known: &KnownVariables<'_>,
+    ) -> Result<Self, ExpressionError> {
         let source = source.trim();
         if source.len() > LONGEST || depth(source) > DEEPEST {
             return Err(ExpressionError::TooMuch(excerpt(source)));
         }
-        let code = ENGINE.compile_expression_owned(source.to_owned()).map_err(|error| ExpressionError::Syntax {
-            source_text: excerpt(source),
-            detail: error.detail().unwrap_or("nothing in it").to_owned(),
+        let code = ENGINE.compile_expression_owned(source.to_owned()).map_err(|error| {
+            ExpressionError::Syntax {
+                source_text: excerpt(source),
+                detail: error.detail().unwrap_or("nothing in it").to_owned(),
+            }
         })?;
         for name in sorted(code.undeclared_variables(false)) {
             known.check(&name)?;
-            if let Some(callback_url) = known.callback_url.filter(|_| name == callback_url::NAME) {
-                callback_url.name_in(&without_strings(source)).map_err(ExpressionError::NoCallbackUrl)?;
+            if let Some(webhook_url) = known.webhook_url.filter(|_| name == webhook_url::NAME) {
+                webhook_url
+                    .name_in(&without_strings(source))
+                    .map_err(ExpressionError::NoWebhookUrl)?;
             }
         }
         for path in sorted(code.undeclared_variables(true)) {
@@ -245,7 +272,7 @@ impl Expression {
     }
 
     /// Evaluates the expression; a path with a missing step is undefined.
-    pub(super) fn eval(&self, scope: &Scope) -> Result<Value, EvalError> {
+    pub(super) fn eval(&self, scope: &ExpressionScope) -> Result<Value, EvalError> {
         self.code.eval(scope.root.clone()).map_err(|error| {
             let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
             // The text is kept whole: it may quote a value, and is masked before it is cut.
@@ -254,15 +281,17 @@ impl Expression {
     }
 
     /// Evaluates the expression to JSON; `None` if the value is to be left out.
-    pub(super) fn json(&self, scope: &Scope) -> Result<Option<Json>, EvalError> {
+    pub(super) fn json(&self, scope: &ExpressionScope) -> Result<Option<Json>, EvalError> {
         let value = self.eval(scope)?;
         if value.is_undefined() || value.is_none() {
             return Ok(None);
         }
-        if value.downcast_object_ref::<Null>().is_some() {
+        if value.downcast_object_ref::<SentNull>().is_some() {
             return Ok(Some(Json::Null));
         }
-        serde_json::to_value(&value).map(Some).map_err(|_| self.error("yields what JSON does not have"))
+        serde_json::to_value(&value)
+            .map(Some)
+            .map_err(|_| self.error("yields what JSON does not have"))
     }
 
     /// Makes an error about this expression.
@@ -277,8 +306,13 @@ pub(crate) struct Condition(Expression);
 
 impl Condition {
     /// Compiles a condition.
-    pub(crate) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
-        if let Some(braced) = source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
+    pub(crate) fn compile(
+        source: &str,
+        known: &KnownVariables<'_>,
+    ) -> Result<Self, ExpressionError> {
+        if let Some(braced) =
+            source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"))
+        {
             let detail = "a condition has no braces around it".to_owned();
             return Err(ExpressionError::Syntax { source_text: excerpt(braced.trim()), detail });
         }
@@ -286,7 +320,7 @@ impl Condition {
     }
 
     /// Returns true if the condition holds.
-    pub(crate) fn holds(&self, scope: &Scope) -> bool {
+    pub(crate) fn holds(&self, scope: &ExpressionScope) -> bool {
         self.0.eval(scope).is_ok_and(|value| value.is_true())
     }
 }

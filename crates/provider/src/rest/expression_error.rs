@@ -43,9 +43,9 @@ pub(crate) enum ExpressionError {
         /// The advice, such as the closest known name.
         hint: String,
     },
-    /// The expression needs a callback URL, and none is available.
-    #[error("`callback_url` {0}")]
-    NoCallbackUrl(&'static str),
+    /// The expression needs a webhook URL, and none is available.
+    #[error("`webhook_url` {0}")]
+    NoWebhookUrl(&'static str),
     /// The expression uses a filter or test that does not exist.
     #[error("`{name}` is not a {what}; see the list of filters in docs/PROVIDERS.md")]
     Word {

@@ -29,13 +29,15 @@ pub(super) fn check_words(source: &str) -> Result<(), ExpressionError> {
             return Err(ExpressionError::Word { what: "filter", name: name.to_owned() });
         }
     }
-    let words: Vec<&str> = bare.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).collect();
+    let words: Vec<&str> =
+        bare.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).collect();
     let mut words = words.into_iter().filter(|word| !word.is_empty());
     while let Some(word) = words.next() {
         if word != "is" {
             continue;
         }
-        let name = words.next().filter(|word| *word != "not").or_else(|| words.next()).unwrap_or_default();
+        let name =
+            words.next().filter(|word| *word != "not").or_else(|| words.next()).unwrap_or_default();
         if !is_known(name, "test") {
             return Err(ExpressionError::Word { what: "test", name: name.to_owned() });
         }

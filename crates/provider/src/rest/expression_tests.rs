@@ -8,16 +8,16 @@ fn secrets() -> BTreeSet<String> {
 }
 
 fn compile(source: &str) -> Result<Expression, ExpressionError> {
-    Expression::compile(source, &Known::in_request(&secrets()))
+    Expression::compile(source, &KnownVariables::in_request(&secrets()))
 }
 
-fn scope() -> Scope {
+fn scope() -> ExpressionScope {
     let payload = json!({
         "amount": 9_007_199_254_740_993_i64, "big": u64::MAX, "price": 20.2, "name": "Ann", "no": null, "yes": true,
         "items": [{"sku": "a"}, {"sku": "b"}], "map": {"a": 1, "b": 2}
     });
     let variables = [("payload", from_json(&payload)), ("body", unreadable("not there"))];
-    Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
+    ExpressionScope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
 fn json_of(source: &str) -> Result<Option<Json>, EvalError> {
@@ -51,9 +51,13 @@ fn one_expression_keeps_its_type() {
 
 #[test]
 fn nothing_leaves_out() {
-    for source in
-        ["payload.missing", "payload.missing.deep[0]", "none", "payload.no", "payload.name if payload.missing"]
-    {
+    for source in [
+        "payload.missing",
+        "payload.missing.deep[0]",
+        "none",
+        "payload.no",
+        "payload.name if payload.missing",
+    ] {
         assert_eq!(json_of(source), Ok(None), "{source}");
     }
 }
@@ -72,19 +76,26 @@ fn a_missing_value_never_becomes_text_or_zero_in_silence() {
         "body.id",
         "body | default('x')",
     ] {
-        let known = Known::in_answer(&BTreeSet::new()).names().any(|name| source.starts_with(name));
+        let known = KnownVariables::in_answer(&BTreeSet::new())
+            .names()
+            .any(|name| source.starts_with(name));
         assert!(known, "{source}");
-        let expression = Expression::compile(source, &Known::in_answer(&secrets())).unwrap();
+        let expression =
+            Expression::compile(source, &KnownVariables::in_answer(&secrets())).unwrap();
         assert!(expression.json(&scope()).is_err(), "{source}");
     }
 }
 
 #[test]
 fn an_expression_that_would_use_up_the_stack_is_refused() {
-    for source in [format!("1{}", "+1".repeat(1_024)), format!("{}1{}", "(".repeat(33), ")".repeat(33))] {
+    for source in
+        [format!("1{}", "+1".repeat(1_024)), format!("{}1{}", "(".repeat(33), ")".repeat(33))]
+    {
         assert!(matches!(compile(&source), Err(ExpressionError::TooMuch(_))), "{source}");
     }
-    for source in [format!("1{}", "+1".repeat(1_023)), format!("{}1{}", "(".repeat(32), ")".repeat(32))] {
+    for source in
+        [format!("1{}", "+1".repeat(1_023)), format!("{}1{}", "(".repeat(32), ")".repeat(32))]
+    {
         assert!(compile(&source).is_ok(), "{source}");
     }
 }
@@ -108,8 +119,13 @@ fn what_cannot_be_right_is_refused_when_the_file_is_read() {
         let error = compile(source).map(|_| ()).unwrap_err();
         assert!(format!("{error:?}").starts_with(expected), "{source}: {error:?}");
     }
-    for source in ["secrets.api_key", "payload.a | default('| x is y')", "payload.a is not none", "callback_url", "key"]
-    {
+    for source in [
+        "secrets.api_key",
+        "payload.a | default('| x is y')",
+        "payload.a is not none",
+        "webhook_url",
+        "key",
+    ] {
         assert!(compile(source).is_ok(), "{source}: {:?}", compile(source));
     }
 }
@@ -129,26 +145,34 @@ fn a_condition_that_cannot_be_evaluated_is_false() {
         ("payload.no", false),
     ];
     for (source, expected) in table {
-        let condition = Condition::compile(source, &Known::in_answer(&secrets())).unwrap();
+        let condition = Condition::compile(source, &KnownVariables::in_answer(&secrets())).unwrap();
         assert_eq!(condition.holds(&scope()), expected, "{source}");
     }
-    assert!(Condition::compile("{{ status == 200 }}", &Known::in_answer(&secrets())).is_err());
+    assert!(
+        Condition::compile("{{ status == 200 }}", &KnownVariables::in_answer(&secrets())).is_err()
+    );
 }
 
 #[test]
 fn an_expression_that_would_run_for_ever_runs_out_of_fuel() {
     let source = "range(9999) | map('string') | map('upper') | map('lower') | map('title') | join('x') | list | length";
-    assert!(json_of(&format!("{source} + {source} + {source} + {source} + {source} + {source}")).is_err());
+    assert!(
+        json_of(&format!("{source} + {source} + {source} + {source} + {source} + {source}"))
+            .is_err()
+    );
 }
 
 #[test]
 fn the_largest_payload_has_fuel_enough_and_an_endless_text_does_not() {
     let large = "ä".repeat(500_000);
     let payload = from_json(&json!({ "text": large, "list": vec![json!({"sku": "x"}); 20_000] }));
-    let scope = Scope::new([("payload".to_owned(), payload)].into());
-    for source in
-        ["payload.text | upper", "payload | tojson", "payload.list | map(attribute='sku') | join(',')", "payload"]
-    {
+    let scope = ExpressionScope::new([("payload".to_owned(), payload)].into());
+    for source in [
+        "payload.text | upper",
+        "payload | tojson",
+        "payload.list | map(attribute='sku') | join(',')",
+        "payload",
+    ] {
         let value = compile(source).unwrap().json(&scope);
         assert!(value.is_ok(), "{source}: {:?}", value.err());
     }
@@ -157,17 +181,28 @@ fn the_largest_payload_has_fuel_enough_and_an_endless_text_does_not() {
 
 #[test]
 fn every_documented_filter_exists() {
-    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/PROVIDERS.md")).unwrap();
+    let document =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/PROVIDERS.md"))
+            .unwrap();
     let listed = document.split("Those of minijinja: `").nth(1).unwrap().split('`').next().unwrap();
-    let unknown: Vec<&str> = listed.split_whitespace().filter(|name| !is_known(name, "filter")).collect();
+    let unknown: Vec<&str> =
+        listed.split_whitespace().filter(|name| !is_known(name, "filter")).collect();
     assert_eq!(unknown, Vec::<&str>::new());
-    assert!(is_known("decimal", "filter") && is_known("merge", "filter") && !is_known("nothing", "filter"));
+    assert!(
+        is_known("decimal", "filter")
+            && is_known("merge", "filter")
+            && !is_known("nothing", "filter")
+    );
 }
 
 #[test]
 fn an_error_never_quotes_the_value() {
-    for source in ["payload.name | int", "payload.name | round", "payload.name + 1", "payload.name | map(payload.name)"]
-    {
+    for source in [
+        "payload.name | int",
+        "payload.name | round",
+        "payload.name + 1",
+        "payload.name | map(payload.name)",
+    ] {
         let error = compile(source).unwrap().json(&scope()).unwrap_err().to_string();
         assert!(!error.contains("Ann"), "{error}");
     }

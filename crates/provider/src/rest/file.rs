@@ -20,10 +20,10 @@ use serde_json::{Map, Value as Json};
 
 pub(super) use self::auth::{AuthFile, ClientAuthFile, GrantFile};
 pub(super) use self::lookup::{LookupChoice, LookupFile};
-pub(super) use self::request::{Encoding, Lists, RequestFile};
+pub(super) use self::request::{BodyEncoding, ListEncoding, RequestFile};
 pub(super) use self::verification::VerificationFile;
-use super::meaning::Meaning;
-use crate::example::file::{CallbackExampleFile, ExampleFile};
+use super::answer_meaning::AnswerMeaning;
+use crate::example::file::{ExampleFile, WebhookExampleFile};
 use crate::publishers::PublisherFile;
 use crate::webhook::file::WebhookFile;
 
@@ -34,7 +34,10 @@ use crate::webhook::file::WebhookFile;
 pub(crate) struct ProviderFile {
     /// A built-in provider to build on, such as `stripe`: every key of this file overrides the
     /// built-in one.
-    #[expect(dead_code, reason = "read before the files are merged; kept for the schema and for unknown keys")]
+    #[expect(
+        dead_code,
+        reason = "read before the files are merged; kept for the schema and for unknown keys"
+    )]
     pub(crate) r#use: Option<String>,
     /// The provider's name, a word of routing keys and queue names: a-z, then up to 62 of a-z, 0-9,
     /// `_`, `-`.
@@ -42,7 +45,7 @@ pub(crate) struct ProviderFile {
     /// The kind of provider, such as `payment`, `shipping` or `notification`.
     pub(super) r#type: Option<String>,
     /// The provider's protocol.
-    pub(super) protocol: Option<Protocol>,
+    pub(super) protocol: Option<ProviderProtocol>,
     /// The `https://` address before every path; expressions that may use `account`. No query.
     pub(super) base_url: Option<String>,
     /// The authorisation of requests. Absent: none.
@@ -71,7 +74,7 @@ pub(crate) struct ProviderFile {
     /// Default: `30s`.
     pub(super) timeout: Option<String>,
     /// The largest response body that is read, in bytes. Default: 1048576 (1 MiB).
-    pub(super) response_cap: Option<NonZeroUsize>,
+    pub(super) max_response_size: Option<NonZeroUsize>,
     /// The most calls at the same time for each account, 1 to 65535. Default: the daemon's setting.
     pub(super) max_in_flight: Option<NonZeroU16>,
     /// The most bytes of commands that are processed at the same time. Default: the daemon's
@@ -97,7 +100,7 @@ pub(crate) struct ProviderFile {
     /// Rules for answers, tried after those of the operation; the first that matches decides.
     #[serde(default)]
     pub(super) classify: Vec<RuleFile>,
-    /// The provider's webhook calls. Absent: the provider has no endpoint. In a file with `use` an
+    /// The provider's webhooks. Absent: the provider has no endpoint. In a file with `use` an
     /// empty table inherits the built-in one.
     pub(super) webhook: Option<WebhookFile>,
     /// The verification of credentials by `ferryd check --connect`. Absent: none.
@@ -110,11 +113,14 @@ pub(crate) struct ProviderFile {
 impl ProviderFile {
     /// Takes the examples of an operation out of the file.
     pub(crate) fn take_examples(&mut self, operation: &str) -> Vec<ExampleFile> {
-        self.operations.get_mut(operation).map(|table| std::mem::take(&mut table.examples)).unwrap_or_default()
+        self.operations
+            .get_mut(operation)
+            .map(|table| std::mem::take(&mut table.examples))
+            .unwrap_or_default()
     }
 
-    /// Takes the examples of webhook calls out of the file.
-    pub(crate) fn take_callback_examples(&mut self) -> Vec<CallbackExampleFile> {
+    /// Takes the examples of webhooks out of the file.
+    pub(crate) fn take_webhook_examples(&mut self) -> Vec<WebhookExampleFile> {
         self.webhook.as_mut().map(|table| std::mem::take(&mut table.examples)).unwrap_or_default()
     }
 }
@@ -122,7 +128,7 @@ impl ProviderFile {
 /// A protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Protocol {
+pub(super) enum ProviderProtocol {
     /// HTTP requests that this file describes.
     Rest,
 }
@@ -180,7 +186,7 @@ pub(super) struct RuleFile {
     /// cannot be evaluated is false.
     pub(super) when: String,
     /// The meaning of an answer that matches.
-    pub(super) r#as: Meaning,
+    pub(super) r#as: AnswerMeaning,
     /// The error's code; expressions.
     pub(super) code: Option<String>,
 }
@@ -194,7 +200,7 @@ pub(super) struct OperationFile {
     /// The request's body: a map, list or text; expressions. Absent: no body.
     pub(super) body: Option<Json>,
     /// The amount of money that the command asks for, such as `{{ payload.amount }}`, in the unit
-    /// of the provider's answers and webhook calls. The amount that the provider reports has to
+    /// of the provider's answers and webhooks. The amount that the provider reports has to
     /// agree.
     pub(super) amount: Option<String>,
     /// The amount's currency.
@@ -251,7 +257,7 @@ pub(super) struct PollFile {
     /// delay ladder longer.
     pub(super) interval: String,
     /// The longest wait between two polls; a duration up to `12h`. Default: `1h`.
-    pub(super) longest: Option<String>,
+    pub(super) max_interval: Option<String>,
     /// The condition under which a 2xx means that the command is completed. Default:
     /// `response.success`, unless `response.accepted` holds.
     pub(super) done: Option<String>,

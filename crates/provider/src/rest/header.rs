@@ -6,11 +6,11 @@ use http::HeaderName;
 use secrecy::SecretString;
 
 use super::credential::{basic, refuse_written};
-use super::expression::{EvalError, Known, Scope};
+use super::expression::{EvalError, ExpressionScope, KnownVariables};
 use super::file::AuthFile;
-use super::text::Text;
-use super::token::{Grant, GrantContext, GrantSource};
-use ferryd_settings::faults::Place;
+use super::text::TextTemplate;
+use super::token::{GrantContext, GrantSource, TokenRequest};
+use ferryd_settings::findings::SettingsCursor;
 
 /// Headers that belong to the connection or are computed from the request.
 const NOT_YOURS: [&str; 11] = [
@@ -40,12 +40,14 @@ pub(super) enum HeaderNameError {
 
 /// The reason why a command has no value for a header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoHeader {
+pub(super) enum HeaderValueError {
     /// An expression has no value.
     #[error(transparent)]
     Value(#[from] EvalError),
     /// The value has line breaks or other characters that are not visible ASCII.
-    #[error("the value has characters other than visible ASCII and spaces, which a header cannot carry")]
+    #[error(
+        "the value has characters other than visible ASCII and spaces, which a header cannot carry"
+    )]
     Invisible,
     /// The user name has a colon, at which the receiver would cut it.
     #[error("the user name has a colon, which RFC 7617 does not allow")]
@@ -57,7 +59,8 @@ pub(super) enum NoHeader {
 
 /// A header's name in lower case.
 pub(super) fn name(text: &str) -> Result<String, HeaderNameError> {
-    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| HeaderNameError::Invalid(text.to_owned()))?;
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| HeaderNameError::Invalid(text.to_owned()))?;
     if NOT_YOURS.contains(&name.as_str()) {
         return Err(HeaderNameError::NotYours(text.to_owned()));
     }
@@ -65,20 +68,25 @@ pub(super) fn name(text: &str) -> Result<String, HeaderNameError> {
 }
 
 /// Returns a header's value if it can be sent.
-pub(super) fn value(text: String) -> Result<String, NoHeader> {
-    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) { Ok(text) } else { Err(NoHeader::Invisible) }
+pub(super) fn value(text: String) -> Result<String, HeaderValueError> {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        Ok(text)
+    } else {
+        Err(HeaderValueError::Invisible)
+    }
 }
 
 /// Compiles a table of headers.
 pub(super) fn compile(
     table: &BTreeMap<String, String>,
-    known: &Known<'_>,
-    place: &Place<'_>,
-) -> BTreeMap<String, Text> {
+    known: &KnownVariables<'_>,
+    place: &SettingsCursor<'_>,
+) -> BTreeMap<String, TextTemplate> {
     let mut headers = BTreeMap::new();
     for (key, source) in table {
         let place = place.key(key);
-        let (name, text) = (place.check(name(key)), place.check(Text::compile(source, known)));
+        let (name, text) =
+            (place.check(name(key)), place.check(TextTemplate::compile(source, known)));
         if let (Some(name), Some(text)) = (name, text)
             && headers.insert(name, text).is_some()
         {
@@ -90,47 +98,67 @@ pub(super) fn compile(
 
 /// The authorisation of requests, compiled.
 #[derive(Debug)]
-pub(super) enum Auth {
+pub(super) enum RequestAuth {
     /// The scheme `Bearer` (RFC 6750).
-    Bearer(Text),
+    Bearer(TextTemplate),
     /// The scheme `Basic` (RFC 7617).
-    Basic(Text, Text),
+    Basic(TextTemplate, TextTemplate),
     /// A header of the provider's own.
-    Header(String, Text),
+    Header(String, TextTemplate),
     /// A bearer token, which the sender puts into the request.
-    Token(Grant),
+    Token(TokenRequest),
 }
 
-impl Auth {
+impl RequestAuth {
     /// Compiles the table `auth`.
     pub(super) fn compile(
         file: &AuthFile,
-        known: &Known<'_>,
+        known: &KnownVariables<'_>,
         context: &GrantContext<'_>,
-        place: &Place<'_>,
+        place: &SettingsCursor<'_>,
     ) -> Option<Self> {
-        let text = |key: &str, source: &str| place.key(key).check(Text::compile(source, known));
-        let credential = |key: &str, source: &str| unwritten(text(key, source)?, &place.key(key));
+        let text =
+            |key: &str, source: &str| place.key(key).check(TextTemplate::compile(source, known));
+        let credential =
+            |key: &str, source: &str| without_credential(text(key, source)?, &place.key(key));
         match file {
             AuthFile::Bearer { token } => credential("token", token).map(Self::Bearer),
             AuthFile::Basic { username, password } => {
-                let (username, password) = (text("username", username), credential("password", password));
+                let (username, password) =
+                    (text("username", username), credential("password", password));
                 Some(Self::Basic(username?, password?))
             }
             AuthFile::Header { name: header, value } => {
-                let (header, value) = (place.key("name").check(name(header)), credential("value", value));
+                let (header, value) =
+                    (place.key("name").check(name(header)), credential("value", value));
                 Some(Self::Header(header?, value?))
             }
-            AuthFile::Oauth2 { grant, token_url, client_id, client_secret, scope, client_auth, parameters } => {
+            AuthFile::Oauth2 {
+                grant,
+                token_url,
+                client_id,
+                client_secret,
+                scope,
+                client_auth,
+                parameters,
+            } => {
                 let (grant, scope, client_auth) = (*grant, scope.as_ref(), *client_auth);
-                let source = GrantSource { grant, token_url, client_id, client_secret, scope, client_auth, parameters };
-                Grant::compile(&source, context, place).map(Self::Token)
+                let source = GrantSource {
+                    grant,
+                    token_url,
+                    client_id,
+                    client_secret,
+                    scope,
+                    client_auth,
+                    parameters,
+                };
+                TokenRequest::compile(&source, context, place).map(Self::Token)
             }
         }
     }
 
     /// The grant for access tokens that must be put into requests; `None` for other schemes.
-    pub(super) fn grant(&self) -> Option<&Grant> {
+    pub(super) fn grant(&self) -> Option<&TokenRequest> {
         match self {
             Self::Token(grant) => Some(grant),
             Self::Bearer(_) | Self::Basic(..) | Self::Header(..) => None,
@@ -139,7 +167,7 @@ impl Auth {
 
     /// The encoded credentials of the scheme `Basic`, which contain the secret; `None` where there
     /// are none, or where they depend on the command.
-    pub(super) fn basic_credentials(&self, scope: &Scope) -> Option<SecretString> {
+    pub(super) fn basic_credentials(&self, scope: &ExpressionScope) -> Option<SecretString> {
         let value = match self {
             Self::Basic(..) => self.value(scope).ok()??,
             Self::Token(grant) => grant.authorization()?.to_owned(),
@@ -157,16 +185,19 @@ impl Auth {
     }
 
     /// The value of the header; `None` where the sender puts it in.
-    pub(super) fn value(&self, scope: &Scope) -> Result<Option<String>, NoHeader> {
+    pub(super) fn value(
+        &self,
+        scope: &ExpressionScope,
+    ) -> Result<Option<String>, HeaderValueError> {
         let text = match self {
             Self::Bearer(token) => format!("Bearer {}", filled(token, scope)?),
             Self::Basic(username, password) => {
                 let username = filled(username, scope)?;
                 if username.contains(':') {
-                    return Err(NoHeader::Colon);
+                    return Err(HeaderValueError::Colon);
                 }
                 let password = match password {
-                    Text::Constant(text) => text.clone(),
+                    TextTemplate::Constant(text) => text.clone(),
                     text => filled(text, scope)?,
                 };
                 basic(&username, &password)
@@ -180,9 +211,9 @@ impl Auth {
 
 /// Refuses a credential that is written literally into the file, where nothing would mask it in the
 /// log.
-fn unwritten(text: Text, place: &Place<'_>) -> Option<Text> {
+fn without_credential(text: TextTemplate, place: &SettingsCursor<'_>) -> Option<TextTemplate> {
     match &text {
-        Text::Constant(written) if !written.is_empty() => {
+        TextTemplate::Constant(written) if !written.is_empty() => {
             refuse_written(place);
             None
         }
@@ -190,8 +221,8 @@ fn unwritten(text: Text, place: &Place<'_>) -> Option<Text> {
     }
 }
 
-fn filled(text: &Text, scope: &Scope) -> Result<String, NoHeader> {
-    text.string(scope)?.filter(|value| !value.is_empty()).ok_or(NoHeader::Empty)
+fn filled(text: &TextTemplate, scope: &ExpressionScope) -> Result<String, HeaderValueError> {
+    text.string(scope)?.filter(|value| !value.is_empty()).ok_or(HeaderValueError::Empty)
 }
 
 #[cfg(test)]
@@ -201,7 +232,9 @@ mod tests {
     #[test]
     fn names_are_lowered_and_those_of_the_connection_refused() {
         assert_eq!(name("Stripe-Version").unwrap(), "stripe-version");
-        for bad in ["", "a b", "a:b", "é", "Host", "content-length", "Transfer-Encoding", "Connection"] {
+        for bad in
+            ["", "a b", "a:b", "é", "Host", "content-length", "Transfer-Encoding", "Connection"]
+        {
             assert!(name(bad).is_err(), "{bad}");
         }
     }
@@ -212,7 +245,7 @@ mod tests {
             assert!(value(good.to_owned()).is_ok(), "{good}");
         }
         for bad in ["a\r\nX: y", "a\n", "\0", "\u{7f}", "ü", "a\tb"] {
-            assert_eq!(value(bad.to_owned()), Err(NoHeader::Invisible), "{bad:?}");
+            assert_eq!(value(bad.to_owned()), Err(HeaderValueError::Invisible), "{bad:?}");
         }
     }
 }

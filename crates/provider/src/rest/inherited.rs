@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::expression::Known;
+use super::expression::KnownVariables;
 use super::file::{ErrorFile, RuleFile};
 use ferryd_domain::retry::RetryPolicy;
-use ferryd_settings::faults::Place;
+use ferryd_settings::findings::SettingsCursor;
 
 /// The settings that an operation inherits from its provider.
-pub(super) struct Inherited<'f> {
+pub(super) struct InheritedSettings<'f> {
     /// The variables that requests may name.
-    pub(super) in_request: Known<'f>,
+    pub(super) in_request: KnownVariables<'f>,
     /// The variables that answers may name.
-    pub(super) in_answer: Known<'f>,
+    pub(super) in_answer: KnownVariables<'f>,
     /// The folder against which relative paths are resolved.
     pub(super) folder: &'f Path,
     /// The most time for connecting.
@@ -27,11 +27,11 @@ pub(super) struct Inherited<'f> {
     /// The places of the provider's errors in an answer.
     pub(super) error: Option<&'f ErrorFile>,
     /// The whole file.
-    pub(super) root: Place<'f>,
+    pub(super) root: SettingsCursor<'f>,
 }
 
 /// Parses a duration above zero.
-pub(crate) fn duration(text: &str, place: &Place<'_>) -> Option<Duration> {
+pub(crate) fn duration(text: &str, place: &SettingsCursor<'_>) -> Option<Duration> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Some(duration),
         Ok(_) => {
@@ -39,7 +39,9 @@ pub(crate) fn duration(text: &str, place: &Place<'_>) -> Option<Duration> {
             None
         }
         Err(_) => {
-            place.refuse(format!("`{text}` is not a duration; write one such as `30s`, `2m` or `24h`"));
+            place.refuse(format!(
+                "`{text}` is not a duration; write one such as `30s`, `2m` or `24h`"
+            ));
             None
         }
     }

@@ -3,10 +3,10 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-use super::expression::{EvalError, Expression, Known, Scope};
+use super::expression::{EvalError, Expression, ExpressionScope, KnownVariables};
 use super::expression_error::ExpressionError;
-use super::text::{self, Part, Text};
-use crate::account::Values;
+use super::text::{self, TextPart, TextTemplate};
+use crate::account::AccountValues;
 use ferryd_domain::loopback::is_loopback_host;
 
 /// The characters that are percent-encoded in values: all but the unreserved ones (RFC 3986,
@@ -45,7 +45,9 @@ pub(super) enum BaseUrlError {
         error: EvalError,
     },
     /// The address has braces where no expressions are evaluated.
-    #[error("no expression can stand here; write the address itself, such as `https://api.example.com`")]
+    #[error(
+        "no expression can stand here; write the address itself, such as `https://api.example.com`"
+    )]
     Braces,
     /// The text is not a URL with a host.
     #[error("is not an address; write one such as `https://api.example.com`")]
@@ -54,7 +56,9 @@ pub(super) enum BaseUrlError {
     #[error("`http` would send secrets and personal data in the clear; write `https://…`")]
     Insecure,
     /// Plain HTTP to this machine.
-    #[error("plain HTTP to this machine has to be allowed; write `https://…` or `allow_insecure_loopback = true`")]
+    #[error(
+        "plain HTTP to this machine has to be allowed; write `https://…` or `allow_insecure_loopback = true`"
+    )]
     Loopback,
     /// The scheme is neither `https` nor `http`.
     #[error("`{0}` is not spoken; write `https://…`")]
@@ -80,15 +84,18 @@ impl BaseUrl {
     }
 
     /// Reads an account's address.
-    pub(super) fn of_account(
+    pub(super) fn read_account_url(
         text: &str,
-        account: &Values<'_>,
+        account: &AccountValues<'_>,
         allow_insecure_loopback: bool,
     ) -> Result<Self, BaseUrlError> {
-        let template = Text::compile(text, &Known::in_base_url(account.names))?;
-        let scope = Scope::new([("account".to_owned(), account.variable())].into());
+        let template = TextTemplate::compile(text, &KnownVariables::in_base_url(account.names))?;
+        let scope = ExpressionScope::new([("account".to_owned(), account.variable())].into());
         let no_value = |error| BaseUrlError::NoValue { account: account.name.to_string(), error };
-        Self::parse(&template.string(&scope).map_err(no_value)?.unwrap_or_default(), allow_insecure_loopback)
+        Self::parse(
+            &template.string(&scope).map_err(no_value)?.unwrap_or_default(),
+            allow_insecure_loopback,
+        )
     }
 
     /// Parses an address.
@@ -98,7 +105,9 @@ impl BaseUrl {
         }
         let url = Url::parse(text).map_err(|_| BaseUrlError::NotAnAddress)?;
         match url.scheme() {
-            "http" if !url.host_str().is_some_and(is_loopback_host) => return Err(BaseUrlError::Insecure),
+            "http" if !url.host_str().is_some_and(is_loopback_host) => {
+                return Err(BaseUrlError::Insecure);
+            }
             "http" if !allow_insecure_loopback => return Err(BaseUrlError::Loopback),
             "https" | "http" => {}
             other => return Err(BaseUrlError::Scheme(other.to_owned())),
@@ -107,13 +116,22 @@ impl BaseUrl {
             return Err(BaseUrlError::NotAnAddress);
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(BaseUrlError::Part { part: "user or password", remedy: "write them under `auth`" });
+            return Err(BaseUrlError::Part {
+                part: "user or password",
+                remedy: "write them under `auth`",
+            });
         }
         if url.query().is_some() {
-            return Err(BaseUrlError::Part { part: "query", remedy: "write it as `request.query` of an operation" });
+            return Err(BaseUrlError::Part {
+                part: "query",
+                remedy: "write it as `request.query` of an operation",
+            });
         }
         if url.fragment().is_some() {
-            return Err(BaseUrlError::Part { part: "fragment", remedy: "leave out `#` and what follows" });
+            return Err(BaseUrlError::Part {
+                part: "fragment",
+                remedy: "leave out `#` and what follows",
+            });
         }
         Ok(Self(url))
     }
@@ -146,7 +164,7 @@ pub(super) enum PathError {
 
 /// The reason why a command has no path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoPath {
+pub(super) enum PathValueError {
     /// A value is missing.
     #[error(transparent)]
     Value(#[from] EvalError),
@@ -157,19 +175,19 @@ pub(super) enum NoPath {
 
 /// The path of an operation. Each of its segments stays one segment, whatever the values are.
 #[derive(Debug)]
-pub(super) struct PathTemplate(Vec<Vec<Part>>);
+pub(super) struct PathTemplate(Vec<Vec<TextPart>>);
 
 impl PathTemplate {
     /// Compiles a path.
-    pub(super) fn compile(source: &str, known: &Known<'_>) -> Result<Self, PathError> {
+    pub(super) fn compile(source: &str, known: &KnownVariables<'_>) -> Result<Self, PathError> {
         if !source.starts_with('/') {
             return Err(PathError::Relative);
         }
-        let mut segments: Vec<Vec<Part>> = Vec::new();
+        let mut segments: Vec<Vec<TextPart>> = Vec::new();
         for part in text::parts(source, known)? {
             match part {
-                Part::Literal(ref literal) => push_literal(literal, &mut segments)?,
-                Part::Expression(_) => {
+                TextPart::Literal(ref literal) => push_literal(literal, &mut segments)?,
+                TextPart::Expression(_) => {
                     if let Some(segment) = segments.last_mut() {
                         segment.push(part);
                     }
@@ -185,11 +203,11 @@ impl PathTemplate {
 
     /// The expressions in the path, none of which may be missing.
     pub(super) fn expressions(&self) -> impl Iterator<Item = &Expression> {
-        self.0.iter().flatten().filter_map(Part::expression)
+        self.0.iter().flatten().filter_map(TextPart::expression)
     }
 
     /// The encoded path of a command.
-    pub(super) fn render(&self, scope: &Scope) -> Result<String, NoPath> {
+    pub(super) fn render(&self, scope: &ExpressionScope) -> Result<String, PathValueError> {
         let mut path = String::new();
         for segment in &self.0 {
             path.push('/');
@@ -199,7 +217,7 @@ impl PathTemplate {
     }
 }
 
-fn push_literal(literal: &str, segments: &mut Vec<Vec<Part>>) -> Result<(), PathError> {
+fn push_literal(literal: &str, segments: &mut Vec<Vec<TextPart>>) -> Result<(), PathError> {
     for c in literal.chars() {
         let remedy = match c {
             '?' => "write the query as `request.query`",
@@ -215,34 +233,38 @@ fn push_literal(literal: &str, segments: &mut Vec<Vec<Part>>) -> Result<(), Path
             segments.push(Vec::new());
         }
         if let Some(segment) = segments.last_mut().filter(|_| !piece.is_empty()) {
-            segment.push(Part::Literal(piece.to_owned()));
+            segment.push(TextPart::Literal(piece.to_owned()));
         }
     }
     Ok(())
 }
 
 /// Refuses empty and dot segments; only the last may be empty, for a path that ends with a slash.
-fn check_segment(segment: &[Part], is_last: bool) -> Result<(), PathError> {
+fn check_segment(segment: &[TextPart], is_last: bool) -> Result<(), PathError> {
     match segment {
         [] if !is_last => Err(PathError::Segment(String::new())),
-        [Part::Literal(text)] if is_dots(text) => Err(PathError::Segment(text.clone())),
+        [TextPart::Literal(text)] if is_dots(text) => Err(PathError::Segment(text.clone())),
         _ => Ok(()),
     }
 }
 
-fn render_segment(segment: &[Part], scope: &Scope) -> Result<String, NoPath> {
+fn render_segment(segment: &[TextPart], scope: &ExpressionScope) -> Result<String, PathValueError> {
     let mut plain = String::new();
     let mut encoded = String::new();
     for part in segment {
         let (text, set) = match part {
-            Part::Literal(text) => (text.clone(), OF_FILE),
-            Part::Expression(expression) => (text::inserted(expression, scope)?, OF_VALUES),
+            TextPart::Literal(text) => (text.clone(), OF_FILE),
+            TextPart::Expression(expression) => (text::inserted(expression, scope)?, OF_VALUES),
         };
         encoded.extend(utf8_percent_encode(&text, set));
         plain.push_str(&text);
     }
-    let filled_in = segment.iter().any(|part| matches!(part, Part::Expression(_)));
-    if filled_in && (plain.is_empty() || is_dots(&plain)) { Err(NoPath::Segment) } else { Ok(encoded) }
+    let filled_in = segment.iter().any(|part| matches!(part, TextPart::Expression(_)));
+    if filled_in && (plain.is_empty() || is_dots(&plain)) {
+        Err(PathValueError::Segment)
+    } else {
+        Ok(encoded)
+    }
 }
 
 fn is_dots(segment: &str) -> bool {

@@ -7,12 +7,12 @@ use super::super::expression::from_json;
 use super::*;
 
 fn compile(source: &str) -> Result<PathTemplate, PathError> {
-    PathTemplate::compile(source, &Known::in_request(&BTreeSet::new()))
+    PathTemplate::compile(source, &KnownVariables::in_request(&BTreeSet::new()))
 }
 
-fn render(source: &str, value: &serde_json::Value) -> Result<String, NoPath> {
+fn render(source: &str, value: &serde_json::Value) -> Result<String, PathValueError> {
     let payload = from_json(&json!({ "x": value }));
-    compile(source).unwrap().render(&Scope::new([("payload".to_owned(), payload)].into()))
+    compile(source).unwrap().render(&ExpressionScope::new([("payload".to_owned(), payload)].into()))
 }
 
 #[test]
@@ -82,12 +82,24 @@ fn a_segment_that_would_lead_elsewhere_is_refused() {
 
 #[test]
 fn a_path_in_a_file_is_a_plain_one() {
-    for good in ["/", "/v1", "/v1/", "/v1/a:send", "/a b", "/ü", "/{{ payload.x }}{{ key }}.json"] {
+    for good in ["/", "/v1", "/v1/", "/v1/a:send", "/a b", "/ü", "/{{ payload.x }}{{ key }}.json"]
+    {
         assert!(compile(good).is_ok(), "{good}: {:?}", compile(good));
     }
-    for bad in
-        ["", "v1", "{{ payload.x }}", "//x", "/a//b", "/./b", "/a/..", "/a?b", "/a#b", "/a\\b", "/%2e%2e", "/{{ x }}"]
-    {
+    for bad in [
+        "",
+        "v1",
+        "{{ payload.x }}",
+        "//x",
+        "/a//b",
+        "/./b",
+        "/a/..",
+        "/a?b",
+        "/a#b",
+        "/a\\b",
+        "/%2e%2e",
+        "/{{ x }}",
+    ] {
         assert!(compile(bad).is_err(), "{bad}");
     }
 }

@@ -8,16 +8,16 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 
 use super::encode;
-use super::expression::{Known, Scope};
-use super::file::{Encoding, IdempotencyFile, Lists, RequestFile};
-use super::header::{self, Auth};
+use super::expression::{ExpressionScope, KnownVariables};
+use super::file::{BodyEncoding, IdempotencyFile, ListEncoding, RequestFile};
+use super::header::{self, RequestAuth};
 use super::path::{BaseUrl, PathTemplate};
-use super::text::Text;
-use super::tree::{OnFault, Tree};
-use ferryd_domain::exchange::{Method, Request};
+use super::text::TextTemplate;
+use super::tree::{LeafErrorPolicy, TreeTemplate};
+use ferryd_domain::http_call::{HttpMethod, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::outcome::Failure;
-use ferryd_settings::faults::Place;
+use ferryd_settings::findings::SettingsCursor;
 use ferryd_settings::key_path::KeyPath;
 
 /// The variables that distinguish one command from another.
@@ -34,13 +34,13 @@ pub(super) enum KeySlot {
 
 /// The parts of requests that all operations of a provider share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedRequestParts {
     /// The fixed address.
     pub(super) base_url: BaseUrl,
     /// The authorisation of requests.
-    pub(super) auth: Option<Auth>,
+    pub(super) auth: Option<RequestAuth>,
     /// Headers of every request, by lower-case name.
-    pub(super) headers: BTreeMap<String, Text>,
+    pub(super) headers: BTreeMap<String, TextTemplate>,
 }
 
 /// A request as a file states it, with the body beside it.
@@ -55,13 +55,13 @@ pub(super) struct RequestSource<'f> {
 /// A request, compiled.
 #[derive(Debug)]
 pub(super) struct RequestTemplate {
-    method: Method,
+    method: HttpMethod,
     path: PathTemplate,
-    query: Option<Tree>,
-    headers: BTreeMap<String, Text>,
-    body: Option<Tree>,
-    encoding: Encoding,
-    lists: Lists,
+    query: Option<TreeTemplate>,
+    headers: BTreeMap<String, TextTemplate>,
+    body: Option<TreeTemplate>,
+    encoding: BodyEncoding,
+    lists: ListEncoding,
     key: Option<KeySlot>,
     timeout: Duration,
 }
@@ -72,8 +72,8 @@ impl RequestTemplate {
         source: RequestSource<'_>,
         key: Option<KeySlot>,
         timeout: Duration,
-        known: &Known<'_>,
-        place: &Place<'_>,
+        known: &KnownVariables<'_>,
+        place: &SettingsCursor<'_>,
     ) -> Option<Self> {
         let at = place.key("request");
         let Some(file) = source.request else {
@@ -83,18 +83,23 @@ impl RequestTemplate {
         let method = method(file, &at);
         let path = path(file, known, &at);
         let query = file.query.clone().map(Json::Object);
-        let query = query.map(|query| Tree::compile(&query, known, &at.key("query")));
+        let query = query.map(|query| TreeTemplate::compile(&query, known, &at.key("query")));
         let headers = header::compile(&file.headers, known, &at.key("headers"));
-        let body = source.body.map(|body| Tree::compile(body, known, &place.key("body")));
-        if source.body.is_some() && method == Some(Method::Get) {
-            place.key("body").refuse("a GET has no body; write the values as `request.query`, or another method");
+        let body = source.body.map(|body| TreeTemplate::compile(body, known, &place.key("body")));
+        if source.body.is_some() && method == Some(HttpMethod::Get) {
+            place.key("body").refuse(
+                "a GET has no body; write the values as `request.query`, or another method",
+            );
         }
-        let form = file.encoding == Some(Encoding::Form);
+        let form = file.encoding == Some(BodyEncoding::Form);
         if form && !matches!(source.body, None | Some(Json::Object(_) | Json::String(_))) {
             place.key("body").refuse("a form is a map; write a table of fields");
         }
         if matches!(key, Some(KeySlot::Field(_))) && !matches!(source.body, Some(Json::Object(_))) {
-            place.key("idempotency").key("field").refuse("there is no body with fields; write `header`, or a `body`");
+            place
+                .key("idempotency")
+                .key("field")
+                .refuse("there is no body with fields; write `header`, or a `body`");
         }
         Some(Self {
             method: method?,
@@ -115,15 +120,25 @@ impl RequestTemplate {
     }
 
     /// Refuses a header of this request that `auth` sets.
-    pub(super) fn refuse_header_of_auth(&self, shared: &Shared, place: &Place<'_>) {
-        let auth = shared.auth.as_ref().map(Auth::header);
+    pub(super) fn refuse_header_of_auth(
+        &self,
+        shared: &SharedRequestParts,
+        place: &SettingsCursor<'_>,
+    ) {
+        let auth = shared.auth.as_ref().map(RequestAuth::header);
         for name in self.header_names().filter(|name| Some(*name) == auth) {
-            place.key("request").key("headers").refuse(format!("`{name}` is set by `auth`; leave it out"));
+            place
+                .key("request")
+                .key("headers")
+                .refuse(format!("`{name}` is set by `auth`; leave it out"));
         }
     }
 
     /// The headers of the file, those of this operation last.
-    fn all_headers<'a>(&'a self, shared: &'a Shared) -> impl Iterator<Item = (&'a String, &'a Text)> {
+    fn all_headers<'a>(
+        &'a self,
+        shared: &'a SharedRequestParts,
+    ) -> impl Iterator<Item = (&'a String, &'a TextTemplate)> {
         shared.headers.iter().chain(&self.headers)
     }
 
@@ -131,9 +146,13 @@ impl RequestTemplate {
     /// variable, or nothing else in the request identifies the command.
     pub(super) fn needs(&self, variable: &str) -> bool {
         let of_path = self.path.expressions().map(|expression| (expression, false));
-        let trees = self.query.iter().chain(&self.body).flat_map(Tree::uses);
-        let uses: Vec<_> = of_path.chain(trees).chain(self.headers.values().flat_map(Text::uses)).collect();
-        let mut needing = uses.iter().filter(|(expression, _)| expression.needs(variable)).peekable();
+        let trees = self.query.iter().chain(&self.body).flat_map(TreeTemplate::uses);
+        let uses: Vec<_> = of_path
+            .chain(trees)
+            .chain(self.headers.values().flat_map(TextTemplate::uses))
+            .collect();
+        let mut needing =
+            uses.iter().filter(|(expression, _)| expression.needs(variable)).peekable();
         let named = needing.peek().is_some();
         let known_otherwise = uses.iter().any(|(expression, _)| expression.names_any(&OF_COMMAND));
         named && (!known_otherwise || needing.any(|(_, may_be_missing)| !may_be_missing))
@@ -142,12 +161,15 @@ impl RequestTemplate {
     /// Renders the request of a command.
     pub(super) fn render(
         &self,
-        shared: &Shared,
-        scope: &Scope,
+        shared: &SharedRequestParts,
+        scope: &ExpressionScope,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Request, Failure> {
+    ) -> Result<HttpRequest, Failure> {
         let path = self.path.render(scope).map_err(|error| invalid("request.path", &error))?;
-        let mut url = shared.base_url.join(&path).ok_or_else(|| invalid("request.path", &"leads out of `base_url`"))?;
+        let mut url = shared
+            .base_url
+            .join(&path)
+            .ok_or_else(|| invalid("request.path", &"leads out of `base_url`"))?;
         if let Some(query) = tree(self.query.as_ref(), "query", scope)? {
             let pairs = encode::pairs(&query, self.lists);
             if !pairs.is_empty() {
@@ -156,18 +178,35 @@ impl RequestTemplate {
         }
         let body = self.body(scope, key)?;
         let headers = self.headers(shared, scope, key, !body.is_empty())?;
-        let asked = self.all_headers(shared).filter(|(_, text)| text.tells_the_call()).map(|(name, _)| name.clone());
-        Ok(Request { method: self.method, url, headers, asked: asked.collect(), body, timeout: self.timeout })
+        let asked = self
+            .all_headers(shared)
+            .filter(|(_, text)| text.tells_the_call())
+            .map(|(name, _)| name.clone());
+        Ok(HttpRequest {
+            method: self.method,
+            url,
+            headers,
+            asked: asked.collect(),
+            body,
+            timeout: self.timeout,
+        })
     }
 
-    fn body(&self, scope: &Scope, key: Option<&IdempotencyKey>) -> Result<Bytes, Failure> {
-        let Some(mut value) = tree(self.body.as_ref(), "body", scope)? else { return Ok(Bytes::new()) };
+    fn body(
+        &self,
+        scope: &ExpressionScope,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Bytes, Failure> {
+        let Some(mut value) = tree(self.body.as_ref(), "body", scope)? else {
+            return Ok(Bytes::new());
+        };
         if let (Some(KeySlot::Field(field)), Some(key)) = (&self.key, key) {
-            let fields =
-                value.as_object_mut().ok_or_else(|| invalid("body", &"is no map, so it cannot hold the key"))?;
+            let fields = value
+                .as_object_mut()
+                .ok_or_else(|| invalid("body", &"is no map, so it cannot hold the key"))?;
             fields.insert(field.clone(), key.as_str().into());
         }
-        if self.encoding == Encoding::Form && !value.is_object() {
+        if self.encoding == BodyEncoding::Form && !value.is_object() {
             return Err(invalid("body", &"is no map, as a form has to be"));
         }
         Ok(encode::body(&value, self.encoding, self.lists))
@@ -175,25 +214,28 @@ impl RequestTemplate {
 
     fn headers(
         &self,
-        shared: &Shared,
-        scope: &Scope,
+        shared: &SharedRequestParts,
+        scope: &ExpressionScope,
         key: Option<&IdempotencyKey>,
         has_body: bool,
     ) -> Result<Vec<(String, String)>, Failure> {
         let mut headers = BTreeMap::new();
         if has_body {
-            headers.insert("content-type".to_owned(), encode::content_type(self.encoding).to_owned());
+            headers
+                .insert("content-type".to_owned(), encode::content_type(self.encoding).to_owned());
         }
         for (name, text) in self.all_headers(shared) {
             let refuse = |error: &dyn fmt::Display| invalid(&format!("header {name}"), error);
             match text.string(scope).map_err(|error| refuse(&error))? {
-                Some(value) => headers.insert(name.clone(), header::value(value).map_err(|error| refuse(&error))?),
+                Some(value) => headers
+                    .insert(name.clone(), header::value(value).map_err(|error| refuse(&error))?),
                 None => headers.remove(name),
             };
         }
         if let (Some(KeySlot::Header(name)), Some(key)) = (&self.key, key) {
             let value = header::value(key.to_string());
-            headers.insert(name.clone(), value.map_err(|error| invalid("idempotency key", &error))?);
+            headers
+                .insert(name.clone(), value.map_err(|error| invalid("idempotency key", &error))?);
         }
         if let Some(auth) = &shared.auth
             && let Some(value) = auth.value(scope).map_err(|error| invalid("auth", &error))?
@@ -209,20 +251,29 @@ fn invalid(place: &str, problem: &dyn fmt::Display) -> Failure {
     Failure::new("invalid_request", format!("{place}: {problem}"))
 }
 
-fn tree(tree: Option<&Tree>, name: &str, scope: &Scope) -> Result<Option<Json>, Failure> {
+fn tree(
+    tree: Option<&TreeTemplate>,
+    name: &str,
+    scope: &ExpressionScope,
+) -> Result<Option<Json>, Failure> {
     let Some(tree) = tree else { return Ok(None) };
     let key = KeyPath::default().key(name);
-    tree.json(scope, &key, &mut OnFault::Fail).map_err(|error| Failure::new("invalid_request", error.to_string()))
+    tree.json(scope, &key, &mut LeafErrorPolicy::Fail)
+        .map_err(|error| Failure::new("invalid_request", error.to_string()))
 }
 
-fn method(file: &RequestFile, at: &Place<'_>) -> Option<Method> {
+fn method(file: &RequestFile, at: &SettingsCursor<'_>) -> Option<HttpMethod> {
     if file.method.is_none() {
         at.key("method").refuse("is missing; write one of `GET`, `POST`, `PUT`, `PATCH`, `DELETE`");
     }
     file.method
 }
 
-fn path(file: &RequestFile, known: &Known<'_>, at: &Place<'_>) -> Option<PathTemplate> {
+fn path(
+    file: &RequestFile,
+    known: &KnownVariables<'_>,
+    at: &SettingsCursor<'_>,
+) -> Option<PathTemplate> {
     let at = at.key("path");
     let Some(path) = &file.path else {
         at.refuse("is missing; write one such as `/v1/charges`");
@@ -232,7 +283,7 @@ fn path(file: &RequestFile, known: &Known<'_>, at: &Place<'_>) -> Option<PathTem
 }
 
 /// The place of an operation's key: exactly one of `header` and `field`.
-pub(super) fn key_slot(file: &IdempotencyFile, place: &Place<'_>) -> Option<KeySlot> {
+pub(super) fn key_slot(file: &IdempotencyFile, place: &SettingsCursor<'_>) -> Option<KeySlot> {
     match (&file.header, &file.field) {
         (Some(name), None) => place.key("header").check(header::name(name)).map(KeySlot::Header),
         (None, Some(field)) if field.is_empty() => {

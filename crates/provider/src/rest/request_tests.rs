@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::fixture::{acting, request, request_under};
 
-fn header<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
+fn header<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
     request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
@@ -17,10 +17,15 @@ fn a_request_is_rendered_whole() {
         timeout = "45s"
         body = { n = "{{ payload.n }}", who = "{{ command.id }}/{{ command.generation }}/{{ command.attempt }} of {{ command.provider }} {{ account.name }} {{ key }}", ref = "{{ command.reference }}" }"#,
     );
-    let request =
-        request_under(&provider, "act", &json!({"id": "a/b", "n": 9_007_199_254_740_993_i64}), Some("k1")).unwrap();
+    let request = request_under(
+        &provider,
+        "act",
+        &json!({"id": "a/b", "n": 9_007_199_254_740_993_i64}),
+        Some("k1"),
+    )
+    .unwrap();
     let url = "https://api.example.com/base/v1/a%2Fb?a=9007199254740993&b%5B0%5D=x&b%5B1%5D=y";
-    assert_eq!((request.method, request.url.as_str()), (Method::Post, url));
+    assert_eq!((request.method, request.url.as_str()), (HttpMethod::Post, url));
     assert_eq!(request.timeout, Duration::from_secs(45));
     let body = r#"{"n":9007199254740993,"who":"c1/0/1 of test default k1","ref":"order-7"}"#;
     assert_eq!(request.body, body);
@@ -77,14 +82,22 @@ fn a_key_may_be_a_field_of_the_body() {
         idempotency = { field = "idempotency_key", retention = "24h", max_length = 45 }
         body = { a = 1 }"#,
     );
-    assert_eq!(request_under(&provider, "act", &json!({}), Some("k 1")).unwrap().body, "a=1&idempotency_key=k+1");
+    assert_eq!(
+        request_under(&provider, "act", &json!({}), Some("k 1")).unwrap().body,
+        "a=1&idempotency_key=k+1"
+    );
     let idempotency = provider.operations[&"act".parse().unwrap()].idempotency.unwrap();
-    assert_eq!((idempotency.retention, idempotency.max_length), (Duration::from_hours(24), Some(45)));
+    assert_eq!(
+        (idempotency.retention, idempotency.max_length),
+        (Duration::from_hours(24), Some(45))
+    );
 }
 
 #[test]
 fn a_whole_payload_can_be_the_body() {
-    let provider = acting("[operations.act]\nrequest = { method = \"PUT\", path = \"/x\" }\nbody = \"{{ payload }}\"");
+    let provider = acting(
+        "[operations.act]\nrequest = { method = \"PUT\", path = \"/x\" }\nbody = \"{{ payload }}\"",
+    );
     assert_eq!(
         request(&provider, "act", &json!({"b": [1.0, null], "a": {}})).unwrap().body,
         r#"{"b":[1.0,null],"a":{}}"#
@@ -115,7 +128,8 @@ fn auth_is_a_header_of_its_scheme() {
             "name = \"t\"\ntype = \"t\"\nprotocol = \"rest\"\nbase_url = \"https://h\"\nauth = {auth}\n\
              [secrets]\ntoken = \"tok_secret_1\"\nshort = \"abc\"\n[operations.act]\nrequest = {{ method = \"GET\", path = \"/\" }}"
         );
-        let provider = crate::fixture::parse(&text).map_err(|errors| errors[0].to_string()).unwrap();
+        let provider =
+            crate::fixture::parse(&text).map_err(|errors| errors[0].to_string()).unwrap();
         let request = request(&provider, "act", &json!({})).unwrap();
         assert_eq!(header(&request, name), Some(value), "{auth}");
     }
@@ -126,19 +140,34 @@ fn a_command_from_which_no_request_can_be_made_is_refused_with_the_place_and_wit
     let table = [
         (r#"path = "/{{ payload.gone }}""#, "", "request.path: `payload.gone` has no value"),
         (r#"path = "/{{ payload.dots }}""#, "", "request.path: a segment is empty"),
-        (r#"path = "/", headers = { X-A = "{{ payload.line }}" }"#, "", "header x-a: the value has characters"),
-        (r#"path = "/", query = { a = "x{{ payload.gone }}" }"#, "", "query.a: `payload.gone` has no value"),
+        (
+            r#"path = "/", headers = { X-A = "{{ payload.line }}" }"#,
+            "",
+            "header x-a: the value has characters",
+        ),
+        (
+            r#"path = "/", query = { a = "x{{ payload.gone }}" }"#,
+            "",
+            "query.a: `payload.gone` has no value",
+        ),
         (
             r#"path = "/""#,
             r#"body = { a = { b = "{{ payload.gone | lower }}" } }"#,
             "body.a.b: `payload.gone | lower` cannot",
         ),
-        (r#"path = "/""#, r#"body = { a = "{{ secrets.token | int }}" }"#, "body.a: `secrets.token | int` cannot"),
+        (
+            r#"path = "/""#,
+            r#"body = { a = "{{ secrets.token | int }}" }"#,
+            "body.a: `secrets.token | int` cannot",
+        ),
         (r#"path = "/", encoding = "form""#, r#"body = "{{ payload.line }}""#, "body: is no map"),
     ];
     for (request_keys, body, expected) in table {
-        let provider = acting(&format!("[operations.act]\nrequest = {{ method = \"POST\", {request_keys} }}\n{body}"));
-        let failure = request(&provider, "act", &json!({"line": "a\r\nX: y", "dots": ".."})).unwrap_err();
+        let provider = acting(&format!(
+            "[operations.act]\nrequest = {{ method = \"POST\", {request_keys} }}\n{body}"
+        ));
+        let failure =
+            request(&provider, "act", &json!({"line": "a\r\nX: y", "dots": ".."})).unwrap_err();
         assert_eq!(failure.code.as_deref(), Some("invalid_request"));
         assert!(failure.message.starts_with(expected), "{}", failure.message);
         assert!(!failure.message.contains("tok_secret_1"), "{}", failure.message);
@@ -161,8 +190,11 @@ fn what_cannot_authorise_is_not_sent() {
             "name = \"t\"\ntype = \"t\"\nprotocol = \"rest\"\nbase_url = \"https://h\"\nauth = {auth}\n\
              [operations.act]\nrequest = {{ method = \"GET\", path = \"/\" }}"
         );
-        let provider = crate::fixture::parse(&text).map_err(|errors| errors[0].to_string()).unwrap();
-        let failure = request(&provider, "act", &json!({"empty": "", "x": "x", "lines": "two\nlines"})).unwrap_err();
+        let provider =
+            crate::fixture::parse(&text).map_err(|errors| errors[0].to_string()).unwrap();
+        let failure =
+            request(&provider, "act", &json!({"empty": "", "x": "x", "lines": "two\nlines"}))
+                .unwrap_err();
         assert!(failure.message.starts_with("auth: "), "{auth}: {}", failure.message);
     }
 }
@@ -185,6 +217,10 @@ fn a_credential_that_stands_in_the_file_itself_is_refused_and_not_shown() {
         let errors = crate::fixture::parse(&text).map(drop).unwrap_err();
         let [error] = &errors[..] else { panic!("{key}: {errors:?}") };
         let told = error.to_string();
-        assert!(told.contains(&format!("auth.{key}: is the secret itself")) && !told.contains("sk_live"), "{told}");
+        assert!(
+            told.contains(&format!("auth.{key}: is the secret itself"))
+                && !told.contains("sk_live"),
+            "{told}"
+        );
     }
 }

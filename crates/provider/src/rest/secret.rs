@@ -7,9 +7,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// The secrets of one provider, by name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Secrets(BTreeMap<String, SecretString>);
+pub(crate) struct ProviderSecrets(BTreeMap<String, SecretString>);
 
-impl Secrets {
+impl ProviderSecrets {
     /// Makes the secrets from a map.
     pub(crate) fn new(secrets: BTreeMap<String, SecretString>) -> Self {
         Self(secrets)
@@ -27,7 +27,9 @@ impl Secrets {
 
     /// The variable `secrets` of expressions.
     pub(crate) fn variable(&self) -> Value {
-        Value::from_pairs(self.0.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())))
+        Value::from_pairs(
+            self.0.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret())),
+        )
     }
 }
 
@@ -37,7 +39,7 @@ mod tests {
 
     #[test]
     fn no_debug_shows_a_secret() {
-        let secrets = Secrets::new([("a".to_owned(), "sk_live".into())].into());
+        let secrets = ProviderSecrets::new([("a".to_owned(), "sk_live".into())].into());
         assert!(!format!("{secrets:?}").contains("sk_live"));
     }
 }

@@ -2,31 +2,31 @@
 
 use serde_json::Value as Json;
 
-use super::expression::{EvalError, Expression, Known, Scope};
+use super::expression::{EvalError, Expression, ExpressionScope, KnownVariables};
 use super::expression_error::ExpressionError;
 use ferryd_domain::name::excerpt;
 
 /// A text of a provider file, compiled.
 #[derive(Debug)]
-pub(crate) enum Text {
+pub(crate) enum TextTemplate {
     /// A text without expressions.
     Constant(String),
     /// A single expression and nothing else: the value keeps its type.
     Expression(Expression),
     /// Expressions within a text: the value is always a text.
-    Mixed(Vec<Part>),
+    Mixed(Vec<TextPart>),
 }
 
 /// A part of a mixed text.
 #[derive(Debug)]
-pub(crate) enum Part {
+pub(crate) enum TextPart {
     /// A literal text.
     Literal(String),
     /// An expression to evaluate.
     Expression(Expression),
 }
 
-impl Part {
+impl TextPart {
     /// The expression, if the part is one.
     pub(super) fn expression(&self) -> Option<&Expression> {
         match self {
@@ -36,15 +36,18 @@ impl Part {
     }
 }
 
-impl Text {
+impl TextTemplate {
     /// Compiles a text.
-    pub(crate) fn compile(source: &str, known: &Known<'_>) -> Result<Self, ExpressionError> {
+    pub(crate) fn compile(
+        source: &str,
+        known: &KnownVariables<'_>,
+    ) -> Result<Self, ExpressionError> {
         let mut parts = parts(source, known)?;
         Ok(match parts.len() {
             0 => Self::Constant(String::new()),
             1 => match parts.remove(0) {
-                Part::Literal(text) => Self::Constant(text),
-                Part::Expression(expression) => Self::Expression(expression),
+                TextPart::Literal(text) => Self::Constant(text),
+                TextPart::Expression(expression) => Self::Expression(expression),
             },
             _ => Self::Mixed(parts),
         })
@@ -62,7 +65,7 @@ impl Text {
         match self {
             Self::Constant(_) => Vec::new(),
             Self::Expression(expression) => vec![expression],
-            Self::Mixed(parts) => parts.iter().filter_map(Part::expression).collect(),
+            Self::Mixed(parts) => parts.iter().filter_map(TextPart::expression).collect(),
         }
     }
 
@@ -74,7 +77,7 @@ impl Text {
     }
 
     /// Evaluates the text to JSON; `None` if it is to be left out.
-    pub(crate) fn json(&self, scope: &Scope) -> Result<Option<Json>, EvalError> {
+    pub(crate) fn json(&self, scope: &ExpressionScope) -> Result<Option<Json>, EvalError> {
         match self {
             Self::Constant(text) => Ok(Some(Json::String(text.clone()))),
             Self::Expression(expression) => expression.json(scope),
@@ -83,7 +86,7 @@ impl Text {
     }
 
     /// Evaluates the text to a string; `None` if it is to be left out.
-    pub(crate) fn string(&self, scope: &Scope) -> Result<Option<String>, EvalError> {
+    pub(crate) fn string(&self, scope: &ExpressionScope) -> Result<Option<String>, EvalError> {
         match self {
             Self::Constant(text) => Ok(Some(text.clone())),
             Self::Expression(expression) => match expression.json(scope)? {
@@ -106,7 +109,10 @@ pub(super) fn scalar(value: &Json) -> Option<String> {
 }
 
 /// Evaluates an expression within a text, where a value is required.
-pub(super) fn inserted(expression: &Expression, scope: &Scope) -> Result<String, EvalError> {
+pub(super) fn inserted(
+    expression: &Expression,
+    scope: &ExpressionScope,
+) -> Result<String, EvalError> {
     match expression.json(scope)? {
         None | Some(Json::Null) => Err(expression.error("has no value")),
         Some(value) => scalar(&value).ok_or_else(|| not_scalar(expression)),
@@ -114,19 +120,24 @@ pub(super) fn inserted(expression: &Expression, scope: &Scope) -> Result<String,
 }
 
 fn not_scalar(expression: &Expression) -> EvalError {
-    expression.error("is a list or a map, which cannot stand in a text; pick a field of it or use `| tojson`")
+    expression.error(
+        "is a list or a map, which cannot stand in a text; pick a field of it or use `| tojson`",
+    )
 }
 
-fn mixed(parts: &[Part], scope: &Scope) -> Result<String, EvalError> {
+fn mixed(parts: &[TextPart], scope: &ExpressionScope) -> Result<String, EvalError> {
     let texts = parts.iter().map(|part| match part {
-        Part::Literal(text) => Ok(text.clone()),
-        Part::Expression(expression) => inserted(expression, scope),
+        TextPart::Literal(text) => Ok(text.clone()),
+        TextPart::Expression(expression) => inserted(expression, scope),
     });
     texts.collect()
 }
 
 /// Splits a text at its `{{ … }}`.
-pub(super) fn parts(source: &str, known: &Known<'_>) -> Result<Vec<Part>, ExpressionError> {
+pub(super) fn parts(
+    source: &str,
+    known: &KnownVariables<'_>,
+) -> Result<Vec<TextPart>, ExpressionError> {
     for statement in ["{%", "{#"] {
         if source.contains(statement) {
             return Err(ExpressionError::Statement(statement));
@@ -136,15 +147,15 @@ pub(super) fn parts(source: &str, known: &Known<'_>) -> Result<Vec<Part>, Expres
     let mut rest = source;
     while let Some(open) = rest.find("{{") {
         if open > 0 {
-            parts.push(Part::Literal(rest[..open].to_owned()));
+            parts.push(TextPart::Literal(rest[..open].to_owned()));
         }
         let inner = &rest[open + 2..];
         let close = closing(inner).ok_or_else(|| ExpressionError::Open(excerpt(&rest[open..])))?;
-        parts.push(Part::Expression(Expression::compile(&inner[..close], known)?));
+        parts.push(TextPart::Expression(Expression::compile(&inner[..close], known)?));
         rest = &inner[close + 2..];
     }
     if !rest.is_empty() {
-        parts.push(Part::Literal(rest.to_owned()));
+        parts.push(TextPart::Literal(rest.to_owned()));
     }
     Ok(parts)
 }

@@ -6,14 +6,15 @@ use serde_json::json;
 use super::super::expression::from_json;
 use super::*;
 
-fn compile(source: &str) -> Result<Text, ExpressionError> {
-    Text::compile(source, &Known::in_request(&BTreeSet::new()))
+fn compile(source: &str) -> Result<TextTemplate, ExpressionError> {
+    TextTemplate::compile(source, &KnownVariables::in_request(&BTreeSet::new()))
 }
 
-fn scope() -> Scope {
-    let payload =
-        from_json(&json!({"n": 7, "s": "a b", "t": true, "f": 20.2, "no": null, "list": [1], "map": {"x": 1}}));
-    Scope::new([("payload".to_owned(), payload)].into())
+fn scope() -> ExpressionScope {
+    let payload = from_json(
+        &json!({"n": 7, "s": "a b", "t": true, "f": 20.2, "no": null, "list": [1], "map": {"x": 1}}),
+    );
+    ExpressionScope::new([("payload".to_owned(), payload)].into())
 }
 
 #[test]
@@ -39,17 +40,24 @@ fn expressions_within_a_text_make_a_text() {
 
 #[test]
 fn nothing_within_a_text_is_an_error_and_not_an_empty_text() {
-    for source in
-        ["x{{ payload.missing }}", "x{{ payload.no }}", "x{{ none }}", "x{{ payload.list }}", "x{{ payload.map }}"]
-    {
+    for source in [
+        "x{{ payload.missing }}",
+        "x{{ payload.no }}",
+        "x{{ none }}",
+        "x{{ payload.list }}",
+        "x{{ payload.map }}",
+    ] {
         assert!(compile(source).unwrap().json(&scope()).is_err(), "{source}");
     }
 }
 
 #[test]
 fn as_text_a_value_is_a_scalar_or_left_out() {
-    let table =
-        [("{{ payload.n }}", Ok(Some("7"))), ("{{ payload.missing }}", Ok(None)), ("{{ payload.list }}", Err(()))];
+    let table = [
+        ("{{ payload.n }}", Ok(Some("7"))),
+        ("{{ payload.missing }}", Ok(None)),
+        ("{{ payload.list }}", Err(())),
+    ];
     for (source, expected) in table {
         let text = compile(source).unwrap().string(&scope()).map_err(|_| ());
         assert_eq!(text, expected.map(|text| text.map(str::to_owned)), "{source}");

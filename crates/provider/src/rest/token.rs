@@ -12,16 +12,16 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 use url::{Url, form_urlencoded};
 
-use super::answer::{Body, retry_after};
+use super::answer::{ReplyBody, retry_after};
 use super::credential::{basic, refuse_written};
-use super::expression::{Known, Scope};
+use super::expression::{ExpressionScope, KnownVariables};
 use super::file::{ClientAuthFile, GrantFile};
 use super::path::{BaseUrl, BaseUrlError, PathTemplate};
-use super::secret::Secrets;
-use super::text::Text;
-use ferryd_domain::exchange::{Answer, Method, Reply, Request};
-use ferryd_domain::token::{AccessToken, NoToken};
-use ferryd_settings::faults::Place;
+use super::secret::ProviderSecrets;
+use super::text::TextTemplate;
+use ferryd_domain::http_call::{CallResult, HttpMethod, HttpReply, HttpRequest};
+use ferryd_domain::token::{AccessToken, TokenUnavailable};
+use ferryd_settings::findings::SettingsCursor;
 
 /// The parameters that the keys of `auth` set.
 const OWN_PARAMETERS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
@@ -31,8 +31,8 @@ const LONGEST_LIFETIME: f64 = 365.0 * 24.0 * 3600.0;
 
 /// The source of access tokens: the same request each time.
 #[derive(Debug)]
-pub(super) struct Grant {
-    request: Request,
+pub(super) struct TokenRequest {
+    request: HttpRequest,
 }
 
 /// The values of the table `auth`.
@@ -62,21 +62,25 @@ pub(super) struct GrantContext<'f> {
     /// True where plain HTTP to this machine is allowed.
     pub(super) allow_insecure_loopback: bool,
     /// The names in `[secrets]`.
-    pub(super) known: &'f Known<'f>,
+    pub(super) known: &'f KnownVariables<'f>,
     /// The secrets; `None` where one of them is missing, which was reported already.
-    pub(super) secrets: Option<&'f Secrets>,
+    pub(super) secrets: Option<&'f ProviderSecrets>,
 }
 
 impl GrantContext<'_> {
     /// The variables of the values.
-    fn scope(&self) -> Option<Scope> {
-        Some(Scope::new([("secrets".to_owned(), self.secrets?.variable())].into()))
+    fn scope(&self) -> Option<ExpressionScope> {
+        Some(ExpressionScope::new([("secrets".to_owned(), self.secrets?.variable())].into()))
     }
 }
 
-impl Grant {
+impl TokenRequest {
     /// Compiles the table `auth` into the request for a token.
-    pub(super) fn compile(source: &GrantSource<'_>, context: &GrantContext<'_>, place: &Place<'_>) -> Option<Self> {
+    pub(super) fn compile(
+        source: &GrantSource<'_>,
+        context: &GrantContext<'_>,
+        place: &SettingsCursor<'_>,
+    ) -> Option<Self> {
         let GrantFile::ClientCredentials = source.grant;
         let value = |key: &str, text: &str| value(text, context, &place.key(key));
         let url = url(source.token_url, context, &place.key("token_url"));
@@ -112,15 +116,23 @@ impl Grant {
                 form.push(("client_secret".to_owned(), client_secret));
             }
         }
-        let body: Bytes = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish().into();
+        let body: Bytes =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish().into();
         Some(Self {
-            request: Request { method: Method::Post, url, headers, asked: Vec::new(), body, timeout: Duration::ZERO },
+            request: HttpRequest {
+                method: HttpMethod::Post,
+                url,
+                headers,
+                asked: Vec::new(),
+                body,
+                timeout: Duration::ZERO,
+            },
         })
     }
 
     /// The request for a token, with its timeout.
-    pub(super) fn request(&self, timeout: Duration) -> Request {
-        Request { timeout, ..self.request.clone() }
+    pub(super) fn request(&self, timeout: Duration) -> HttpRequest {
+        HttpRequest { timeout, ..self.request.clone() }
     }
 
     /// The header that identifies the client to the token endpoint; `None` where the body does.
@@ -130,37 +142,44 @@ impl Grant {
     }
 
     /// Reads the answer to the request for a token.
-    pub(super) fn read(answer: &Answer) -> Result<AccessToken, NoToken> {
+    pub(super) fn read(answer: &CallResult) -> Result<AccessToken, TokenUnavailable> {
         match answer {
-            Answer::NotSent(failure) | Answer::Incomplete(failure) => Err(unavailable(&failure.message)),
-            Answer::Reply(reply) => read(reply),
+            CallResult::NotSent(failure) | CallResult::Incomplete(failure) => {
+                Err(unavailable(&failure.message))
+            }
+            CallResult::Reply(reply) => read(reply),
         }
     }
 }
 
 /// The address of a token endpoint: `https://…`, or a path behind `base_url`.
-fn url(text: &str, context: &GrantContext<'_>, place: &Place<'_>) -> Option<Url> {
+fn url(text: &str, context: &GrantContext<'_>, place: &SettingsCursor<'_>) -> Option<Url> {
     if !text.starts_with('/') {
-        let url = BaseUrl::parse(text, context.allow_insecure_loopback).map_err(|error| match error {
-            BaseUrlError::Part { part, .. } => {
-                format!("has a {part}; write credentials and parameters as other keys of `auth`")
-            }
-            error => error.to_string(),
-        });
+        let url =
+            BaseUrl::parse(text, context.allow_insecure_loopback).map_err(|error| match error {
+                BaseUrlError::Part { part, .. } => {
+                    format!(
+                        "has a {part}; write credentials and parameters as other keys of `auth`"
+                    )
+                }
+                error => error.to_string(),
+            });
         return place.check(url).map(|url| url.as_url().clone());
     }
     let path = place.check(PathTemplate::compile(text, context.known))?;
     let path = place.check(path.render(&context.scope()?))?;
     let url = context.base_url?.join(&path);
     if url.is_none() {
-        place.refuse("leads out of `base_url`; write a path such as `/oauth/token`, or a whole address");
+        place.refuse(
+            "leads out of `base_url`; write a path such as `/oauth/token`, or a whole address",
+        );
     }
     url
 }
 
 /// Evaluates a text that may name secrets.
-fn value(source: &str, context: &GrantContext<'_>, place: &Place<'_>) -> Option<String> {
-    let text = place.check(Text::compile(source, context.known))?;
+fn value(source: &str, context: &GrantContext<'_>, place: &SettingsCursor<'_>) -> Option<String> {
+    let text = place.check(TextTemplate::compile(source, context.known))?;
     let value = place.check(text.string(&context.scope()?))?.filter(|value| !value.is_empty());
     if value.is_none() {
         place.refuse("has no value; write one, such as `{{ secrets.client_secret }}`");
@@ -172,14 +191,17 @@ fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-fn read(reply: &Reply) -> Result<AccessToken, NoToken> {
-    let body = Body::read(reply);
+fn read(reply: &HttpReply) -> Result<AccessToken, TokenUnavailable> {
+    let body = ReplyBody::read(reply);
     let told = body.text_at("/error");
     match reply.status {
-        200..=299 if told.is_none() => granted(&body),
+        200..=299 if told.is_none() => read_grant(&body),
         408 | 425 | 429 | 500.. => {
             let reason = format!("status {}", reply.status);
-            Err(NoToken { retry_after: reply.header("retry-after").and_then(retry_after), ..unavailable(&reason) })
+            Err(TokenUnavailable {
+                retry_after: reply.header("retry-after").and_then(retry_after),
+                ..unavailable(&reason)
+            })
         }
         status => {
             let reason = match (told, body.text_at("/error_description")) {
@@ -187,15 +209,20 @@ fn read(reply: &Reply) -> Result<AccessToken, NoToken> {
                 (Some(error), None) => error,
                 (None, _) => "it does not say why".to_owned(),
             };
-            let message = format!("the token endpoint refuses the credentials (status {status}, {reason})");
-            Err(NoToken::new("token_refused", message))
+            let message =
+                format!("the token endpoint refuses the credentials (status {status}, {reason})");
+            Err(TokenUnavailable::new("token_refused", message))
         }
     }
 }
 
-fn granted(body: &Body) -> Result<AccessToken, NoToken> {
-    let unreadable =
-        |problem: &str| NoToken::new("token_unreadable", format!("the answer of the token endpoint {problem}"));
+fn read_grant(body: &ReplyBody) -> Result<AccessToken, TokenUnavailable> {
+    let unreadable = |problem: &str| {
+        TokenUnavailable::new(
+            "token_unreadable",
+            format!("the answer of the token endpoint {problem}"),
+        )
+    };
     let kind = body.text_at("/token_type").unwrap_or_default().to_ascii_lowercase();
     // Some providers leave the token type out, or write `BearerToken`.
     if !kind.is_empty() && !kind.starts_with("bearer") {
@@ -203,7 +230,8 @@ fn granted(body: &Body) -> Result<AccessToken, NoToken> {
     }
     let token = body.text_at("/access_token").ok_or_else(|| unreadable("has no `access_token`"))?;
     let lifetime = body.at("/expires_in").and_then(seconds);
-    AccessToken::new(&token, lifetime).map_err(|error| unreadable(&format!("cannot be used: {error}")))
+    AccessToken::new(&token, lifetime)
+        .map_err(|error| unreadable(&format!("cannot be used: {error}")))
 }
 
 /// Parses seconds as a number, or as a text, which some providers write.
@@ -212,8 +240,8 @@ fn seconds(value: &Json) -> Option<Duration> {
     Duration::try_from_secs_f64(number.clamp(0.0, LONGEST_LIFETIME)).ok()
 }
 
-fn unavailable(reason: &str) -> NoToken {
-    NoToken::new("token_unavailable", format!("no access token: {reason}"))
+fn unavailable(reason: &str) -> TokenUnavailable {
+    TokenUnavailable::new("token_unavailable", format!("no access token: {reason}"))
 }
 
 #[cfg(test)]

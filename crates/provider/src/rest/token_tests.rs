@@ -17,7 +17,8 @@ fn file(auth: &str) -> String {
     )
 }
 
-const CREDENTIALS: &str = r#"client_id = "{{ secrets.id }}", client_secret = "{{ secrets.secret }}""#;
+const CREDENTIALS: &str =
+    r#"client_id = "{{ secrets.id }}", client_secret = "{{ secrets.secret }}""#;
 
 /// The token request as text: URL, headers, body.
 fn asked(auth: &str) -> String {
@@ -25,9 +26,15 @@ fn asked(auth: &str) -> String {
     let provider = provider.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
     let act = request(&provider, "act", &json!({})).unwrap();
     assert!(act.headers.iter().all(|(name, _)| name != "authorization"), "it has no token yet");
-    let asked = provider.default_account().unwrap().adapter.token_request(Duration::from_secs(3)).unwrap();
-    assert_eq!((asked.method, asked.timeout.as_secs()), (Method::Post, 3));
-    let headers: Vec<_> = asked.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let asked = provider
+        .default_account()
+        .unwrap()
+        .adapter
+        .build_token_request(Duration::from_secs(3))
+        .unwrap();
+    assert_eq!((asked.method, asked.timeout.as_secs()), (HttpMethod::Post, 3));
+    let headers: Vec<_> =
+        asked.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     format!("{}\n{}\n\n{}", asked.url, headers.join("\n"), String::from_utf8_lossy(&asked.body))
 }
 
@@ -38,14 +45,21 @@ fn a_token_is_asked_for_with_the_credentials_where_the_provider_wants_them() {
     // The id and the secret, encoded as in a form, then joined: `my+id:hush%3A%2F%2B%25`.
     let basic = "authorization: Basic bXkraWQ6aHVzaCUzQSUyRiUyQiUyNQ==\n";
     let table = [
-        ("token_url = \"/oauth/token\"", format!("https://api.example.com/base/oauth/token\n{head}{basic}{form}")),
+        (
+            "token_url = \"/oauth/token\"",
+            format!("https://api.example.com/base/oauth/token\n{head}{basic}{form}"),
+        ),
         (
             "token_url = \"https://id.example.com/token\", scope = \"a b\", parameters = { audience = \"https://x\" }",
-            format!("https://id.example.com/token\n{head}{basic}{form}&scope=a+b&audience=https%3A%2F%2Fx"),
+            format!(
+                "https://id.example.com/token\n{head}{basic}{form}&scope=a+b&audience=https%3A%2F%2Fx"
+            ),
         ),
         (
             "token_url = \"/t\", client_auth = \"body\"",
-            format!("https://api.example.com/base/t\n{head}{form}&client_id=my+id&client_secret=hush%3A%2F%2B%25"),
+            format!(
+                "https://api.example.com/base/t\n{head}{form}&client_id=my+id&client_secret=hush%3A%2F%2B%25"
+            ),
         ),
     ];
     for (auth, expected) in table {
@@ -79,9 +93,9 @@ fn a_wrong_grant_is_refused_with_key_and_remedy() {
     insta::assert_snapshot!(text);
 }
 
-fn read_reply(reply: Reply) -> Result<AccessToken, NoToken> {
+fn read_reply(reply: HttpReply) -> Result<AccessToken, TokenUnavailable> {
     let mask = Mask::new(&["hush-hush".into()], &[]);
-    Grant::read(&Answer::Reply(reply)).map_err(|none| none.masked(&mask))
+    TokenRequest::read(&CallResult::Reply(reply)).map_err(|none| none.masked(&mask))
 }
 
 #[test]
@@ -104,7 +118,11 @@ fn a_granted_token_is_read_with_its_lifetime() {
 #[test]
 fn an_answer_without_a_token_says_whether_the_credentials_are_wrong() {
     let table = [
-        (401, json!({"error": "invalid_client", "error_description": "no hush-hush"}), "token_refused"),
+        (
+            401,
+            json!({"error": "invalid_client", "error_description": "no hush-hush"}),
+            "token_refused",
+        ),
         (400, json!({"error": "invalid_scope"}), "token_refused"),
         (403, json!({}), "token_refused"),
         (302, json!({}), "token_refused"),
@@ -118,16 +136,18 @@ fn an_answer_without_a_token_says_whether_the_credentials_are_wrong() {
         (503, json!({}), "token_unavailable"),
     ];
     for (status, body, code) in table {
-        let NoToken { failure, .. } = read_reply(reply(status, &body)).unwrap_err();
+        let TokenUnavailable { failure, .. } = read_reply(reply(status, &body)).unwrap_err();
         assert_eq!(failure.code.as_deref(), Some(code), "{status} {body}");
         assert!(!failure.message.contains("hush-hush"), "{failure:?}");
     }
     let mut busy = reply(503, &json!({}));
     busy.headers.push(("retry-after".to_owned(), "7".to_owned()));
     assert_eq!(read_reply(busy).unwrap_err().retry_after, Some(RetryAfter::Seconds(7)));
-    for answer in [Answer::NotSent(Failure::new("dns", "no such host")), Answer::Incomplete(Failure::new("x", "late"))]
-    {
-        let none = Grant::read(&answer).unwrap_err();
+    for answer in [
+        CallResult::NotSent(Failure::new("dns", "no such host")),
+        CallResult::Incomplete(Failure::new("x", "late")),
+    ] {
+        let none = TokenRequest::read(&answer).unwrap_err();
         assert_eq!(none.failure.code.as_deref(), Some("token_unavailable"));
     }
 }

@@ -3,23 +3,23 @@
 use minijinja::value::ValueKind;
 use serde_json::{Map, Value as Json};
 
-use super::expression::{EvalError, Expression, Known, Scope};
+use super::expression::{EvalError, Expression, ExpressionScope, KnownVariables};
 use super::expression_error::ExpressionError;
-use super::text::Text;
-use ferryd_settings::faults::Place;
+use super::text::TextTemplate;
+use ferryd_settings::findings::SettingsCursor;
 use ferryd_settings::key_path::KeyPath;
 
 /// A compiled tree.
 #[derive(Debug)]
-pub(crate) enum Tree {
+pub(crate) enum TreeTemplate {
     /// A number or truth value of the file.
     Constant(Json),
     /// A text.
-    Leaf(Text),
+    Leaf(TextTemplate),
     /// A map, in the order of the file.
-    Map(Vec<(String, Tree)>),
+    Map(Vec<(String, TreeTemplate)>),
     /// A list.
-    List(Vec<Tree>),
+    List(Vec<TreeTemplate>),
     /// One item for each of a list: `{ "$each" = "payload.items", "$as" = "item", "$item" = … }`.
     Each {
         /// The expression that yields the list.
@@ -27,7 +27,7 @@ pub(crate) enum Tree {
         /// The name of an item in expressions.
         name: String,
         /// The tree that is rendered for each item.
-        item: Box<Tree>,
+        item: Box<TreeTemplate>,
     },
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct TreeError {
 }
 
 /// The handling of a leaf that cannot be evaluated.
-pub(crate) enum OnFault<'a> {
+pub(crate) enum LeafErrorPolicy<'a> {
     /// The tree has no value.
     Fail,
     /// The leaf is null, and the list names it.
@@ -49,17 +49,24 @@ pub(crate) enum OnFault<'a> {
     LeaveOut,
 }
 
-impl Tree {
+impl TreeTemplate {
     /// Compiles a tree; faults are reported at `place`.
-    pub(crate) fn compile(value: &Json, known: &Known<'_>, place: &Place<'_>) -> Option<Self> {
+    pub(crate) fn compile(
+        value: &Json,
+        known: &KnownVariables<'_>,
+        place: &SettingsCursor<'_>,
+    ) -> Option<Self> {
         match value {
-            Json::String(text) => place.check(Text::compile(text, known)).map(Self::Leaf),
+            Json::String(text) => place.check(TextTemplate::compile(text, known)).map(Self::Leaf),
             Json::Array(items) => {
                 let items = items.iter().enumerate();
-                let items: Vec<_> = items.map(|(n, item)| Self::compile(item, known, &place.item(n))).collect();
+                let items: Vec<_> =
+                    items.map(|(n, item)| Self::compile(item, known, &place.item(n))).collect();
                 items.into_iter().collect::<Option<_>>().map(Self::List)
             }
-            Json::Object(entries) if entries.keys().any(|key| key.starts_with('$')) => each(entries, known, place),
+            Json::Object(entries) if entries.keys().any(|key| key.starts_with('$')) => {
+                each(entries, known, place)
+            }
             Json::Object(entries) => {
                 let entries = entries.iter();
                 let compile = |(key, value): (&String, &Json)| {
@@ -80,7 +87,9 @@ impl Tree {
             Self::Leaf(text) => text.uses(),
             Self::Map(entries) => entries.iter().flat_map(|(_, tree)| tree.uses()).collect(),
             Self::List(trees) => trees.iter().flat_map(Self::uses).collect(),
-            Self::Each { items, item, .. } => std::iter::once((items, true)).chain(item.uses()).collect(),
+            Self::Each { items, item, .. } => {
+                std::iter::once((items, true)).chain(item.uses()).collect()
+            }
         }
     }
 
@@ -88,9 +97,9 @@ impl Tree {
     /// for errors.
     pub(crate) fn json(
         &self,
-        scope: &Scope,
+        scope: &ExpressionScope,
         key: &KeyPath,
-        faults: &mut OnFault<'_>,
+        faults: &mut LeafErrorPolicy<'_>,
     ) -> Result<Option<Json>, TreeError> {
         match self {
             Self::Constant(value) => Ok(Some(value.clone())),
@@ -127,13 +136,17 @@ impl Tree {
     }
 }
 
-impl OnFault<'_> {
-    fn settle(&mut self, value: Result<Option<Json>, EvalError>, key: &KeyPath) -> Result<Option<Json>, TreeError> {
+impl LeafErrorPolicy<'_> {
+    fn settle(
+        &mut self,
+        value: Result<Option<Json>, EvalError>,
+        key: &KeyPath,
+    ) -> Result<Option<Json>, TreeError> {
         match (value, self) {
             (Ok(value), _) => Ok(value),
-            (Err(_), OnFault::LeaveOut) => Ok(None),
-            (Err(error), OnFault::Fail) => Err(TreeError { key: key.clone(), error }),
-            (Err(error), OnFault::Note(warnings)) => {
+            (Err(_), LeafErrorPolicy::LeaveOut) => Ok(None),
+            (Err(error), LeafErrorPolicy::Fail) => Err(TreeError { key: key.clone(), error }),
+            (Err(error), LeafErrorPolicy::Note(warnings)) => {
                 warnings.push(format!("{key}: {error}"));
                 Ok(Some(Json::Null))
             }
@@ -141,7 +154,10 @@ impl OnFault<'_> {
     }
 }
 
-fn items_of(items: &Expression, scope: &Scope) -> Result<Option<Vec<minijinja::Value>>, EvalError> {
+fn items_of(
+    items: &Expression,
+    scope: &ExpressionScope,
+) -> Result<Option<Vec<minijinja::Value>>, EvalError> {
     let value = items.eval(scope)?;
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => Ok(None),
@@ -153,9 +169,14 @@ fn items_of(items: &Expression, scope: &Scope) -> Result<Option<Vec<minijinja::V
     }
 }
 
-fn each(entries: &Map<String, Json>, known: &Known<'_>, place: &Place<'_>) -> Option<Tree> {
+fn each(
+    entries: &Map<String, Json>,
+    known: &KnownVariables<'_>,
+    place: &SettingsCursor<'_>,
+) -> Option<TreeTemplate> {
     let text = |key: &str| entries.get(key).and_then(Json::as_str);
-    let (Some(items), Some(name), Some(item), 3) = (text("$each"), text("$as"), entries.get("$item"), entries.len())
+    let (Some(items), Some(name), Some(item), 3) =
+        (text("$each"), text("$as"), entries.get("$item"), entries.len())
     else {
         place.refuse(
             r#"a mapped list has three keys; write { "$each" = "payload.items", "$as" = "item", "$item" = … }"#,
@@ -164,11 +185,15 @@ fn each(entries: &Map<String, Json>, known: &Known<'_>, place: &Place<'_>) -> Op
     };
     let items = place.key("$each").check(Expression::compile(items, known));
     let name = place.key("$as").check(item_name(name, known));
-    let item = Tree::compile(item, &known.and(name.as_deref().unwrap_or("item")), &place.key("$item"));
-    Some(Tree::Each { items: items?, name: name?, item: Box::new(item?) })
+    let item = TreeTemplate::compile(
+        item,
+        &known.and(name.as_deref().unwrap_or("item")),
+        &place.key("$item"),
+    );
+    Some(TreeTemplate::Each { items: items?, name: name?, item: Box::new(item?) })
 }
 
-fn item_name(name: &str, known: &Known<'_>) -> Result<String, ExpressionError> {
+fn item_name(name: &str, known: &KnownVariables<'_>) -> Result<String, ExpressionError> {
     let mut letters = name.chars();
     let starts_well = letters.next().is_some_and(|c| c.is_ascii_lowercase());
     let identifier = starts_well && letters.all(|c| c.is_ascii_alphanumeric() || c == '_');

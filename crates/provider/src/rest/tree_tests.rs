@@ -4,23 +4,23 @@ use serde_json::json;
 
 use super::super::expression::{from_json, unreadable};
 use super::*;
-use ferryd_settings::faults::Faults;
+use ferryd_settings::findings::FindingList;
 
-fn compile(value: &Json) -> Option<Tree> {
-    let faults = Faults::default();
+fn compile(value: &Json) -> Option<TreeTemplate> {
+    let faults = FindingList::default();
     let secrets = BTreeSet::new();
-    let tree = Tree::compile(value, &Known::in_answer(&secrets), &faults.place());
+    let tree = TreeTemplate::compile(value, &KnownVariables::in_answer(&secrets), &faults.place());
     assert_eq!(tree.is_some(), faults.located(&[]).is_empty());
     tree
 }
 
-fn scope() -> Scope {
+fn scope() -> ExpressionScope {
     let payload = json!({"a": 1, "lines": [{"sku": "x", "n": 2}, {"sku": "y"}], "text": "t", "orders": [{"ids": [1, 2]}, {"ids": [3]}]});
     let variables = [("payload", from_json(&payload)), ("body", unreadable("not there"))];
-    Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
+    ExpressionScope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
-fn render(value: &Json, faults: &mut OnFault<'_>) -> Result<Option<Json>, String> {
+fn render(value: &Json, faults: &mut LeafErrorPolicy<'_>) -> Result<Option<Json>, String> {
     let tree = compile(value).unwrap();
     tree.json(&scope(), &KeyPath::default().key("body"), faults).map_err(|error| error.to_string())
 }
@@ -31,13 +31,15 @@ fn leaves_are_filled_in_or_left_out() {
         "a": "{{ payload.a }}", "gone": "{{ payload.b.c }}", "null": "{{ null() }}", "const": [1, 20.2, true, "x"],
         "list": ["{{ payload.b }}", "{{ payload.a }}"], "deep": {"gone": "{{ none }}"}
     });
-    let expected = json!({"a": 1, "null": null, "const": [1, 20.2, true, "x"], "list": [1], "deep": {}});
-    assert_eq!(render(&tree, &mut OnFault::Fail), Ok(Some(expected)));
+    let expected =
+        json!({"a": 1, "null": null, "const": [1, 20.2, true, "x"], "list": [1], "deep": {}});
+    assert_eq!(render(&tree, &mut LeafErrorPolicy::Fail), Ok(Some(expected)));
 }
 
 #[test]
 fn lists_are_mapped_item_by_item() {
-    let each = |items: &str, name: &str, item: Json| json!({"$each": items, "$as": name, "$item": item});
+    let each =
+        |items: &str, name: &str, item: Json| json!({"$each": items, "$as": name, "$item": item});
     let table = [
         (
             json!({"l": each("payload.lines", "line", json!({"id": "{{ line.sku }}", "n": "{{ line.n }}"}))}),
@@ -50,19 +52,23 @@ fn lists_are_mapped_item_by_item() {
         ),
     ];
     for (tree, expected) in table {
-        assert_eq!(render(&tree, &mut OnFault::Fail), Ok(Some(expected)), "{tree}");
+        assert_eq!(render(&tree, &mut LeafErrorPolicy::Fail), Ok(Some(expected)), "{tree}");
     }
-    let error = render(&json!({"l": each("payload.text", "x", json!("{{ x }}"))}), &mut OnFault::Fail).unwrap_err();
+    let error = render(
+        &json!({"l": each("payload.text", "x", json!("{{ x }}"))}),
+        &mut LeafErrorPolicy::Fail,
+    )
+    .unwrap_err();
     assert_eq!(error, "body.l: `payload.text` is not a list");
 }
 
 #[test]
 fn a_leaf_that_fails_is_told_by_its_place_or_noted() {
     let tree = json!({"a": "{{ payload.a }}", "list": [{"b": "{{ body.id }}"}]});
-    let error = render(&tree, &mut OnFault::Fail).unwrap_err();
+    let error = render(&tree, &mut LeafErrorPolicy::Fail).unwrap_err();
     assert!(error.starts_with("body.list[0].b: `body.id` cannot be evaluated"), "{error}");
     let mut notes = Vec::new();
-    let value = render(&tree, &mut OnFault::Note(&mut notes));
+    let value = render(&tree, &mut LeafErrorPolicy::Note(&mut notes));
     assert_eq!(value, Ok(Some(json!({"a": 1, "list": [{"b": null}]}))));
     assert_eq!(notes.len(), 1, "{notes:?}");
 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, LazyLock};
 use proptest::prelude::*;
 
 use super::fixture::{at, call, endpoint, endpoint_of, fragments};
-use super::{CannotSign, PrivateKey, StepResult};
-use crate::Webhook;
-use ferryd_domain::callback::{RawCallback, Unverified};
+use super::{PrivateKey, SigningError, StepResult};
+use crate::WebhookReceiver;
+use ferryd_domain::webhook::{RawWebhook, VerificationError};
 
 const NOW: i64 = 1_800_000_000;
 const URL: &str = "https://hooks.example.com/x?data.id=7&a=%20b";
@@ -26,13 +26,15 @@ fn schemes() -> Vec<(String, String, Option<PrivateKey>)> {
         .map(|name| match name.as_str() {
             "standard-ed25519" => (name, "x".to_owned(), PrivateKey::parse(ED25519).ok()),
             "sendgrid" => (name, P256_PUBLIC.to_owned(), PrivateKey::parse(P256).ok()),
-            "standard" | "svix" => (name, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(), None),
+            "standard" | "svix" => {
+                (name, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned(), None)
+            }
             _ => (name, hexadecimal.clone(), None),
         })
         .collect()
 }
 
-fn draft(scheme: &str, body: &[u8]) -> RawCallback {
+fn draft(scheme: &str, body: &[u8]) -> RawWebhook {
     let batch = b"{\"notificationItems\":[{\"NotificationRequestItem\":{\"pspReference\":\"1\",\"success\":\"true\"}},\
         {\"NotificationRequestItem\":{\"pspReference\":\"2\",\"amount\":{\"value\":5,\"currency\":\"EUR\"}}}]}";
     let body = if scheme == "adyen-payments" { batch } else { body };
@@ -40,25 +42,30 @@ fn draft(scheme: &str, body: &[u8]) -> RawCallback {
     call(URL, &[("content-type", "application/octet-stream"), (id, "r1")], body)
 }
 
-fn signed(name: &str, secret: &str, private_key: Option<&PrivateKey>, body: &[u8]) -> (Arc<dyn Webhook>, RawCallback) {
+fn signed(
+    name: &str,
+    secret: &str,
+    private_key: Option<&PrivateKey>,
+    body: &[u8],
+) -> (Arc<dyn WebhookReceiver>, RawWebhook) {
     let endpoint = endpoint(name, secret);
     let signed = endpoint.sign(&draft(name, body), at(NOW), private_key).unwrap();
     (endpoint, signed)
 }
 
 /// The header or headers that a scheme reads.
-fn headers_of(call: &RawCallback) -> Vec<usize> {
+fn headers_of(call: &RawWebhook) -> Vec<usize> {
     let added = ["content-type", "x-other"];
     let read = |(_, (name, _)): &(usize, &(String, String))| !added.contains(&name.as_str());
     call.headers.iter().enumerate().filter(read).map(|(index, _)| index).collect()
 }
 
 #[test]
-fn what_ferryd_signs_it_believes_also_where_the_body_is_not_utf8() {
+fn what_ferryd_signs_it_verifies_also_where_the_body_is_not_utf8() {
     for (name, secret, private_key) in schemes() {
         for body in [&b"{\"a\":1}"[..], b"\xff\x00\xc3(\r\n", b"\n"] {
             let (endpoint, call) = signed(&name, &secret, private_key.as_ref(), body);
-            let steps = endpoint.explain(&call, at(NOW));
+            let steps = endpoint.explain_verification(&call, at(NOW));
             assert_eq!(endpoint.verify(&call, at(NOW)), Ok(()), "{name} {body:?}: {steps:#?}");
         }
     }
@@ -68,16 +75,19 @@ fn what_ferryd_signs_it_believes_also_where_the_body_is_not_utf8() {
 fn every_alteration_is_refused() {
     for (name, secret, private_key) in schemes() {
         let (endpoint, good) = signed(&name, &secret, private_key.as_ref(), b"{\"a\":1}");
-        let refused = |call: &RawCallback, what: &str| {
+        let refused = |call: &RawWebhook, what: &str| {
             let result = endpoint.verify(call, at(NOW));
             assert!(result.is_err(), "{name}: {what}");
-            let steps = endpoint.explain(call, at(NOW));
+            let steps = endpoint.explain_verification(call, at(NOW));
             assert!(steps.iter().any(|step| step.result == StepResult::Failed), "{name}: {what}");
-            let told: String = steps.into_iter().map(|step| step.looked_for + &step.found).collect();
+            let told: String =
+                steps.into_iter().map(|step| step.looked_for + &step.found).collect();
             assert!(secret == "x" || !told.contains(&secret), "{name}: {told}");
             // The steps do not show the signature that would verify the altered call.
-            let would_be = endpoint.sign(call, at(NOW), private_key.as_ref()).unwrap_or_else(|_| good.clone());
-            let values = would_be.headers.iter().flat_map(|(_, value)| value.split([',', '=', ' ']));
+            let would_be =
+                endpoint.sign(call, at(NOW), private_key.as_ref()).unwrap_or_else(|_| good.clone());
+            let values =
+                would_be.headers.iter().flat_map(|(_, value)| value.split([',', '=', ' ']));
             let mut signatures = values.filter(|value| value.len() >= 24);
             assert!(!signatures.any(|signature| told.contains(signature)), "{name}: {told}");
             result.unwrap_err()
@@ -85,14 +95,17 @@ fn every_alteration_is_refused() {
         // Mercado Pago signs no body.
         if name != "mercado-pago" {
             let body = String::from_utf8_lossy(&good.body).replace('1', "2");
-            refused(&RawCallback { body: body.into(), ..good.clone() }, "another body");
+            refused(&RawWebhook { body: body.into(), ..good.clone() }, "another body");
         }
         for index in headers_of(&good) {
             let mut call = good.clone();
             let (removed, value) = call.headers.remove(index);
             let what = format!("without {removed}");
             let error = refused(&call, &what);
-            assert!(error == Unverified::Unsigned || removed == "x-request-id", "{name}: {what}: {error:?}");
+            assert!(
+                error == VerificationError::Unsigned || removed == "x-request-id",
+                "{name}: {what}: {error:?}"
+            );
             call.headers.push((removed.clone(), format!("{value}0")));
             refused(&call, &format!("longer {removed}"));
             let last = call.headers.len() - 1;
@@ -103,7 +116,7 @@ fn every_alteration_is_refused() {
         }
         if matches!(name.as_str(), "twilio" | "square") {
             let url = format!("{}1", good.url).parse().unwrap();
-            refused(&RawCallback { url, ..good.clone() }, "another URL");
+            refused(&RawWebhook { url, ..good.clone() }, "another URL");
         }
     }
 }
@@ -113,14 +126,16 @@ fn a_body_that_twilio_did_not_sign_is_refused_even_under_a_signature_of_the_url(
     let twilio = endpoint("twilio", "12345");
     let bare = twilio.sign(&call(URL, &[], b""), at(NOW), None).unwrap();
     assert_eq!(twilio.verify(&bare, at(NOW)), Ok(()));
-    let smuggled = RawCallback { body: "{\"paid\":true}".into(), ..bare };
-    assert_eq!(twilio.verify(&smuggled, at(NOW)), Err(Unverified::Unsigned));
+    let smuggled = RawWebhook { body: "{\"paid\":true}".into(), ..bare };
+    assert_eq!(twilio.verify(&smuggled, at(NOW)), Err(VerificationError::Unsigned));
 }
 
 #[test]
 fn a_call_is_signed_anew_with_the_digest_of_its_own_body() {
     let twilio = endpoint("twilio", "12345");
-    for (query, expected) in [("?a=%2f&bodySHA256=00&b", "?a=%2f&b&bodySHA256="), ("?bodySHA256=00", "?bodySHA256=")] {
+    for (query, expected) in
+        [("?a=%2f&bodySHA256=00&b", "?a=%2f&b&bodySHA256="), ("?bodySHA256=00", "?bodySHA256=")]
+    {
         let draft = call(&format!("https://hooks.example.com/x{query}"), &[], b"{}");
         let signed = twilio.sign(&draft, at(NOW), None).unwrap();
         assert_eq!(twilio.verify(&signed, at(NOW)), Ok(()));
@@ -133,26 +148,30 @@ fn a_second_parameter_beside_the_signed_one_is_refused() {
     let (mercado_pago, good) = signed("mercado-pago", "hush", None, b"{}");
     for more in ["&data.id=8", "&data%2Eid=7"] {
         let url = format!("{}{more}", good.url).parse().unwrap();
-        let call = RawCallback { url, ..good.clone() };
-        assert_eq!(mercado_pago.verify(&call, at(NOW)), Err(Unverified::Unsigned), "{more}");
+        let call = RawWebhook { url, ..good.clone() };
+        assert_eq!(mercado_pago.verify(&call, at(NOW)), Err(VerificationError::Unsigned), "{more}");
     }
 }
 
 #[test]
-fn a_batch_of_adyen_is_believed_whole_or_not_at_all() {
+fn a_batch_of_adyen_is_verified_whole_or_not_at_all() {
     let (adyen, good) = signed("adyen-payments", &"11".repeat(32), None, b"");
     let text = String::from_utf8(good.body.to_vec()).unwrap();
     let empty = "{\"notificationItems\":[]}".to_owned();
-    let unsigned = text.replacen("hmacSignature", "signature", 2).replacen("signature", "hmacSignature", 1);
+    let unsigned =
+        text.replacen("hmacSignature", "signature", 2).replacen("signature", "hmacSignature", 1);
     for (body, expected) in [
-        (text.replace("\"value\":5", "\"value\":6"), Unverified::Forged),
-        (text.replace("\"pspReference\":\"1\"", "\"pspReference\":\"3\""), Unverified::Forged),
-        (unsigned, Unverified::Unsigned),
-        (empty, Unverified::Unsigned),
-        ("[]".to_owned(), Unverified::Unsigned),
-        ("{".to_owned(), Unverified::Unsigned),
+        (text.replace("\"value\":5", "\"value\":6"), VerificationError::Forged),
+        (
+            text.replace("\"pspReference\":\"1\"", "\"pspReference\":\"3\""),
+            VerificationError::Forged,
+        ),
+        (unsigned, VerificationError::Unsigned),
+        (empty, VerificationError::Unsigned),
+        ("[]".to_owned(), VerificationError::Unsigned),
+        ("{".to_owned(), VerificationError::Unsigned),
     ] {
-        let call = RawCallback { body: body.clone().into(), ..good.clone() };
+        let call = RawWebhook { body: body.clone().into(), ..good.clone() };
         assert_eq!(adyen.verify(&call, at(NOW)), Err(expected), "{body}");
     }
 }
@@ -167,17 +186,20 @@ fn a_second_secret_is_taken_until_it_ends() {
     };
     let old = "{ secret = \"{{ secrets.webhook_old }}\", until = 2027-01-15T08:00:00Z }";
     let only_old = endpoint_of(&tables(old), "new-secret");
-    let both = endpoint_of(&tables(&format!("{{ secret = \"{{{{ secrets.webhook }}}}\" }}, {old}")), "new-secret");
+    let both = endpoint_of(
+        &tables(&format!("{{ secret = \"{{{{ secrets.webhook }}}}\" }}, {old}")),
+        "new-secret",
+    );
     let by_old = only_old.sign(&draft("", b"x"), at(NOW - 1), None).unwrap();
     let by_new = both.sign(&draft("", b"x"), at(NOW), None).unwrap();
     // The old key ends at 1 800 000 000.
     assert_eq!(both.verify(&by_new, at(NOW)), Ok(()));
     assert_eq!(both.verify(&by_old, at(NOW - 1)), Ok(()));
-    assert_eq!(both.verify(&by_old, at(NOW)), Err(Unverified::Forged));
-    let steps = both.explain(&by_old, at(NOW));
+    assert_eq!(both.verify(&by_old, at(NOW)), Err(VerificationError::Forged));
+    let steps = both.explain_verification(&by_old, at(NOW));
     assert!(steps.iter().any(|step| step.found.contains("`until` has passed")), "{steps:#?}");
-    assert_eq!(only_old.sign(&by_old, at(NOW), None), Err(CannotSign::NoKey));
-    assert_eq!((both.cautions(at(NOW)).len(), only_old.cautions(at(NOW)).len()), (0, 1));
+    assert_eq!(only_old.sign(&by_old, at(NOW), None), Err(SigningError::NoKey));
+    assert_eq!((both.list_cautions(at(NOW)).len(), only_old.list_cautions(at(NOW)).len()), (0, 1));
 }
 
 #[test]
@@ -190,7 +212,7 @@ fn a_date_ends_a_key_at_its_beginning() {
     let midnight = NOW - 8 * 3_600;
     let call = endpoint.sign(&draft("", b"x"), at(midnight - 1), None).unwrap();
     assert_eq!(endpoint.verify(&call, at(midnight - 1)), Ok(()));
-    assert_eq!(endpoint.verify(&call, at(midnight)), Err(Unverified::Forged));
+    assert_eq!(endpoint.verify(&call, at(midnight)), Err(VerificationError::Forged));
 }
 
 #[test]
@@ -202,18 +224,23 @@ fn only_the_right_private_key_signs() {
     );
     let (p256, ed25519) = (PrivateKey::parse(P256).unwrap(), PrivateKey::parse(ED25519).unwrap());
     let call = draft("sendgrid", b"x");
-    let error = |endpoint: &Arc<dyn Webhook>, key| endpoint.sign(&call, at(NOW), key).unwrap_err();
-    assert_eq!(error(&sendgrid, None), CannotSign::NoPrivateKey("ecdsa_p256"));
-    assert_eq!(error(&sendgrid, Some(&ed25519)), CannotSign::AnotherAlgorithm("ecdsa_p256"));
-    assert_eq!(error(&other, Some(&p256)), CannotSign::Stranger);
+    let error =
+        |endpoint: &Arc<dyn WebhookReceiver>, key| endpoint.sign(&call, at(NOW), key).unwrap_err();
+    assert_eq!(error(&sendgrid, None), SigningError::NoPrivateKey("ecdsa_p256"));
+    assert_eq!(error(&sendgrid, Some(&ed25519)), SigningError::AnotherAlgorithm("ecdsa_p256"));
+    assert_eq!(error(&other, Some(&p256)), SigningError::Stranger);
     assert!(PrivateKey::parse("hush").is_err());
 }
 
 /// A call of every scheme that signs the bytes of a body.
-static EXACT: LazyLock<Vec<(Arc<dyn Webhook>, RawCallback)>> = LazyLock::new(|| {
-    let schemes = schemes().into_iter().filter(|(name, _, _)| name != "mercado-pago" && name != "adyen-payments");
+static EXACT: LazyLock<Vec<(Arc<dyn WebhookReceiver>, RawWebhook)>> = LazyLock::new(|| {
+    let schemes = schemes()
+        .into_iter()
+        .filter(|(name, _, _)| name != "mercado-pago" && name != "adyen-payments");
     let body = b"{\"amount\":1099,\"x\":\"\xff\"}";
-    schemes.map(|(name, secret, private_key)| signed(&name, &secret, private_key.as_ref(), body)).collect()
+    schemes
+        .map(|(name, secret, private_key)| signed(&name, &secret, private_key.as_ref(), body))
+        .collect()
 });
 
 proptest! {
@@ -225,8 +252,8 @@ proptest! {
             let mut body = good.body.to_vec();
             let byte = byte.index(body.len());
             body[byte] ^= 1 << bit;
-            let call = RawCallback { body: body.into(), ..good.clone() };
-            prop_assert_eq!(endpoint.verify(&call, at(NOW)).err(), Some(Unverified::Forged));
+            let call = RawWebhook { body: body.into(), ..good.clone() };
+            prop_assert_eq!(endpoint.verify(&call, at(NOW)).err(), Some(VerificationError::Forged));
         }
     }
 
@@ -260,7 +287,7 @@ proptest! {
     ) {
         let Ok(url) = url.parse() else { return Ok(()) };
         for (endpoint, good) in EXACT.iter() {
-            let mut call = RawCallback { url: Clone::clone(&url), body: body.clone().into(), ..good.clone() };
+            let mut call = RawWebhook { url: Clone::clone(&url), body: body.clone().into(), ..good.clone() };
             for (name, header) in &mut call.headers {
                 *header = if name.contains("timestamp") { time.clone() } else { value.clone() };
                 if form && name == "content-type" {
@@ -268,9 +295,9 @@ proptest! {
                 }
             }
             prop_assert!(endpoint.verify(&call, at(now)).is_err());
-            let steps = endpoint.explain(&call, at(now));
+            let steps = endpoint.explain_verification(&call, at(now));
             prop_assert_eq!(steps.iter().filter(|step| step.result == StepResult::Failed).count(), 1);
-            let _ = (endpoint.challenge(&call), endpoint.sign(&call, at(now), None));
+            let _ = (endpoint.answer_challenge(&call), endpoint.sign(&call, at(now), None));
         }
     }
 }

@@ -7,31 +7,31 @@ use serde_json::{Map, Value as Json};
 use subtle::ConstantTimeEq as _;
 
 use super::form;
-use crate::rest::expression::{Condition, Scope, from_json, unreadable};
-use crate::rest::text::Text;
-use ferryd_domain::callback::{ChallengeReply, RawCallback};
+use crate::rest::expression::{Condition, ExpressionScope, from_json, unreadable};
+use crate::rest::text::TextTemplate;
+use ferryd_domain::webhook::{ChallengeReply, RawWebhook};
 
 /// The calls of a provider that are challenges, and the answer to them.
 #[derive(Debug)]
-pub(super) struct Challenge {
+pub(super) struct WebhookChallenge {
     /// The method of challenges.
     pub(super) method: &'static str,
-    /// The condition that tells challenges from other calls.
+    /// The condition that distinguishes challenges from other calls.
     pub(super) when: Condition,
     /// The token of a challenge: the given value and the expected one; `None` where none is
     /// required.
-    pub(super) token: Option<(Text, Text)>,
+    pub(super) token: Option<(TextTemplate, TextTemplate)>,
     /// The answer.
-    pub(super) reply: Text,
+    pub(super) reply: TextTemplate,
     /// The answer's media type.
     pub(super) content_type: String,
     /// The variable `secrets` of expressions.
     pub(super) secrets: Value,
 }
 
-impl Challenge {
+impl WebhookChallenge {
     /// The answer to a challenge; `None` for every other call.
-    pub(super) fn reply(&self, call: &RawCallback) -> Option<ChallengeReply> {
+    pub(super) fn reply(&self, call: &RawWebhook) -> Option<ChallengeReply> {
         if call.method != self.method {
             return None;
         }
@@ -47,15 +47,17 @@ impl Challenge {
         })
     }
 
-    fn knows_token(&self, scope: &Scope) -> bool {
+    fn knows_token(&self, scope: &ExpressionScope) -> bool {
         let Some((given, expected)) = &self.token else { return true };
         let [given, expected] = [given, expected].map(|text| text.string(scope).ok().flatten());
-        given.zip(expected).is_some_and(|(given, expected)| given.as_bytes().ct_eq(expected.as_bytes()).into())
+        given
+            .zip(expected)
+            .is_some_and(|(given, expected)| given.as_bytes().ct_eq(expected.as_bytes()).into())
     }
 }
 
 /// The body of a call, if it is JSON or a form.
-pub(super) fn body(call: &RawCallback) -> Option<Json> {
+pub(super) fn body(call: &RawWebhook) -> Option<Json> {
     if form::is_form(call) {
         return Some(map(&mut url::form_urlencoded::parse(&call.body).into_owned()));
     }
@@ -72,7 +74,7 @@ fn map(pairs: &mut dyn Iterator<Item = (String, String)>) -> Json {
 }
 
 /// The variables of a call.
-pub(super) fn scope(call: &RawCallback, secrets: Value) -> Scope {
+pub(super) fn scope(call: &RawWebhook, secrets: Value) -> ExpressionScope {
     let headers = map(&mut call.headers.iter().cloned());
     let query = map(&mut call.url.query_pairs().into_owned());
     let body = body(call);
@@ -81,9 +83,18 @@ pub(super) fn scope(call: &RawCallback, secrets: Value) -> Scope {
         ("url", Value::from(call.url.as_str())),
         ("headers", from_json(&headers)),
         ("query", from_json(&query)),
-        ("body", body.as_ref().map_or_else(|| unreadable("the call has no body that can be read"), from_json)),
+        (
+            "body",
+            body.as_ref()
+                .map_or_else(|| unreadable("the call has no body that can be read"), from_json),
+        ),
         ("text", Value::from(String::from_utf8_lossy(&call.body).as_ref())),
         ("secrets", secrets),
     ];
-    Scope::new(variables.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<BTreeMap<_, _>>())
+    ExpressionScope::new(
+        variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect::<BTreeMap<_, _>>(),
+    )
 }

@@ -9,25 +9,25 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::adyen::AdyenPayments;
-use super::challenge::Challenge;
-use super::described::Described;
+use super::challenge::WebhookChallenge;
+use super::compile_notices::reading;
+use super::described_scheme::DescribedScheme;
 use super::file::{
-    AlgorithmFile, ChallengeFile, ChallengeMethod, KeyEncoding, KeyFile, SchemeFile, SignatureFile, TimestampFile,
-    VerifyFile, VerifyTable, WebhookFile,
+    AlgorithmFile, ChallengeFile, ChallengeMethod, KeyEncoding, KeyFile, SchemeFile, SignatureFile,
+    TimestampFile, VerifyFile, VerifyTable, WebhookFile,
 };
 use super::fixed_scheme::{SecretsOfFile, refuse_surplus};
-use super::key::Key;
+use super::key::VerificationKey;
 use super::paypal::{self, PaypalVerification};
-use super::place::{Place as InCall, SignaturePlace, TimestampPlace, Within};
-use super::reading::reading;
-use super::signed::Signed;
-use super::token::{self, Called};
-use super::{Endpoint, Verification};
-use crate::Webhook;
-use crate::rest::expression::{Condition, Known, Scope};
+use super::selector::{HeaderSelector, SignatureSelector, TimestampSelector, ValueSelector};
+use super::signed_payload::SignedPayload;
+use super::token::{self, WebhookUrlContext};
+use super::{CompiledWebhook, WebhookVerification};
+use crate::WebhookReceiver;
+use crate::rest::expression::{Condition, ExpressionScope, KnownVariables};
 use crate::rest::inherited::duration;
-use crate::rest::text::Text;
-use ferryd_settings::faults::Place;
+use crate::rest::text::TextTemplate;
+use ferryd_settings::findings::SettingsCursor;
 
 /// The tolerance for the time of signing, where the file does not state one.
 const TOLERANCE: Duration = Duration::from_mins(5);
@@ -39,9 +39,9 @@ const LEAST_SECRET: usize = 16;
 pub(crate) fn compile(
     file: &WebhookFile,
     secrets: SecretsOfFile<'_>,
-    called: Called<'_>,
-    place: &Place<'_>,
-) -> Option<Arc<dyn Webhook>> {
+    called: WebhookUrlContext<'_>,
+    place: &SettingsCursor<'_>,
+) -> Option<Arc<dyn WebhookReceiver>> {
     let at = place.key("verify");
     let verification = match &file.verify {
         None => {
@@ -50,14 +50,16 @@ pub(crate) fn compile(
             );
             None
         }
-        Some(VerifyFile::None) => Some(Verification::None),
-        Some(VerifyFile::Token) => token::compile(file, called, place).map(Verification::Token),
+        Some(VerifyFile::None) => Some(WebhookVerification::None),
+        Some(VerifyFile::Token) => {
+            token::compile(file, called, place).map(WebhookVerification::Token)
+        }
         Some(VerifyFile::Table(table)) => verification(table, secrets, &at),
     };
     let at = place.key("challenge");
     let challenge = file.challenge.as_ref().map(|file| challenge(file, secrets, &at));
     let reading = reading(file, secrets.names, called, place);
-    Some(Arc::new(Endpoint {
+    Some(Arc::new(CompiledWebhook {
         reading,
         secrets: secrets.secrets.variable(),
         verification: verification?,
@@ -68,37 +70,57 @@ pub(crate) fn compile(
     }))
 }
 
-fn verification(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Verification> {
+fn verification(
+    file: &VerifyTable,
+    secrets: SecretsOfFile<'_>,
+    place: &SettingsCursor<'_>,
+) -> Option<WebhookVerification> {
     match file.scheme {
-        SchemeFile::Described => described(file, secrets, place).map(Box::new).map(Verification::Described),
-        SchemeFile::AdyenPayments => adyen(file, secrets, place).map(Verification::AdyenPayments),
-        SchemeFile::Paypal => paypal::compile(file, secrets, place).map(|verification| match verification {
-            PaypalVerification::LeftOut => Verification::None,
-            PaypalVerification::Scheme(scheme) => Verification::Paypal(scheme),
-        }),
+        SchemeFile::Described => {
+            described(file, secrets, place).map(Box::new).map(WebhookVerification::Described)
+        }
+        SchemeFile::AdyenPayments => {
+            adyen(file, secrets, place).map(WebhookVerification::AdyenPayments)
+        }
+        SchemeFile::Paypal => {
+            paypal::compile(file, secrets, place).map(|verification| match verification {
+                PaypalVerification::LeftOut => WebhookVerification::None,
+                PaypalVerification::Scheme(scheme) => WebhookVerification::Paypal(scheme),
+            })
+        }
     }
 }
 
 /// Refuses the keys of PayPal's scheme in the table of another.
-fn refuse_keys_of_paypal(file: &VerifyTable, place: &Place<'_>) {
+fn refuse_keys_of_paypal(file: &VerifyTable, place: &SettingsCursor<'_>) {
     let surplus = [
         ("webhook_id", file.webhook_id.is_some()),
         ("optional", file.optional.is_some()),
         ("intermediates", file.intermediates.is_some()),
     ];
     for (key, _) in surplus.iter().filter(|(_, written)| *written) {
-        place.key(key).refuse("belongs to the scheme `paypal` alone; leave it out, or write `scheme = \"paypal\"`");
+        place.key(key).refuse(
+            "belongs to the scheme `paypal` alone; leave it out, or write `scheme = \"paypal\"`",
+        );
     }
 }
 
-fn adyen(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<AdyenPayments> {
+fn adyen(
+    file: &VerifyTable,
+    secrets: SecretsOfFile<'_>,
+    place: &SettingsCursor<'_>,
+) -> Option<AdyenPayments> {
     refuse_surplus("adyen_payments", file, place);
     refuse_keys_of_paypal(file, place);
     let keys = keys(file, AlgorithmFile::HmacSha256, KeyEncoding::Hex, secrets, place);
     keys.map(|keys| AdyenPayments { keys })
 }
 
-fn described(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Described> {
+fn described(
+    file: &VerifyTable,
+    secrets: SecretsOfFile<'_>,
+    place: &SettingsCursor<'_>,
+) -> Option<DescribedScheme> {
     refuse_keys_of_paypal(file, place);
     if file.algorithm.is_none() {
         place.key("algorithm").refuse(
@@ -113,14 +135,17 @@ fn described(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) 
     refuse_gaps(file, &signed, place);
     if let (Some(signature), Some(Some(timestamp))) = (&signature, &timestamp)
         && signature.place.header == timestamp.place.header
-        && !matches!((&signature.place.within, &timestamp.place.within), (Within::Field(..), Within::Field(..)))
+        && !matches!(
+            (&signature.place.value, &timestamp.place.value),
+            (ValueSelector::Field(..), ValueSelector::Field(..))
+        )
     {
         place
             .key("timestamp")
             .key("header")
             .refuse("is also the signature's; write `field` for both, or another header");
     }
-    Some(Described {
+    Some(DescribedScheme {
         algorithm: file.algorithm?,
         keys: keys?,
         signature: signature?,
@@ -135,12 +160,12 @@ fn described(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) 
 }
 
 /// Refuses a table under which a part of a call is neither signed nor declared unsigned.
-fn refuse_gaps(file: &VerifyTable, signed: &Signed, place: &Place<'_>) {
+fn refuse_gaps(file: &VerifyTable, signed: &SignedPayload, place: &SettingsCursor<'_>) {
     let key = if file.signed.is_some() { "signed" } else { "signed_parts" };
     match (&file.timestamp, signed.has_timestamp()) {
-        (Some(_), false) => place
-            .key("timestamp")
-            .refuse(format!("is not signed, so anyone could renew it; put `{{{{ timestamp }}}}` into `{key}`")),
+        (Some(_), false) => place.key("timestamp").refuse(format!(
+            "is not signed, so anyone could renew it; put `{{{{ timestamp }}}}` into `{key}`"
+        )),
         (None, true) => {
             place.key(key).refuse("has `{{ timestamp }}`; say where it is in a table `timestamp`");
         }
@@ -148,7 +173,9 @@ fn refuse_gaps(file: &VerifyTable, signed: &Signed, place: &Place<'_>) {
     }
     let digest = file.body_digest.as_ref().map(|digest| digest.query.as_str());
     if digest.is_some_and(|name| !signed.has_query(name)) {
-        place.key("body_digest").refuse(format!("is not signed itself; put `{{{{ url }}}}` into `{key}`"));
+        place
+            .key("body_digest")
+            .refuse(format!("is not signed itself; put `{{{{ url }}}}` into `{key}`"));
     }
     let covered = signed.has_body() || signed.has_form() || digest.is_some();
     match (covered, file.unsigned_body.unwrap_or(false)) {
@@ -166,16 +193,16 @@ fn refuse_gaps(file: &VerifyTable, signed: &Signed, place: &Place<'_>) {
     }
 }
 
-fn signed(file: &VerifyTable, place: &Place<'_>) -> Option<Signed> {
+fn signed(file: &VerifyTable, place: &SettingsCursor<'_>) -> Option<SignedPayload> {
     match (&file.signed, file.signed_parts.as_slice()) {
         (None, []) => {
             place.key("signed").refuse("is missing; write what is signed, such as `{{ body }}`");
             None
         }
-        (Some(source), []) => place.key("signed").check(Signed::whole(source)),
+        (Some(source), []) => place.key("signed").check(SignedPayload::whole(source)),
         (None, parts) => {
             let at = place.key("signed_parts");
-            let mut signed = Signed::nothing();
+            let mut signed = SignedPayload::nothing();
             let mut right = true;
             for (number, source) in parts.iter().enumerate() {
                 right &= at.item(number).check(signed.push_optional(source)).is_some();
@@ -194,8 +221,8 @@ fn keys(
     algorithm: AlgorithmFile,
     encoding: KeyEncoding,
     secrets: SecretsOfFile<'_>,
-    place: &Place<'_>,
-) -> Option<Vec<Key>> {
+    place: &SettingsCursor<'_>,
+) -> Option<Vec<VerificationKey>> {
     let at = place.key("keys");
     if file.keys.is_empty() {
         at.refuse("has none; write keys = [{ secret = \"{{ secrets.webhook }}\" }]");
@@ -212,8 +239,9 @@ fn keys(
             Some(time) => Some(time?),
         };
         let at = at.key("secret");
-        let key = at.check(Key::new(algorithm, encoding, text, until))?;
-        if let Some(size) = key.secret_size.filter(|size| *size < LEAST_SECRET && !file.short_keys) {
+        let key = at.check(VerificationKey::new(algorithm, encoding, text, until))?;
+        if let Some(size) = key.secret_size.filter(|size| *size < LEAST_SECRET && !file.short_keys)
+        {
             at.refuse(format!(
                 "has {size} bytes, and one of less than {LEAST_SECRET} could be guessed; make a longer one at the provider, or \
                  write `short_keys = true` beside `keys` where the provider makes no longer ones"
@@ -228,13 +256,21 @@ fn keys(
 
 /// The text of a key. A secret must be one of `[secrets]`, so that it is masked wherever it
 /// appears.
-fn secret(source: &str, algorithm: AlgorithmFile, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<String> {
-    let text = place.check(Text::compile(source, &Known::in_secrets(secrets.names)))?;
-    if matches!(text, Text::Constant(_)) && !algorithm.is_asymmetric() {
-        place.refuse("is the secret itself; write it under [secrets], and here `{{ secrets.webhook }}`");
+fn secret(
+    source: &str,
+    algorithm: AlgorithmFile,
+    secrets: SecretsOfFile<'_>,
+    place: &SettingsCursor<'_>,
+) -> Option<String> {
+    let text =
+        place.check(TextTemplate::compile(source, &KnownVariables::in_secrets(secrets.names)))?;
+    if matches!(text, TextTemplate::Constant(_)) && !algorithm.is_asymmetric() {
+        place.refuse(
+            "is the secret itself; write it under [secrets], and here `{{ secrets.webhook }}`",
+        );
         return None;
     }
-    let scope = Scope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
+    let scope = ExpressionScope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
     let value = text.string(&scope).ok().flatten();
     // A missing secret was reported already.
     if value.is_none() && secrets.secrets.len() == secrets.names.len() {
@@ -243,21 +279,37 @@ fn secret(source: &str, algorithm: AlgorithmFile, secrets: SecretsOfFile<'_>, pl
     value
 }
 
-fn until(text: &str, place: &Place<'_>) -> Option<Timestamp> {
+fn until(text: &str, place: &SettingsCursor<'_>) -> Option<Timestamp> {
     let time = text.parse::<Timestamp>().ok();
     // A date with a time but without an offset is refused, rather than read as its date alone.
     let is_date = text.len() == "2026-12-01".len();
-    let date = || Some(text.parse::<Date>().ok().filter(|_| is_date)?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let date = || {
+        Some(
+            text.parse::<Date>()
+                .ok()
+                .filter(|_| is_date)?
+                .to_zoned(TimeZone::UTC)
+                .ok()?
+                .timestamp(),
+        )
+    };
     let time = time.or_else(date);
     if time.is_none() {
-        place.refuse(format!("`{text}` is no time; write one such as `2026-12-01T08:00:00Z`, or a date"));
+        place.refuse(format!(
+            "`{text}` is no time; write one such as `2026-12-01T08:00:00Z`, or a date"
+        ));
     }
     time
 }
 
-fn signature(file: Option<&SignatureFile>, place: &Place<'_>) -> Option<SignaturePlace> {
+fn signature(
+    file: Option<&SignatureFile>,
+    place: &SettingsCursor<'_>,
+) -> Option<SignatureSelector> {
     let Some(file) = file else {
-        place.refuse(r#"is missing; write signature = { header = "X-Signature", encoding = "hex" }"#);
+        place.refuse(
+            r#"is missing; write signature = { header = "X-Signature", encoding = "hex" }"#,
+        );
         return None;
     };
     if file.encoding.is_none() {
@@ -268,29 +320,33 @@ fn signature(file: Option<&SignatureFile>, place: &Place<'_>) -> Option<Signatur
             place.key("version").refuse("stands beside `field`; keep one of them");
             None
         }
-        (None, Some(version)) => Some(Within::Version(version.clone())),
+        (None, Some(version)) => Some(ValueSelector::Version(version.clone())),
         (field, None) => within(field.as_ref(), file.separator.as_deref(), place),
     };
     let header = header(file.header.as_deref(), &place.key("header"));
-    Some(SignaturePlace {
-        place: InCall { header: header?, within: within? },
+    Some(SignatureSelector {
+        place: HeaderSelector { header: header?, value: within? },
         prefix: file.prefix.clone().unwrap_or_default(),
         encoding: file.encoding?,
     })
 }
 
-fn timestamp(file: &TimestampFile, place: &Place<'_>) -> Option<TimestampPlace> {
+fn timestamp(file: &TimestampFile, place: &SettingsCursor<'_>) -> Option<TimestampSelector> {
     let header = header(file.header.as_deref(), &place.key("header"));
     let within = within(file.field.as_ref(), file.separator.as_deref(), place);
     let tolerance = match &file.tolerance {
         None => Some(TOLERANCE),
         Some(text) => duration(text, &place.key("tolerance")),
     };
-    let place = InCall { header: header?, within: within? };
-    Some(TimestampPlace { place, unit: file.unit.unwrap_or_default(), tolerance: tolerance? })
+    let place = HeaderSelector { header: header?, value: within? };
+    Some(TimestampSelector { place, unit: file.unit.unwrap_or_default(), tolerance: tolerance? })
 }
 
-fn within(field: Option<&String>, separator: Option<&str>, place: &Place<'_>) -> Option<Within> {
+fn within(
+    field: Option<&String>,
+    separator: Option<&str>,
+    place: &SettingsCursor<'_>,
+) -> Option<ValueSelector> {
     let at = place.key("separator");
     let mut characters = separator.unwrap_or(",").chars();
     let (Some(separator_character), None) = (characters.next(), characters.next()) else {
@@ -300,10 +356,12 @@ fn within(field: Option<&String>, separator: Option<&str>, place: &Place<'_>) ->
     if field.is_none() && separator.is_some() {
         at.refuse("separates fields, and no `field` is named; write `field`, or leave it out");
     }
-    Some(field.map_or(Within::Whole, |name| Within::Field(name.clone(), separator_character)))
+    Some(field.map_or(ValueSelector::Whole, |name| {
+        ValueSelector::Field(name.clone(), separator_character)
+    }))
 }
 
-fn header(name: Option<&str>, place: &Place<'_>) -> Option<String> {
+fn header(name: Option<&str>, place: &SettingsCursor<'_>) -> Option<String> {
     let Some(name) = name else {
         place.refuse("is missing; write the header's name");
         return None;
@@ -315,18 +373,25 @@ fn header(name: Option<&str>, place: &Place<'_>) -> Option<String> {
     parsed.map(|name| name.as_str().to_owned())
 }
 
-fn challenge(file: &ChallengeFile, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<Challenge> {
-    let known = Known::in_webhook(secrets.names);
-    let text = |key: &str, source: &str, place: &Place<'_>| place.key(key).check(Text::compile(source, &known));
+fn challenge(
+    file: &ChallengeFile,
+    secrets: SecretsOfFile<'_>,
+    place: &SettingsCursor<'_>,
+) -> Option<WebhookChallenge> {
+    let known = KnownVariables::in_webhook(secrets.names);
+    let text = |key: &str, source: &str, place: &SettingsCursor<'_>| {
+        place.key(key).check(TextTemplate::compile(source, &known))
+    };
     let token = file.token.as_ref().map(|token| {
         let at = place.key("token");
-        let (given, expected) = (text("given", &token.given, &at), text("expected", &token.expected, &at));
+        let (given, expected) =
+            (text("given", &token.given, &at), text("expected", &token.expected, &at));
         Some((given?, expected?))
     });
     let when = place.key("when").check(Condition::compile(&file.when, &known));
     let reply = text("reply", &file.reply, place);
     let content_type = content_type(file.content_type.as_deref(), &place.key("content_type"));
-    Some(Challenge {
+    Some(WebhookChallenge {
         method: match file.method {
             ChallengeMethod::Get => "GET",
             ChallengeMethod::Post => "POST",
@@ -344,16 +409,20 @@ fn challenge(file: &ChallengeFile, secrets: SecretsOfFile<'_>, place: &Place<'_>
 
 /// A media type that no browser displays as a page, because the caller wrote the content of the
 /// answer.
-fn content_type(text: Option<&str>, place: &Place<'_>) -> Option<String> {
+fn content_type(text: Option<&str>, place: &SettingsCursor<'_>) -> Option<String> {
     let text = text.unwrap_or("text/plain");
-    let is_one = text.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());
+    let is_one =
+        text.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());
     if !is_one || !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        place.refuse(format!("`{text}` is no media type; write `text/plain` or `application/json`"));
+        place
+            .refuse(format!("`{text}` is no media type; write `text/plain` or `application/json`"));
         return None;
     }
     let lower = text.to_ascii_lowercase();
     if ["html", "xml", "svg", "javascript"].iter().any(|word| lower.contains(word)) {
-        place.refuse("a browser would run what the caller wrote; write `text/plain` or `application/json`");
+        place.refuse(
+            "a browser would run what the caller wrote; write `text/plain` or `application/json`",
+        );
         return None;
     }
     Some(text.to_owned())

@@ -9,10 +9,10 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value as Json;
 
-use super::sense::Sense;
-use crate::example::file::CallbackExampleFile;
+use super::notice_meaning::NoticeMeaningName;
+use crate::example::file::WebhookExampleFile;
 
-/// The provider's webhook calls: their verification, and their meaning.
+/// The provider's webhooks: their verification, and their meaning.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WebhookFile {
@@ -44,17 +44,17 @@ pub(crate) struct WebhookFile {
     /// The meaning of notices for their command; the first that matches decides. A notice without a
     /// match means nothing.
     #[serde(default)]
-    pub(super) on: Vec<OnFile>,
+    pub(super) on: Vec<NoticeRuleFile>,
     /// Examples of calls, and of the notices that are read in them. `ferryd provider test` checks
     /// the file against them.
     #[serde(default)]
-    pub(crate) examples: Vec<CallbackExampleFile>,
+    pub(crate) examples: Vec<WebhookExampleFile>,
 }
 
 impl WebhookFile {
     /// Returns true if some notices have their command looked up.
     pub(crate) fn asks(&self) -> bool {
-        self.on.iter().any(|on| on.r#as == Sense::Lookup)
+        self.on.iter().any(|on| on.r#as == NoticeMeaningName::Lookup)
     }
 }
 
@@ -62,12 +62,12 @@ impl WebhookFile {
 /// `headers`, `query`, `body`, `text`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct OnFile {
+pub(super) struct NoticeRuleFile {
     /// The condition, an expression without braces, such as
     /// `body.type == 'payment_intent.succeeded'`.
     pub(super) when: String,
     /// The meaning of a notice that matches.
-    pub(super) r#as: Sense,
+    pub(super) r#as: NoticeMeaningName,
     /// The event's `result`, for `completed` and `progress`: a text, map or list.
     pub(super) result: Option<Json>,
     /// The amount that the notice reports, for `completed`. A notice that disagrees with the
@@ -99,7 +99,7 @@ pub(crate) enum TrustFile {
 pub(super) enum VerifyFile {
     /// No verification, as the file states explicitly.
     None,
-    /// Verification by the token in the callback URL.
+    /// Verification by the token in the webhook URL.
     Token,
     /// Verification as the table describes.
     Table(Box<VerifyTable>),
@@ -107,13 +107,13 @@ pub(super) enum VerifyFile {
 
 impl<'de> Deserialize<'de> for VerifyFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WordOrTable)
+        deserializer.deserialize_any(VerifyVisitor)
     }
 }
 
-struct WordOrTable;
+struct VerifyVisitor;
 
-impl<'de> Visitor<'de> for WordOrTable {
+impl<'de> Visitor<'de> for VerifyVisitor {
     type Value = VerifyFile;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +129,8 @@ impl<'de> Visitor<'de> for WordOrTable {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        VerifyTable::deserialize(MapAccessDeserializer::new(map)).map(|table| VerifyFile::Table(Box::new(table)))
+        VerifyTable::deserialize(MapAccessDeserializer::new(map))
+            .map(|table| VerifyFile::Table(Box::new(table)))
     }
 }
 
@@ -142,9 +143,9 @@ impl JsonSchema for VerifyFile {
         json_schema!({
             "description": "How calls are verified.",
             "oneOf": [
-                { "description": "Not at all: everybody's calls are believed.", "type": "string", "const": "none" },
+                { "description": "Not at all: every webhook is accepted.", "type": "string", "const": "none" },
                 {
-                    "description": "By the token in the URL that was called, which the provider had from `callback_url`.",
+                    "description": "By the token in the URL that was called, which the provider had from `webhook_url`.",
                     "type": "string", "const": "token"
                 },
                 generator.subschema_for::<VerifyTable>(),
@@ -328,7 +329,7 @@ pub(super) struct ChallengeFile {
     /// The method of such calls. A `GET` is answered without verification, a `POST` only after
     /// verification.
     pub(super) method: ChallengeMethod,
-    /// The condition that tells such calls from others, an expression without braces.
+    /// The condition that distinguishes such calls from others, an expression without braces.
     pub(super) when: String,
     /// The answer: a text; expressions.
     pub(super) reply: String,

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::file::VerifyTable;
-use crate::rest::secret::Secrets;
-use ferryd_settings::faults::Place;
+use crate::rest::secret::ProviderSecrets;
+use ferryd_settings::findings::SettingsCursor;
 
 /// The secrets of a file.
 #[derive(Clone, Copy)]
@@ -13,11 +13,11 @@ pub(crate) struct SecretsOfFile<'f> {
     /// The names of all secrets, missing ones included.
     pub(crate) names: &'f BTreeSet<String>,
     /// The secrets that have a value.
-    pub(crate) secrets: &'f Secrets,
+    pub(crate) secrets: &'f ProviderSecrets,
 }
 
 /// Refuses the keys that describe a scheme, in the table of a built-in one.
-pub(super) fn refuse_surplus(scheme: &str, file: &VerifyTable, place: &Place<'_>) {
+pub(super) fn refuse_surplus(scheme: &str, file: &VerifyTable, place: &SettingsCursor<'_>) {
     let surplus = [
         ("algorithm", file.algorithm.is_some()),
         ("key_encoding", file.key_encoding.is_some()),

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::percent_decode;
 
-use ferryd_domain::callback::RawCallback;
+use ferryd_domain::webhook::RawWebhook;
 
 /// The media type of forms.
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Returns true if a call says that its body is a form.
-pub(super) fn is_form(call: &RawCallback) -> bool {
+pub(super) fn is_form(call: &RawWebhook) -> bool {
     let media_type = call.header("content-type").and_then(|value| value.split(';').next());
     media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(FORM))
 }
@@ -37,7 +37,8 @@ pub(super) fn sorted(body: &[u8]) -> Vec<u8> {
 }
 
 fn decoded(text: &[u8]) -> Vec<u8> {
-    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let spaced: Vec<u8> =
+        text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     percent_decode(&spaced).collect()
 }
 

@@ -18,12 +18,13 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The bytes before the point of a P-256 key in its SPKI (RFC 5480).
 const SPKI_P256: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
 /// The bytes before an Ed25519 key in its SPKI (RFC 8410).
-const SPKI_ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+const SPKI_ED25519: [u8; 12] =
+    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// The reason why a text is no key. The error never quotes a part of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,15 +49,15 @@ pub(super) enum KeyError {
 }
 
 /// A key, and the time until which it is accepted.
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     /// The time from which the key is not accepted; `None` for never.
     pub(super) until: Option<Timestamp>,
     /// The size of a secret in bytes; `None` for a public key.
     pub(super) secret_size: Option<usize>,
-    verifier: Verifier,
+    verifier: KeyVerifier,
 }
 
-enum Verifier {
+enum KeyVerifier {
     Secret(hmac::Key),
     Public(UnparsedPublicKey<Vec<u8>>),
 }
@@ -78,7 +79,7 @@ impl AlgorithmFile {
     }
 }
 
-impl Key {
+impl VerificationKey {
     /// Parses a key.
     pub(super) fn new(
         algorithm: AlgorithmFile,
@@ -91,7 +92,7 @@ impl Key {
         let mut shared = |algorithm: hmac::Algorithm| {
             let bytes = secret(name, encoding, text)?;
             secret_size = Some(bytes.len());
-            Ok(Verifier::Secret(hmac::Key::new(algorithm, &bytes)))
+            Ok(KeyVerifier::Secret(hmac::Key::new(algorithm, &bytes)))
         };
         let verifier = match algorithm {
             AlgorithmFile::HmacSha1 => shared(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY)?,
@@ -100,12 +101,12 @@ impl Key {
                 let point = public(name, encoding, text, &SPKI_P256)?;
                 let is_point = point.len() == 65 && point.first() == Some(&0x04);
                 is_point.then_some(()).ok_or(KeyError::NoPublicKey(name))?;
-                Verifier::Public(UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point))
+                KeyVerifier::Public(UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point))
             }
             AlgorithmFile::Ed25519 => {
                 let bytes = public(name, encoding, text, &SPKI_ED25519)?;
                 (bytes.len() == 32).then_some(()).ok_or(KeyError::NoPublicKey(name))?;
-                Verifier::Public(UnparsedPublicKey::new(&ED25519, bytes))
+                KeyVerifier::Public(UnparsedPublicKey::new(&ED25519, bytes))
             }
         };
         Ok(Self { until, secret_size, verifier })
@@ -120,19 +121,21 @@ impl Key {
     /// are compared in constant time.
     pub(super) fn matches(&self, content: &[u8], signatures: &[Vec<u8>]) -> bool {
         match &self.verifier {
-            Verifier::Secret(key) => {
+            KeyVerifier::Secret(key) => {
                 let expected = hmac::sign(key, content);
                 signatures.iter().any(|signature| bool::from(expected.as_ref().ct_eq(signature)))
             }
-            Verifier::Public(key) => signatures.iter().any(|signature| key.verify(content, signature).is_ok()),
+            KeyVerifier::Public(key) => {
+                signatures.iter().any(|signature| key.verify(content, signature).is_ok())
+            }
         }
     }
 
     /// Signs the content; `None` where only the provider can sign.
     pub(super) fn sign(&self, content: &[u8]) -> Option<Vec<u8>> {
         match &self.verifier {
-            Verifier::Secret(key) => Some(hmac::sign(key, content).as_ref().to_vec()),
-            Verifier::Public(_) => None,
+            KeyVerifier::Secret(key) => Some(hmac::sign(key, content).as_ref().to_vec()),
+            KeyVerifier::Public(_) => None,
         }
     }
 }
@@ -153,7 +156,12 @@ fn secret(name: &'static str, encoding: KeyEncoding, text: &str) -> Result<Vec<u
 }
 
 /// Decodes a public key; `head` is the prefix of its SPKI.
-fn public(name: &'static str, encoding: KeyEncoding, text: &str, head: &[u8]) -> Result<Vec<u8>, KeyError> {
+fn public(
+    name: &'static str,
+    encoding: KeyEncoding,
+    text: &str,
+    head: &[u8],
+) -> Result<Vec<u8>, KeyError> {
     match encoding {
         KeyEncoding::Hex => hexadecimal(text),
         KeyEncoding::Base64 => base64(text),
@@ -199,12 +207,14 @@ mod tests {
             (Ed25519, Hex, "00", KeyError::NoPublicKey("ed25519")),
         ];
         for (algorithm, encoding, text, expected) in table {
-            let error = Key::new(algorithm, encoding, text, None).err();
+            let error = VerificationKey::new(algorithm, encoding, text, None).err();
             assert_eq!(error.as_ref(), Some(&expected), "{text}");
             assert!(text.is_empty() || !expected.to_string().contains(text));
         }
-        for (algorithm, encoding) in [(HmacSha256, Spki), (EcdsaP256, Utf8), (Ed25519, KeyEncoding::Utf8Nfkd)] {
-            let error = Key::new(algorithm, encoding, "x", None).err();
+        for (algorithm, encoding) in
+            [(HmacSha256, Spki), (EcdsaP256, Utf8), (Ed25519, KeyEncoding::Utf8Nfkd)]
+        {
+            let error = VerificationKey::new(algorithm, encoding, "x", None).err();
             assert!(matches!(error, Some(KeyError::Unfit { .. })), "{error:?}");
         }
     }
@@ -220,8 +230,12 @@ mod tests {
     #[test]
     fn a_key_is_taken_until_it_ends() {
         let end = Timestamp::from_second(100).unwrap();
-        let key = Key::new(AlgorithmFile::HmacSha256, KeyEncoding::Utf8, "x", Some(end)).ok().unwrap();
-        let taken = [99, 100, 101].map(|second| key.is_taken(Timestamp::from_second(second).unwrap()));
+        let key =
+            VerificationKey::new(AlgorithmFile::HmacSha256, KeyEncoding::Utf8, "x", Some(end))
+                .ok()
+                .unwrap();
+        let taken =
+            [99, 100, 101].map(|second| key.is_taken(Timestamp::from_second(second).unwrap()));
         assert_eq!(taken, [true, false, false]);
     }
 }

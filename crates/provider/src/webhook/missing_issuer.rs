@@ -25,12 +25,16 @@ impl MissingIssuer {
     /// Finds the missing issuer of a certificate, given the known certificates; `None` if one of
     /// them can't be parsed.
     pub(super) fn find(leaf: &CertificateDer<'_>, known: &[CertificateDer<'_>]) -> Option<Self> {
-        let known: Vec<_> = known.iter().filter_map(|one| Some((EndEntityCert::try_from(one).ok()?, one))).collect();
+        let known: Vec<_> = known
+            .iter()
+            .filter_map(|one| Some((EndEntityCert::try_from(one).ok()?, one)))
+            .collect();
         let (leaf_der, leaf) = (leaf, EndEntityCert::try_from(leaf).ok()?);
         let mut last = (&leaf, leaf_der);
         for _ in 0..LONGEST_CHAIN {
-            let issuer =
-                known.iter().find(|(one, _)| one.subject() == last.0.issuer() && one.subject() != one.issuer());
+            let issuer = known
+                .iter()
+                .find(|(one, _)| one.subject() == last.0.issuer() && one.subject() != one.issuer());
             match issuer {
                 Some((issuer, der)) => last = (issuer, *der),
                 None => break,
@@ -39,7 +43,10 @@ impl MissingIssuer {
         let (last, der) = last;
         let name = value_behind(last.issuer(), COMMON_NAME, |_| true)?.to_owned();
         let address = value_behind(der, ISSUER_ADDRESS, |tag| tag == ADDRESS_TAG);
-        Some(Self { name, address: address.filter(|address| address.starts_with("http")).map(str::to_owned) })
+        Some(Self {
+            name,
+            address: address.filter(|address| address.starts_with("http")).map(str::to_owned),
+        })
     }
 }
 
@@ -64,5 +71,7 @@ fn value_behind<'d>(der: &'d [u8], kind: &[u8], is_tag: impl Fn(u8) -> bool) -> 
     let (&tag, rest) = der[at + kind.len()..].split_first()?;
     let (&length, rest) = rest.split_first()?;
     let value = (is_tag(tag) && length < 0x80).then(|| rest.get(..usize::from(length)))??;
-    std::str::from_utf8(value).ok().filter(|text| text.chars().all(|c| c.is_ascii_graphic() || c == ' '))
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|text| text.chars().all(|c| c.is_ascii_graphic() || c == ' '))
 }

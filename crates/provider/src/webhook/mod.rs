@@ -1,20 +1,20 @@
-//! Webhook calls of providers: their verification and their notices.
+//! Webhooks of providers: their verification and their notices.
 //!
 //! A file describes how its provider signs (`file`, compiled into an endpoint by `compile`).
 //! `described` verifies a call in steps: `place` reads the signatures and the time of signing,
 //! `signed` puts together the signed content, `key` compares. `adyen` and `paypal` are schemes that
-//! no file can describe, `token` reads only the URL. `explain` records the steps of a verification
-//! for people, and `sign` signs a call as the provider would. `challenge` answers calls by which
-//! providers check who owns an endpoint.
+//! no file can describe, `token` reads only the URL. `verification_trace` records the steps of a
+//! verification for people, and `sign` signs a call as the provider would. `challenge` answers
+//! calls by which providers check who owns an endpoint.
 //!
 //! No part of this module does I/O or reads a clock.
 
 mod adyen;
-mod called;
+mod called_webhook;
 mod challenge;
 pub(super) mod compile;
-mod described;
-mod explain;
+mod compile_notices;
+mod described_scheme;
 pub(super) mod file;
 pub(super) mod fixed_scheme;
 #[cfg(test)]
@@ -23,73 +23,80 @@ mod form;
 mod key;
 mod missing_issuer;
 mod notice;
+pub(super) mod notice_meaning;
 mod paypal;
-mod place;
 mod private_key;
-mod reading;
-pub(super) mod sense;
+mod selector;
 mod sign;
-mod signed;
+mod signed_payload;
 pub(super) mod token;
+mod verification_trace;
 
 use jiff::Timestamp;
 use url::Url;
 
 use self::adyen::AdyenPayments;
-pub use self::called::{CalledWebhook, NotReceived, Reception, receive};
-use self::challenge::Challenge;
-use self::described::Described;
-use self::explain::Trail;
-pub use self::explain::{Step, StepResult};
-use self::notice::Reading;
+pub use self::called_webhook::{CalledWebhook, ReceiveError, WebhookReception, receive_webhook};
+use self::challenge::WebhookChallenge;
+use self::described_scheme::DescribedScheme;
+use self::notice::NoticeReader;
 use self::paypal::PaypalScheme;
-pub use self::private_key::{NoPrivateKey, PrivateKey};
-pub use self::sign::CannotSign;
+pub use self::private_key::{InvalidPrivateKey, PrivateKey};
+pub use self::sign::SigningError;
 use self::token::TokenCheck;
-use super::Webhook;
-use ferryd_domain::callback::{ChallengeReply, Notice, RawCallback, Unverified};
+use self::verification_trace::VerificationTrace;
+pub use self::verification_trace::{StepResult, VerificationStep};
+use super::WebhookReceiver;
+use ferryd_domain::webhook::{ChallengeReply, RawWebhook, VerificationError, WebhookNotice};
 use ferryd_redact::UnmaskedValue;
 
 /// A provider's endpoint, compiled from its file.
-struct Endpoint {
-    reading: Reading,
+struct CompiledWebhook {
+    reading: NoticeReader,
     /// The variable `secrets` of expressions.
     secrets: minijinja::Value,
-    verification: Verification,
-    challenge: Option<Challenge>,
+    verification: WebhookVerification,
+    challenge: Option<WebhookChallenge>,
 }
 
-enum Verification {
+enum WebhookVerification {
     /// Every call is accepted: the file says so.
     None,
     /// Verification by the token in the URL that was called.
     Token(TokenCheck),
     /// Verification as the file describes.
-    Described(Box<Described>),
+    Described(Box<DescribedScheme>),
     /// Verification by the signatures in Adyen's payment notifications.
     AdyenPayments(AdyenPayments),
     /// Verification by PayPal's certificates.
     Paypal(Box<PaypalScheme>),
 }
 
-impl Endpoint {
-    fn examine(&self, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
+impl CompiledWebhook {
+    fn verify_call(
+        &self,
+        call: &RawWebhook,
+        now: Timestamp,
+        trace: &mut VerificationTrace,
+    ) -> Result<(), VerificationError> {
         match &self.verification {
-            Verification::None => {
-                trail.passed("nothing", || "calls are not verified: anybody can make them".to_owned());
+            WebhookVerification::None => {
+                trace.note_passed("nothing", || {
+                    "calls are not verified: anybody can make them".to_owned()
+                });
                 Ok(())
             }
-            Verification::Token(check) => token::examine(check, call, now, trail),
-            Verification::Described(scheme) => scheme.examine(call, now, trail),
-            Verification::AdyenPayments(scheme) => scheme.examine(call, now, trail),
-            Verification::Paypal(scheme) => scheme.examine(call, now, trail),
+            WebhookVerification::Token(check) => token::verify_token(check, call, now, trace),
+            WebhookVerification::Described(scheme) => scheme.verify_call(call, now, trace),
+            WebhookVerification::AdyenPayments(scheme) => scheme.verify_items(call, now, trace),
+            WebhookVerification::Paypal(scheme) => scheme.verify_call(call, now, trace),
         }
     }
 
     /// Lists the weaknesses of the verification.
     fn cautions_of_verification(&self, now: Timestamp) -> Vec<String> {
         let (keys, unsigned_body) = match &self.verification {
-            Verification::None => {
+            WebhookVerification::None => {
                 let ends = if self.reading.decides() {
                     "; they end none, whatever `as` says, unless a token proves them"
                 } else {
@@ -99,19 +106,22 @@ impl Endpoint {
                     "calls are not verified: whoever knows the address can send some, and have commands looked up{ends}"
                 )];
             }
-            Verification::Token(_) => {
+            WebhookVerification::Token(_) => {
                 return vec![
-                    "`verify` is \"token\": whoever has seen the callback URL of a command can say what became of it"
+                    "`verify` is \"token\": whoever has seen the webhook URL of a command can report its outcome"
                         .to_owned(),
                 ];
             }
-            Verification::Described(scheme) => (&scheme.keys, scheme.unsigned_body),
-            Verification::AdyenPayments(scheme) => (&scheme.keys, false),
-            Verification::Paypal(scheme) => return scheme.cautions(now),
+            WebhookVerification::Described(scheme) => (&scheme.keys, scheme.unsigned_body),
+            WebhookVerification::AdyenPayments(scheme) => (&scheme.keys, false),
+            WebhookVerification::Paypal(scheme) => return scheme.cautions(now),
         };
         let mut cautions = Vec::new();
         if unsigned_body {
-            cautions.push("nothing of the body is signed: ask the provider before acting on what it says".to_owned());
+            cautions.push(
+                "nothing of the body is signed: ask the provider before acting on what it says"
+                    .to_owned(),
+            );
         }
         if !keys.iter().any(|key| key.is_taken(now)) {
             cautions.push("every key has passed its `until`: every call is refused".to_owned());
@@ -120,61 +130,61 @@ impl Endpoint {
     }
 }
 
-impl Webhook for Endpoint {
-    fn verify(&self, call: &RawCallback, now: Timestamp) -> Result<(), Unverified> {
-        self.examine(call, now, &mut Trail::untold())
+impl WebhookReceiver for CompiledWebhook {
+    fn verify(&self, call: &RawWebhook, now: Timestamp) -> Result<(), VerificationError> {
+        self.verify_call(call, now, &mut VerificationTrace::silent())
     }
 
     fn is_verifying(&self) -> bool {
-        !matches!(self.verification, Verification::None)
+        !matches!(self.verification, WebhookVerification::None)
     }
 
-    fn certificate_url(&self, call: &RawCallback, now: Timestamp) -> Option<Url> {
+    fn certificate_url(&self, call: &RawWebhook, now: Timestamp) -> Option<Url> {
         match &self.verification {
-            Verification::Paypal(_) => paypal::certificate_url(call, now),
+            WebhookVerification::Paypal(_) => paypal::certificate_url(call, now),
             _ => None,
         }
     }
 
-    fn challenge(&self, call: &RawCallback) -> Option<ChallengeReply> {
+    fn answer_challenge(&self, call: &RawWebhook) -> Option<ChallengeReply> {
         self.challenge.as_ref()?.reply(call)
     }
 
-    fn notices(&self, call: &RawCallback) -> UnmaskedValue<Result<Vec<Notice>, String>> {
+    fn read_notices(&self, call: &RawWebhook) -> UnmaskedValue<Result<Vec<WebhookNotice>, String>> {
         UnmaskedValue::new(self.reading.notices(call, self.secrets.clone()))
     }
 
-    fn explain(&self, call: &RawCallback, now: Timestamp) -> Vec<Step> {
-        let mut trail = Trail::told();
+    fn explain_verification(&self, call: &RawWebhook, now: Timestamp) -> Vec<VerificationStep> {
+        let mut trace = VerificationTrace::recording();
         // The recorded steps have the same result.
-        let _ = self.examine(call, now, &mut trail);
-        trail.into_steps()
+        let _ = self.verify_call(call, now, &mut trace);
+        trace.into_steps()
     }
 
     fn sign(
         &self,
-        call: &RawCallback,
+        call: &RawWebhook,
         now: Timestamp,
         private_key: Option<&PrivateKey>,
-    ) -> Result<RawCallback, CannotSign> {
+    ) -> Result<RawWebhook, SigningError> {
         match &self.verification {
-            Verification::None => Ok(call.clone()),
-            Verification::Token(check) => match check.named_by(call, now) {
+            WebhookVerification::None => Ok(call.clone()),
+            WebhookVerification::Token(check) => match check.named_by(call, now) {
                 Some(Ok(_)) => Ok(call.clone()),
-                _ => Err(CannotSign::NoToken),
+                _ => Err(SigningError::NoToken),
             },
-            Verification::Described(scheme) => scheme.sign(call, now, private_key),
-            Verification::AdyenPayments(scheme) => scheme.sign(call, now),
-            Verification::Paypal(_) => Err(CannotSign::OnlyProvider),
+            WebhookVerification::Described(scheme) => scheme.sign(call, now, private_key),
+            WebhookVerification::AdyenPayments(scheme) => scheme.sign(call, now),
+            WebhookVerification::Paypal(_) => Err(SigningError::OnlyProvider),
         }
     }
 
-    fn cautions(&self, now: Timestamp) -> Vec<String> {
+    fn list_cautions(&self, now: Timestamp) -> Vec<String> {
         let mut cautions = self.cautions_of_verification(now);
         if self.reading.names_without_proof() {
             cautions.push(
                 "`command` stands without `token`: an id that the provider echoes proves nothing by itself, so a call is matched \
-                 by `reference` and its callback URL alone"
+                 by `reference` and its webhook URL alone"
                     .to_owned(),
             );
         }
@@ -185,6 +195,6 @@ impl Webhook for Endpoint {
 #[cfg(test)]
 mod alterations_tests;
 #[cfg(test)]
-mod explain_tests;
-#[cfg(test)]
 mod vectors_tests;
+#[cfg(test)]
+mod verification_trace_tests;

@@ -7,14 +7,14 @@ use minijinja::Value;
 use serde_json::Value as Json;
 
 use super::challenge::scope;
-use super::sense::Sense;
+use super::notice_meaning::NoticeMeaningName;
 use crate::rest::amount::AmountTemplate;
-use crate::rest::expression::{Condition, Scope, from_json};
-use crate::rest::text::Text;
-use crate::rest::tree::{OnFault, Tree};
-use ferryd_domain::callback::{Meaning, Notice, RawCallback};
+use crate::rest::expression::{Condition, ExpressionScope, from_json};
+use crate::rest::text::TextTemplate;
+use crate::rest::tree::{LeafErrorPolicy, TreeTemplate};
 use ferryd_domain::command_id::{CommandId, PublishedCommandId};
 use ferryd_domain::outcome::{Failure, Success};
+use ferryd_domain::webhook::{NoticeMeaning, RawWebhook, WebhookNotice};
 use ferryd_settings::key_path::KeyPath;
 
 /// The most notices of one call.
@@ -25,41 +25,41 @@ const LONGEST: usize = 512;
 
 /// The compiled expressions by which calls are read.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct NoticeReader {
     /// The list of notices; `None` where a call is one notice.
-    pub(super) each: Option<Text>,
+    pub(super) each: Option<TextTemplate>,
     /// The name of the event.
-    pub(super) event: Option<Text>,
+    pub(super) event: Option<TextTemplate>,
     /// The provider's id for the notice.
-    pub(super) id: Option<Text>,
+    pub(super) id: Option<TextTemplate>,
     /// The command's id.
-    pub(super) command: Option<Text>,
+    pub(super) command: Option<TextTemplate>,
     /// The token beside the command's id.
-    pub(super) token: Option<Text>,
+    pub(super) token: Option<TextTemplate>,
     /// The provider's own id for the object of the notice.
-    pub(super) reference: Option<Text>,
+    pub(super) reference: Option<TextTemplate>,
     /// The rules for the meaning of notices; the first that matches decides.
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<NoticeRule>,
 }
 
 /// A rule for the meaning of notices.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(super) struct NoticeRule {
     /// The condition under which the rule matches.
     pub(super) when: Condition,
     /// The meaning of a notice that matches.
-    pub(super) means: Sense,
+    pub(super) means: NoticeMeaningName,
     /// The `result` of the event.
-    pub(super) result: Option<Tree>,
+    pub(super) result: Option<TreeTemplate>,
     /// The amount that the notice reports.
     pub(super) amount: Option<AmountTemplate>,
     /// The provider's code.
-    pub(super) code: Option<Text>,
+    pub(super) code: Option<TextTemplate>,
     /// The message for people.
-    pub(super) message: Option<Text>,
+    pub(super) message: Option<TextTemplate>,
 }
 
-impl Reading {
+impl NoticeReader {
     /// Returns true if calls name commands by ids without a proof.
     pub(super) fn names_without_proof(&self) -> bool {
         self.command.is_some() && self.token.is_none()
@@ -67,36 +67,43 @@ impl Reading {
 
     /// Returns true if a call's content can end a command.
     pub(super) fn decides(&self) -> bool {
-        self.rules.iter().any(|rule| rule.means.decides())
+        self.rules.iter().any(|rule| rule.means.is_decisive())
     }
 
     /// Reads the notices of a call.
     ///
     /// # Errors
     /// A description of the unreadable part, for people.
-    pub(super) fn notices(&self, call: &RawCallback, secrets: Value) -> Result<Vec<Notice>, String> {
+    pub(super) fn notices(
+        &self,
+        call: &RawWebhook,
+        secrets: Value,
+    ) -> Result<Vec<WebhookNotice>, String> {
         let scope = scope(call, secrets);
         let Some(each) = &self.each else { return Ok(vec![self.notice(&scope, body(call))]) };
         let items = match each.json(&scope).map_err(|error| format!("webhook.each: {error}"))? {
             Some(Json::Array(items)) if items.len() <= MOST => items,
-            Some(Json::Array(items)) => return Err(format!("webhook.each: {} notices are too many", items.len())),
+            Some(Json::Array(items)) => {
+                return Err(format!("webhook.each: {} notices are too many", items.len()));
+            }
             _ => return Err("webhook.each: is no list".to_owned()),
         };
         let notice = |item: Json| self.notice(&scope.with([("body", from_json(&item))]), item);
         Ok(items.into_iter().map(notice).collect())
     }
 
-    fn notice(&self, scope: &Scope, body: Json) -> Notice {
+    fn notice(&self, scope: &ExpressionScope, body: Json) -> WebhookNotice {
         let rule = self.rules.iter().find(|rule| rule.when.holds(scope));
         let reference = short(self.reference.as_ref(), scope);
-        Notice {
+        WebhookNotice {
             event: short(self.event.as_ref(), scope),
             id: short(self.id.as_ref(), scope),
             command: short(self.command.as_ref(), scope)
                 .and_then(|id| id.parse::<PublishedCommandId>().ok().map(CommandId::from)),
             token: short(self.token.as_ref(), scope),
             generation: None,
-            meaning: rule.map_or(Meaning::Nothing, |rule| rule.meaning(scope, reference.as_deref())),
+            meaning: rule
+                .map_or(NoticeMeaning::Nothing, |rule| rule.meaning(scope, reference.as_deref())),
             reference,
             amount: rule.and_then(|rule| rule.amount.as_ref()?.stated(scope)),
             body,
@@ -104,29 +111,40 @@ impl Reading {
     }
 }
 
-impl Rule {
-    fn meaning(&self, scope: &Scope, reference: Option<&str>) -> Meaning {
+impl NoticeRule {
+    fn meaning(&self, scope: &ExpressionScope, reference: Option<&str>) -> NoticeMeaning {
         match self.means {
-            Sense::Nothing => Meaning::Nothing,
-            Sense::Lookup => Meaning::Lookup,
-            Sense::Progress => Meaning::Progress(self.mapped(scope, &mut Vec::new())),
-            Sense::Declined => Meaning::Declined(self.failure(scope, reference)),
-            Sense::Failed => Meaning::Failed(self.failure(scope, reference)),
-            Sense::Completed => {
+            NoticeMeaningName::Nothing => NoticeMeaning::Nothing,
+            NoticeMeaningName::Lookup => NoticeMeaning::Lookup,
+            NoticeMeaningName::Progress => {
+                NoticeMeaning::Progress(self.mapped(scope, &mut Vec::new()))
+            }
+            NoticeMeaningName::Declined => NoticeMeaning::Declined(self.failure(scope, reference)),
+            NoticeMeaningName::Failed => NoticeMeaning::Failed(self.failure(scope, reference)),
+            NoticeMeaningName::Completed => {
                 let mut warnings = Vec::new();
                 let result = self.mapped(scope, &mut warnings);
                 let provider_reference = reference.map(str::to_owned);
-                Meaning::Completed(Success { result, provider_reference, warnings, http_status: None })
+                NoticeMeaning::Completed(Success {
+                    result,
+                    provider_reference,
+                    warnings,
+                    http_status: None,
+                })
             }
         }
     }
 
-    fn mapped(&self, scope: &Scope, warnings: &mut Vec<String>) -> Option<Json> {
+    fn mapped(&self, scope: &ExpressionScope, warnings: &mut Vec<String>) -> Option<Json> {
         let place = KeyPath::default().key("result");
-        self.result.as_ref()?.json(scope, &place, &mut OnFault::Note(warnings)).ok().flatten()
+        self.result
+            .as_ref()?
+            .json(scope, &place, &mut LeafErrorPolicy::Note(warnings))
+            .ok()
+            .flatten()
     }
 
-    fn failure(&self, scope: &Scope, reference: Option<&str>) -> Failure {
+    fn failure(&self, scope: &ExpressionScope, reference: Option<&str>) -> Failure {
         let message = short(self.message.as_ref(), scope);
         Failure {
             code: short(self.code.as_ref(), scope),
@@ -138,13 +156,14 @@ impl Rule {
 }
 
 /// Evaluates a text that must be present and not too long.
-fn short(text: Option<&Text>, scope: &Scope) -> Option<String> {
+fn short(text: Option<&TextTemplate>, scope: &ExpressionScope) -> Option<String> {
     text?.string(scope).ok().flatten().filter(|text| !text.is_empty() && text.len() <= LONGEST)
 }
 
 /// The body of a call as JSON: a form as a map, any other body that is not JSON as a text.
-fn body(call: &RawCallback) -> Json {
-    super::challenge::body(call).unwrap_or_else(|| Json::String(String::from_utf8_lossy(&call.body).into_owned()))
+fn body(call: &RawWebhook) -> Json {
+    super::challenge::body(call)
+        .unwrap_or_else(|| Json::String(String::from_utf8_lossy(&call.body).into_owned()))
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use crate::Webhook;
+use crate::WebhookReceiver;
 use crate::webhook::fixture::{call, endpoint_of};
-use ferryd_domain::callback::{Meaning, Notice, RawCallback};
+use ferryd_domain::webhook::{NoticeMeaning, RawWebhook, WebhookNotice};
 use ferryd_redact::Mask;
 
 const URL: &str = "https://hooks.example.com/x?kind=push";
@@ -33,17 +33,17 @@ code = "{{ body.code }}"
 message = "{{ body.why }}"
 "#;
 
-fn reading(more: &str) -> Arc<dyn Webhook> {
+fn reading(more: &str) -> Arc<dyn WebhookReceiver> {
     endpoint_of(&format!("{HEAD}{more}{RULES}"), "hush-hush")
 }
 
-fn posted(body: &Json) -> RawCallback {
+fn posted(body: &Json) -> RawWebhook {
     call(URL, &[("content-type", "application/json")], body.to_string().as_bytes())
 }
 
 /// The one notice of a body.
-fn notice(body: &Json) -> Notice {
-    let mut notices = reading("").notices(&posted(body)).masked(&Mask::default()).unwrap();
+fn notice(body: &Json) -> WebhookNotice {
+    let mut notices = reading("").read_notices(&posted(body)).masked(&Mask::default()).unwrap();
     assert_eq!(notices.len(), 1);
     notices.remove(0)
 }
@@ -56,7 +56,7 @@ fn a_call_is_one_notice_and_tells_what_it_is_about() {
     assert_eq!(notice.id.as_deref(), Some("7"), "a number is as good as a text");
     assert_eq!(notice.command.unwrap().as_str(), "shop.order-1");
     assert_eq!(notice.reference.as_deref(), Some("pi_1"));
-    assert_eq!((notice.meaning, notice.body), (Meaning::Nothing, body));
+    assert_eq!((notice.meaning, notice.body), (NoticeMeaning::Nothing, body));
 }
 
 #[test]
@@ -76,27 +76,40 @@ fn the_first_rule_that_matches_decides() {
 
 #[test]
 fn an_end_holds_what_the_rule_maps() {
-    let Meaning::Completed(success) = notice(&json!({"type": "paid", "amount": 1099, "about": "pi_1"})).meaning else {
+    let NoticeMeaning::Completed(success) =
+        notice(&json!({"type": "paid", "amount": 1099, "about": "pi_1"})).meaning
+    else {
         panic!("not completed")
     };
     assert_eq!(success.result, Some(json!({"amount": "10.99", "kind": "push"})));
     assert_eq!((success.provider_reference.as_deref(), success.http_status), (Some("pi_1"), None));
     assert_eq!(success.warnings, Vec::<String>::new());
     let failed = json!({"type": "failed", "code": 51, "why": "no funds", "about": "pi_2"});
-    let Meaning::Declined(failure) = notice(&failed).meaning else { panic!("not declined") };
+    let NoticeMeaning::Declined(failure) = notice(&failed).meaning else { panic!("not declined") };
     assert_eq!((failure.code.as_deref(), failure.message.as_str()), (Some("51"), "no funds"));
     assert_eq!(failure.provider_reference.as_deref(), Some("pi_2"));
-    let Meaning::Declined(failure) = notice(&json!({"type": "failed"})).meaning else { panic!("not declined") };
-    assert_eq!((failure.code, failure.message.as_str()), (None, "the provider says that it has failed"));
+    let NoticeMeaning::Declined(failure) = notice(&json!({"type": "failed"})).meaning else {
+        panic!("not declined")
+    };
+    assert_eq!(
+        (failure.code, failure.message.as_str()),
+        (None, "the provider says that it has failed")
+    );
 }
 
 #[test]
 fn a_result_that_cannot_be_mapped_is_null_and_named() {
-    let Meaning::Completed(success) = notice(&json!({"type": "paid", "amount": "much"})).meaning else {
+    let NoticeMeaning::Completed(success) =
+        notice(&json!({"type": "paid", "amount": "much"})).meaning
+    else {
         panic!("not completed")
     };
     assert_eq!(success.result, Some(json!({"amount": null, "kind": "push"})));
-    assert!(success.warnings.len() == 1 && success.warnings[0].contains("result.amount"), "{:?}", success.warnings);
+    assert!(
+        success.warnings.len() == 1 && success.warnings[0].contains("result.amount"),
+        "{:?}",
+        success.warnings
+    );
 }
 
 #[test]
@@ -110,15 +123,22 @@ fn ids_that_are_empty_too_long_or_none_are_left_out() {
         (json!([1]), false),
         (Json::Null, false),
     ] {
-        let Notice { event, id, reference, .. } = notice(&json!({"type": value, "id": value, "about": value}));
+        let WebhookNotice { event, id, reference, .. } =
+            notice(&json!({"type": value, "id": value, "about": value}));
         for text in [event, id, reference] {
             assert_eq!(text.is_some(), kept, "{value}");
         }
     }
-    for command in [json!("no id"), json!("x".repeat(300)), json!(""), json!({"id": "c1"}), json!("c\u{0}1")] {
-        let notice = notice(&json!({"type": "paid", "amount": 1, "command": command, "about": "pi_1"}));
+    for command in
+        [json!("no id"), json!("x".repeat(300)), json!(""), json!({"id": "c1"}), json!("c\u{0}1")]
+    {
+        let notice =
+            notice(&json!({"type": "paid", "amount": 1, "command": command, "about": "pi_1"}));
         assert_eq!(notice.command, None, "{command}");
-        assert_eq!((notice.reference.as_deref(), notice.meaning.as_str()), (Some("pi_1"), "completed"));
+        assert_eq!(
+            (notice.reference.as_deref(), notice.meaning.as_str()),
+            (Some("pi_1"), "completed")
+        );
     }
 }
 
@@ -130,18 +150,31 @@ fn each_item_of_a_list_is_a_notice_whose_body_is_the_item() {
         {"type": "failed", "id": 2, "about": "b"},
         "a text",
     ]});
-    let notices = items.notices(&posted(&batch)).masked(&Mask::default()).unwrap();
-    let read: Vec<_> = notices.iter().map(|notice| (notice.reference.as_deref(), notice.meaning.as_str())).collect();
+    let notices = items.read_notices(&posted(&batch)).masked(&Mask::default()).unwrap();
+    let read: Vec<_> = notices
+        .iter()
+        .map(|notice| (notice.reference.as_deref(), notice.meaning.as_str()))
+        .collect();
     assert_eq!(read, [(Some("a"), "completed"), (Some("b"), "declined"), (None, "nothing")]);
     for (number, notice) in notices.iter().enumerate() {
         assert_eq!(notice.body, batch["items"][number]);
     }
-    let Meaning::Completed(success) = &notices[0].meaning else { panic!("not completed") };
-    assert_eq!(success.result.as_ref().unwrap()["kind"], "push", "what is of the whole call stays in reach");
-    assert_eq!(items.notices(&posted(&json!({"items": []}))).masked(&Mask::default()), Ok(Vec::new()));
+    let NoticeMeaning::Completed(success) = &notices[0].meaning else { panic!("not completed") };
+    assert_eq!(
+        success.result.as_ref().unwrap()["kind"],
+        "push",
+        "what is of the whole call stays in reach"
+    );
+    assert_eq!(
+        items.read_notices(&posted(&json!({"items": []}))).masked(&Mask::default()),
+        Ok(Vec::new())
+    );
     let all = reading("each = \"{{ body }}\"\n");
     assert_eq!(
-        all.notices(&posted(&json!([{"type": "seen"}, {"type": "seen"}]))).masked(&Mask::default()).unwrap().len(),
+        all.read_notices(&posted(&json!([{"type": "seen"}, {"type": "seen"}])))
+            .masked(&Mask::default())
+            .unwrap()
+            .len(),
         2
     );
 }
@@ -161,19 +194,26 @@ fn what_is_no_list_or_too_long_keeps_the_call_from_being_taken_for_handled() {
         (call(URL, &[], b""), "no body that can be read"),
     ];
     for (call, words) in table {
-        let error = items.notices(&call).masked(&Mask::default()).unwrap_err();
+        let error = items.read_notices(&call).masked(&Mask::default()).unwrap_err();
         assert!(error.starts_with("webhook.each: ") && error.contains(words), "{error}");
     }
-    assert_eq!(items.notices(&posted(&many(10_000))).masked(&Mask::default()).unwrap().len(), 10_000);
+    assert_eq!(
+        items.read_notices(&posted(&many(10_000))).masked(&Mask::default()).unwrap().len(),
+        10_000
+    );
 }
 
 #[test]
 fn a_form_is_read_as_a_map_of_texts() {
     let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
     let call = call(URL, &form, b"type=paid&amount=1099&about=SM%2B1&about=second&command=c1");
-    let notices = reading("").notices(&call).masked(&Mask::default()).unwrap();
+    let notices = reading("").read_notices(&call).masked(&Mask::default()).unwrap();
     assert_eq!(notices[0].command.as_ref().unwrap().as_str(), "c1");
-    assert_eq!(notices[0].reference.as_deref(), Some("SM+1"), "of a name that is there twice the first");
+    assert_eq!(
+        notices[0].reference.as_deref(),
+        Some("SM+1"),
+        "of a name that is there twice the first"
+    );
     assert_eq!(notices[0].meaning.as_str(), "completed");
     assert_eq!(notices[0].body["amount"], "1099");
 }
@@ -181,9 +221,10 @@ fn a_form_is_read_as_a_map_of_texts() {
 #[test]
 fn a_body_that_cannot_be_read_is_told_as_the_text_it_is() {
     for (body, text) in [(&b"<paid/>"[..], "<paid/>"), (b"", ""), (b"\xff{", "\u{fffd}{")] {
-        let notices = reading("").notices(&call(URL, &[], body)).masked(&Mask::default()).unwrap();
+        let notices =
+            reading("").read_notices(&call(URL, &[], body)).masked(&Mask::default()).unwrap();
         let [
-            Notice {
+            WebhookNotice {
                 event: None,
                 id: None,
                 command: None,
@@ -198,11 +239,13 @@ fn a_body_that_cannot_be_read_is_told_as_the_text_it_is() {
         else {
             panic!("{notices:?}")
         };
-        assert_eq!((meaning, body), (&Meaning::Nothing, &json!(text)));
+        assert_eq!((meaning, body), (&NoticeMeaning::Nothing, &json!(text)));
     }
     let by_query = endpoint_of("[webhook]\nverify = \"none\"\nevent = \"{{ query.kind }}\"\n", "x");
     assert_eq!(
-        by_query.notices(&call(URL, &[], b"?")).masked(&Mask::default()).unwrap()[0].event.as_deref(),
+        by_query.read_notices(&call(URL, &[], b"?")).masked(&Mask::default()).unwrap()[0]
+            .event
+            .as_deref(),
         Some("push")
     );
 }
@@ -231,7 +274,7 @@ proptest! {
     #[test]
     fn reading_never_panics_whatever_the_json(body in bodies()) {
         for endpoint in [reading(""), reading("each = \"{{ body.items }}\"\n")] {
-            let _ = endpoint.notices(&posted(&body)).masked(&Mask::default());
+            let _ = endpoint.read_notices(&posted(&body)).masked(&Mask::default());
         }
     }
 
@@ -239,7 +282,7 @@ proptest! {
     fn reading_never_panics_whatever_the_bytes(body: Vec<u8>, form: bool) {
         let kind = if form { "application/x-www-form-urlencoded" } else { "application/json" };
         for endpoint in [reading(""), reading("each = \"{{ body.items }}\"\n")] {
-            let _ = endpoint.notices(&call(URL, &[("content-type", kind)], &body)).masked(&Mask::default());
+            let _ = endpoint.read_notices(&call(URL, &[("content-type", kind)], &body)).masked(&Mask::default());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Verifies PayPal's webhook calls, which are signed with a certificate that a header names.
+//! Verifies PayPal's webhooks, which are signed with a certificate that a header names.
 //! <https://developer.paypal.com/api/rest/webhooks/rest/>
 //!
 //! The signed content is `<transmission id>|<transmission time>|<webhook id>|<CRC-32 of the body>`.
@@ -16,16 +16,16 @@ use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use url::Url;
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
-use super::explain::{Trail, beginning};
 use super::file::VerifyTable;
 use super::fixed_scheme::{SecretsOfFile, refuse_surplus};
 use super::key::BASE64;
 use super::missing_issuer::MissingIssuer;
+use super::verification_trace::{VerificationTrace, beginning};
 use crate::certificate::CertificateDates;
-use crate::rest::expression::{Known, Scope};
-use crate::rest::text::Text;
-use ferryd_domain::callback::{RawCallback, Unverified};
-use ferryd_settings::faults::Place;
+use crate::rest::expression::{ExpressionScope, KnownVariables};
+use crate::rest::text::TextTemplate;
+use ferryd_domain::webhook::{RawWebhook, VerificationError};
+use ferryd_settings::findings::SettingsCursor;
 
 /// The hosts of certificates, each with the name that its certificates are for.
 const HOSTS: [(&str, &str); 2] = [
@@ -54,7 +54,9 @@ const INTERMEDIATES: &[u8] = include_bytes!("paypal/intermediates.pem");
 /// The authorities that the system trusted at the first use.
 static SYSTEM_ANCHORS: LazyLock<Vec<TrustAnchor<'static>>> = LazyLock::new(|| {
     let found = rustls_native_certs::load_native_certs();
-    let anchor = |certificate| webpki::anchor_from_trusted_cert(certificate).ok().map(|anchor| anchor.to_owned());
+    let anchor = |certificate| {
+        webpki::anchor_from_trusted_cert(certificate).ok().map(|anchor| anchor.to_owned())
+    };
     found.certs.iter().filter_map(anchor).collect()
 });
 
@@ -68,19 +70,23 @@ pub(super) enum PaypalVerification {
 
 /// Compiles the table of the scheme `paypal`; without verification if the scheme is optional and
 /// the webhook id is not among the secrets.
-pub(super) fn compile(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Place<'_>) -> Option<PaypalVerification> {
+pub(super) fn compile(
+    file: &VerifyTable,
+    secrets: SecretsOfFile<'_>,
+    place: &SettingsCursor<'_>,
+) -> Option<PaypalVerification> {
     refuse_surplus("paypal", file, place);
     if !file.keys.is_empty() {
         place.key("keys").refuse("is fixed by the scheme `paypal`; leave it out");
     }
     let at = place.key("webhook_id");
-    let form =
-        "write `{{ secrets.webhook_id }}`, and under [secrets] the id that PayPal shows beside the webhook's address";
+    let form = "write `{{ secrets.webhook_id }}`, and under [secrets] the id that PayPal shows beside the webhook's address";
     let Some(source) = &file.webhook_id else {
         at.refuse(format!("is missing; {form}"));
         return None;
     };
-    let name = source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
+    let name =
+        source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
     let Some(name) = name.and_then(|name| name.strip_prefix("secrets.")) else {
         at.refuse(format!("names no secret; {form}"));
         return None;
@@ -88,14 +94,18 @@ pub(super) fn compile(file: &VerifyTable, secrets: SecretsOfFile<'_>, place: &Pl
     if file.optional.unwrap_or(false) && !secrets.names.contains(name) {
         return Some(PaypalVerification::LeftOut);
     }
-    let text = |source: &str, place: &Place<'_>| {
-        let text = place.check(Text::compile(source, &Known::in_secrets(secrets.names)))?;
-        let scope = Scope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
+    let text = |source: &str, place: &SettingsCursor<'_>| {
+        let text = place
+            .check(TextTemplate::compile(source, &KnownVariables::in_secrets(secrets.names)))?;
+        let scope =
+            ExpressionScope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
         text.string(&scope).ok().flatten()
     };
     let webhook_id = text(source, &at)?;
     if webhook_id.is_empty() || webhook_id.contains('|') {
-        at.refuse("is no id of a webhook; copy it from PayPal's page of the app, or leave the secret out");
+        at.refuse(
+            "is no id of a webhook; copy it from PayPal's page of the app, or leave the secret out",
+        );
         return None;
     }
     let at = place.key("intermediates");
@@ -130,7 +140,8 @@ impl CertificateTrust {
 
 /// Parses the certificates of a PEM file.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).take(MOST_CERTIFICATES).collect();
+    let found: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(pem).take(MOST_CERTIFICATES).collect();
     found.map_err(|error| error.to_string())
 }
 
@@ -170,28 +181,35 @@ impl PaypalScheme {
     }
 
     /// Verifies that a call is PayPal's own, step by step.
-    pub(super) fn examine(&self, call: &RawCallback, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
-        let transmission = transmission(call, now, trail)?;
+    pub(super) fn verify_call(
+        &self,
+        call: &RawWebhook,
+        now: Timestamp,
+        trace: &mut VerificationTrace,
+    ) -> Result<(), VerificationError> {
+        let transmission = transmission(call, now, trace)?;
         let looked_for = format!("the certificate of {}", transmission.certificate);
         let Some(pem) = &call.certificate else {
-            trail.failed(&looked_for, || "it is not at hand".to_owned());
-            return Err(Unverified::Unsigned);
+            trace.note_failed(&looked_for, || "it is not at hand".to_owned());
+            return Err(VerificationError::Unsigned);
         };
         let chain = certificates(pem).unwrap_or_default();
         let Some(Ok(leaf)) = chain.first().map(EndEntityCert::try_from) else {
-            trail.failed(&looked_for, || "what was given holds none".to_owned());
-            return Err(Unverified::Forged);
+            trace.note_failed(&looked_for, || "what was given holds none".to_owned());
+            return Err(VerificationError::Forged);
         };
-        trail.passed(&looked_for, || format!("{} in it", chain.len()));
-        self.check_certificate(&leaf, &chain, transmission.signer, now, trail)?;
+        trace.note_passed(&looked_for, || format!("{} in it", chain.len()));
+        self.check_certificate(&leaf, &chain, transmission.signer, now, trace)?;
         let content = content(&transmission, &self.webhook_id, &call.body);
         let looked_for = format!("a signature over `{content}`");
         let algorithm = webpki::ring::RSA_PKCS1_2048_8192_SHA256;
         if leaf.verify_signature(algorithm, content.as_bytes(), &transmission.signature).is_err() {
-            trail.failed(&looked_for, || "it does not match: another webhook id, or another body".to_owned());
-            return Err(Unverified::Forged);
+            trace.note_failed(&looked_for, || {
+                "it does not match: another webhook id, or another body".to_owned()
+            });
+            return Err(VerificationError::Forged);
         }
-        trail.passed(&looked_for, || "it matches".to_owned());
+        trace.note_passed(&looked_for, || "it matches".to_owned());
         Ok(())
     }
 
@@ -203,39 +221,47 @@ impl PaypalScheme {
         chain: &[CertificateDer<'_>],
         signer: &str,
         now: Timestamp,
-        trail: &mut Trail,
-    ) -> Result<(), Unverified> {
+        trace: &mut VerificationTrace,
+    ) -> Result<(), VerificationError> {
         let since_epoch = Duration::from_secs(u64::try_from(now.as_second()).unwrap_or_default());
         let (time, usage) = (UnixTime::since_unix_epoch(since_epoch), KeyUsage::server_auth());
-        let between: Vec<_> = chain.iter().skip(1).chain(&self.trust.intermediates).cloned().collect();
+        let between: Vec<_> =
+            chain.iter().skip(1).chain(&self.trust.intermediates).cloned().collect();
         let looked_for = format!("a chain to an authority that is trusted, good at {now}");
         let anchors = &self.trust.anchors;
-        if let Err(error) = leaf.verify_for_usage(ALL_VERIFICATION_ALGS, anchors, &between, time, usage, None, None) {
+        if let Err(error) =
+            leaf.verify_for_usage(ALL_VERIFICATION_ALGS, anchors, &between, time, usage, None, None)
+        {
             let missing = || {
                 let is_unknown = matches!(error, webpki::Error::UnknownIssuer);
-                let issuer = chain.first().filter(|_| is_unknown).and_then(|leaf| MissingIssuer::find(leaf, &between));
+                let issuer = chain
+                    .first()
+                    .filter(|_| is_unknown)
+                    .and_then(|leaf| MissingIssuer::find(leaf, &between));
                 issuer.map_or_else(|| error.to_string(), |issuer| issuer.to_string())
             };
-            trail.failed(&looked_for, missing);
-            return Err(Unverified::Untrusted);
+            trace.note_failed(&looked_for, missing);
+            return Err(VerificationError::Untrusted);
         }
-        trail.passed(&looked_for, || "it has one".to_owned());
+        trace.note_passed(&looked_for, || "it has one".to_owned());
         let looked_for = format!("a certificate for {signer}");
-        let is_named =
-            ServerName::try_from(signer).is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok());
+        let is_named = ServerName::try_from(signer)
+            .is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok());
         if !is_named {
-            trail.failed(&looked_for, || "it is for another name".to_owned());
-            return Err(Unverified::Forged);
+            trace.note_failed(&looked_for, || "it is for another name".to_owned());
+            return Err(VerificationError::Forged);
         }
-        trail.passed(&looked_for, || "it is".to_owned());
+        trace.note_passed(&looked_for, || "it is".to_owned());
         Ok(())
     }
 }
 
 /// The address of the certificate with which a call claims to be signed; `None` if nothing can make
 /// the call valid.
-pub(super) fn certificate_url(call: &RawCallback, now: Timestamp) -> Option<Url> {
-    transmission(call, now, &mut Trail::untold()).ok().map(|transmission| transmission.certificate)
+pub(super) fn certificate_url(call: &RawWebhook, now: Timestamp) -> Option<Url> {
+    transmission(call, now, &mut VerificationTrace::silent())
+        .ok()
+        .map(|transmission| transmission.certificate)
 }
 
 /// Builds the signed content.
@@ -246,18 +272,18 @@ fn content(transmission: &PaypalTransmission<'_>, webhook_id: &str, body: &[u8])
 
 /// Reads the headers of a call's signature, and refuses invalid ones.
 fn transmission<'c>(
-    call: &'c RawCallback,
+    call: &'c RawWebhook,
     now: Timestamp,
-    trail: &mut Trail,
-) -> Result<PaypalTransmission<'c>, Unverified> {
-    let id = header(call, "paypal-transmission-id", trail)?;
-    let time = header(call, "paypal-transmission-time", trail)?;
-    let signature = header(call, "paypal-transmission-sig", trail)?;
-    let address = header(call, "paypal-cert-url", trail)?;
-    let algorithm = header(call, "paypal-auth-algo", trail)?;
+    trace: &mut VerificationTrace,
+) -> Result<PaypalTransmission<'c>, VerificationError> {
+    let id = header(call, "paypal-transmission-id", trace)?;
+    let time = header(call, "paypal-transmission-time", trace)?;
+    let signature = header(call, "paypal-transmission-sig", trace)?;
+    let address = header(call, "paypal-cert-url", trace)?;
+    let algorithm = header(call, "paypal-auth-algo", trace)?;
     let mut refuse = |looked_for: &str, found: &str| {
-        trail.failed(looked_for, || found.to_owned());
-        Unverified::Unsigned
+        trace.note_failed(looked_for, || found.to_owned());
+        VerificationError::Unsigned
     };
     if algorithm != ALGORITHM {
         return Err(refuse("the algorithm `SHA256withRSA`", "the call names another"));
@@ -266,35 +292,46 @@ fn transmission<'c>(
     if id.contains('|') || time.contains('|') {
         return Err(refuse("an id and a time without `|`", "there is one in it"));
     }
-    let signature = BASE64.decode(signature).map_err(|_| refuse("a signature in Base64", &beginning(signature)))?;
+    let signature = BASE64
+        .decode(signature)
+        .map_err(|_| refuse("a signature in Base64", &beginning(signature)))?;
     let found = certificate_address(address);
-    let (certificate, signer) = found.ok_or_else(|| refuse("the address of a certificate at PayPal", address))?;
-    check_age(time, now, trail)?;
+    let (certificate, signer) =
+        found.ok_or_else(|| refuse("the address of a certificate at PayPal", address))?;
+    check_age(time, now, trace)?;
     Ok(PaypalTransmission { id, time, signature, certificate, signer })
 }
 
-fn header<'c>(call: &'c RawCallback, name: &str, trail: &mut Trail) -> Result<&'c str, Unverified> {
+fn header<'c>(
+    call: &'c RawWebhook,
+    name: &str,
+    trace: &mut VerificationTrace,
+) -> Result<&'c str, VerificationError> {
     let value = call.header(name).map(str::trim).filter(|value| !value.is_empty());
     let looked_for = format!("the header `{name}`");
     match value {
-        Some(value) => trail.passed(&looked_for, || beginning(value)),
-        None => trail.failed(&looked_for, || "the call has none".to_owned()),
+        Some(value) => trace.note_passed(&looked_for, || beginning(value)),
+        None => trace.note_failed(&looked_for, || "the call has none".to_owned()),
     }
-    value.ok_or(Unverified::Unsigned)
+    value.ok_or(VerificationError::Unsigned)
 }
 
-fn check_age(time: &str, now: Timestamp, trail: &mut Trail) -> Result<(), Unverified> {
+fn check_age(
+    time: &str,
+    now: Timestamp,
+    trace: &mut VerificationTrace,
+) -> Result<(), VerificationError> {
     let looked_for = format!("sent within the 73 hours before {now}");
     let Ok(sent) = time.parse::<Timestamp>() else {
-        trail.failed(&looked_for, || format!("{} is no time", beginning(time)));
-        return Err(Unverified::Unsigned);
+        trace.note_failed(&looked_for, || format!("{} is no time", beginning(time)));
+        return Err(VerificationError::Unsigned);
     };
     let age = now.duration_since(sent);
     if age > MAX_AGE || age < -MAX_LEAD {
-        trail.failed(&looked_for, || format!("sent at {sent}"));
-        return Err(Unverified::Stale);
+        trace.note_failed(&looked_for, || format!("sent at {sent}"));
+        return Err(VerificationError::Stale);
     }
-    trail.passed(&looked_for, || format!("sent at {sent}"));
+    trace.note_passed(&looked_for, || format!("sent at {sent}"));
     Ok(())
 }
 

@@ -4,15 +4,15 @@ use jiff::Timestamp;
 use url::Url;
 use url::form_urlencoded::parse;
 
-use super::described::{Described, body_digest};
+use super::described_scheme::{DescribedScheme, body_digest};
 use super::form;
-use super::place::Within;
 use super::private_key::PrivateKey;
-use ferryd_domain::callback::RawCallback;
+use super::selector::ValueSelector;
+use ferryd_domain::webhook::RawWebhook;
 
 /// The reason why a call can't be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CannotSign {
+pub enum SigningError {
     /// Every key has passed its `until`.
     #[error("no key is taken any more; every `until` has passed")]
     NoKey,
@@ -34,7 +34,7 @@ pub enum CannotSign {
     #[error("{0}, and it is signed")]
     Missing(String),
     /// Calls are verified by a token, which this one lacks.
-    #[error("calls are believed by the token of a callback URL, and this one has none that is good")]
+    #[error("webhooks are verified by the token of a webhook URL, and this one has no valid token")]
     NoToken,
     /// The body is not of the form that the scheme signs.
     #[error("the body is no payment notification: it has no `notificationItems`")]
@@ -49,7 +49,7 @@ fn drop_parameter(url: &mut Url, name: &str) {
     url.set_query(Some(&kept).filter(|kept| !kept.is_empty()).map(String::as_str));
 }
 
-impl Described {
+impl DescribedScheme {
     /// Signs a call as the provider would at this time: adds the headers and the query that
     /// verification checks.
     ///
@@ -57,15 +57,17 @@ impl Described {
     /// body.
     pub(super) fn sign(
         &self,
-        call: &RawCallback,
+        call: &RawWebhook,
         now: Timestamp,
         private_key: Option<&PrivateKey>,
-    ) -> Result<RawCallback, CannotSign> {
+    ) -> Result<RawWebhook, SigningError> {
         let mut call = call.clone();
         self.complete(&mut call);
         let timestamp = self.timestamp.as_ref().map(|place| place.text(now));
-        let contents =
-            self.signed.contents(&call, timestamp.as_deref()).map_err(|none| CannotSign::Missing(none.to_string()))?;
+        let contents = self
+            .signed
+            .signed_contents(&call, timestamp.as_deref())
+            .map_err(|none| SigningError::Missing(none.to_string()))?;
         let content = contents.into_iter().next().unwrap_or_default();
         let signature = self.signature_of(&content, now, private_key)?;
         self.write(&mut call, timestamp.as_deref(), &signature);
@@ -77,21 +79,23 @@ impl Described {
         content: &[u8],
         now: Timestamp,
         private_key: Option<&PrivateKey>,
-    ) -> Result<Vec<u8>, CannotSign> {
+    ) -> Result<Vec<u8>, SigningError> {
         let mut keys = self.keys.iter().filter(|key| key.is_taken(now));
         let name = self.algorithm.name();
         if !self.algorithm.is_asymmetric() {
-            return keys.next().and_then(|key| key.sign(content)).ok_or(CannotSign::NoKey);
+            return keys.next().and_then(|key| key.sign(content)).ok_or(SigningError::NoKey);
         }
-        let private_key = private_key.ok_or(CannotSign::NoPrivateKey(name))?;
-        let signature = private_key.sign(self.algorithm, content).ok_or(CannotSign::AnotherAlgorithm(name))?;
+        let private_key = private_key.ok_or(SigningError::NoPrivateKey(name))?;
+        let signature = private_key
+            .sign(self.algorithm, content)
+            .ok_or(SigningError::AnotherAlgorithm(name))?;
         let known = keys.any(|key| key.matches(content, std::slice::from_ref(&signature)));
-        if known { Ok(signature) } else { Err(CannotSign::Stranger) }
+        if known { Ok(signature) } else { Err(SigningError::Stranger) }
     }
 
     /// Adds signed parts that can be generated: headers such as a message's id, and the body's
     /// digest in the query.
-    fn complete(&self, call: &mut RawCallback) {
+    fn complete(&self, call: &mut RawWebhook) {
         for name in self.signed.needed_headers() {
             if call.header(name).is_none() {
                 let id: String = body_digest(call).chars().take(24).collect();
@@ -110,7 +114,7 @@ impl Described {
         call.url.query_pairs_mut().append_pair(name, &digest);
     }
 
-    fn write(&self, call: &mut RawCallback, timestamp: Option<&str>, signature: &[u8]) {
+    fn write(&self, call: &mut RawWebhook, timestamp: Option<&str>, signature: &[u8]) {
         let place = &self.signature.place;
         let signature = self.signature.written(signature);
         call.headers.retain(|(name, _)| *name != place.header);
@@ -120,7 +124,8 @@ impl Described {
         };
         let time = stamp.written(text);
         if stamp.place.header == place.header {
-            let separator = if let Within::Field(_, separator) = place.within { separator } else { ',' };
+            let separator =
+                if let ValueSelector::Field(_, separator) = place.value { separator } else { ',' };
             call.headers.push((place.header.clone(), format!("{time}{separator}{signature}")));
             return;
         }

@@ -22,13 +22,13 @@ pub(in crate::rest) enum LookupChoice {
 
 impl<'de> Deserialize<'de> for LookupChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WordOrTable)
+        deserializer.deserialize_any(LookupVisitor)
     }
 }
 
-struct WordOrTable;
+struct LookupVisitor;
 
-impl<'de> Visitor<'de> for WordOrTable {
+impl<'de> Visitor<'de> for LookupVisitor {
     type Value = LookupChoice;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,11 +36,16 @@ impl<'de> Visitor<'de> for WordOrTable {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        if text == "poll" { Ok(LookupChoice::Poll) } else { Err(E::unknown_variant(text, &["poll"])) }
+        if text == "poll" {
+            Ok(LookupChoice::Poll)
+        } else {
+            Err(E::unknown_variant(text, &["poll"]))
+        }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        LookupFile::deserialize(MapAccessDeserializer::new(map)).map(|table| LookupChoice::Own(Box::new(table)))
+        LookupFile::deserialize(MapAccessDeserializer::new(map))
+            .map(|table| LookupChoice::Own(Box::new(table)))
     }
 }
 
@@ -80,5 +85,5 @@ pub(in crate::rest) struct LookupFile {
     pub(in crate::rest) item: Option<String>,
     /// The condition under which the provider says that there is no transaction. Only this
     /// condition allows another call; absent: no answer does.
-    pub(in crate::rest) absent: Option<String>,
+    pub(in crate::rest) not_found: Option<String>,
 }

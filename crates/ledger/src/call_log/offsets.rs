@@ -1,0 +1,165 @@
+//! Records in the index at which offsets the stream of calls holds the calls of each command.
+//!
+//! The broker does not tell a publisher the offset of a message. So each instance reads the stream
+//! once and records what each message holds. It begins with the oldest message, and after a restart
+//! with the last one that it recorded. Where that message differs or never arrives, the stream is
+//! another one and is recorded from its beginning. Nothing waits for this reader; a search reads
+//! the part that is not recorded yet by itself.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::super::batch::fingerprint;
+use super::super::compression::decompress_body;
+use super::super::index::{CallCheckpoint, CallMessage, IndexError, LedgerIndex};
+use ferryd_broker::stream::{BrokerStream, StreamEntry, StreamPosition};
+
+/// The maximum number of messages, each of up to a mebibyte, on their way to the reader.
+const PREFETCH: u16 = 32;
+/// The longest time for which messages that were read wait to be recorded.
+const GATHERING: Duration = Duration::from_millis(200);
+/// The number of messages that are recorded at once.
+const ENOUGH: usize = 64;
+/// The longest time for the last recorded message to arrive. A stream that was made anew and has
+/// fewer messages never delivers it, nor anything before it.
+const EXPECTED_WITHIN: Duration = Duration::from_secs(5);
+/// The pause after the index could not be read or written.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Reads the stream of calls and records the offsets of its messages in the index, until `stop` is
+/// cancelled or the link has ended.
+pub async fn note_offsets(stream: BrokerStream, index: Arc<LedgerIndex>, stop: CancellationToken) {
+    let stream = stream.with_prefetch(PREFETCH);
+    let mut notes = OffsetNotes {
+        stream,
+        index,
+        noted: None,
+        read: None,
+        expected: None,
+        messages: Vec::new(),
+    };
+    tokio::select! {
+        _ended = notes.follow() => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+struct OffsetNotes {
+    stream: BrokerStream,
+    index: Arc<LedgerIndex>,
+    /// The last message that the index has recorded.
+    noted: Option<CallCheckpoint>,
+    /// The last message that was read.
+    read: Option<CallCheckpoint>,
+    /// The message that has to be next, unless the next one lies later in the stream.
+    expected: Option<CallCheckpoint>,
+    /// The messages that were read and are not recorded yet.
+    messages: Vec<CallMessage>,
+}
+
+/// The part of a line that the index records.
+#[derive(Deserialize)]
+struct IndexedLine<'a> {
+    at: Timestamp,
+    #[serde(borrow)]
+    command: Cow<'a, str>,
+}
+
+impl OffsetNotes {
+    /// Reads on, through outages of any length; `None` once the link has ended.
+    async fn follow(&mut self) -> Option<()> {
+        loop {
+            if let Err(error) = self.go_on().await? {
+                warn!(%error, "failed to note in the ledger's index where calls are; trying again");
+                sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Begins where the index ends, and reads until the reader is gone.
+    async fn go_on(&mut self) -> Option<Result<(), IndexError>> {
+        match self.index.call_checkpoint() {
+            Ok(noted) => self.begin(noted),
+            Err(error) => return Some(Err(error)),
+        }
+        self.stream.attach().await?;
+        let mut due = None;
+        let late = Instant::now() + EXPECTED_WITHIN;
+        loop {
+            let due_at = due.unwrap_or_else(Instant::now);
+            let entry = tokio::select! {
+                entry = self.stream.read() => entry,
+                () = sleep_until(late), if self.expected.is_some() => return Some(self.index.clear_calls()),
+                () = sleep_until(due_at), if due.is_some() => {
+                    due = None;
+                    match self.save().await {
+                        Ok(true) => continue,
+                        begins_anew => return Some(begins_anew.map(drop)),
+                    }
+                }
+            };
+            let Some(entry) = entry else { return Some(Ok(())) };
+            if !self.take(&entry) {
+                return Some(self.index.clear_calls());
+            }
+            let soon = if self.messages.len() >= ENOUGH { Duration::ZERO } else { GATHERING };
+            let latest = Instant::now() + soon;
+            due = Some(due.map_or(latest, |due| latest.min(due)));
+        }
+    }
+
+    fn begin(&mut self, noted: Option<CallCheckpoint>) {
+        (self.noted, self.read, self.expected) = (noted, noted, noted);
+        self.messages.clear();
+        self.stream.reposition(
+            noted.map_or(StreamPosition::First, |noted| StreamPosition::Offset(noted.offset)),
+        );
+    }
+
+    /// Takes a message. Returns false if the stream is another one than the one that was recorded.
+    fn take(&mut self, entry: &StreamEntry) -> bool {
+        let hash = fingerprint(None, &entry.data);
+        if let Some(expected) = self.expected.take()
+            && entry.offset <= expected.offset
+        {
+            return (entry.offset, hash) == (expected.offset, expected.hash);
+        }
+        let before = self.read.map_or(0, |read| read.published);
+        let published = entry.properties.timestamp().unwrap_or(before);
+        self.read = Some(CallCheckpoint { offset: entry.offset, hash, published });
+        self.messages.push(calls(entry));
+        true
+    }
+
+    /// Records the messages that were read. Returns false if the index was made anew meanwhile.
+    async fn save(&mut self) -> Result<bool, IndexError> {
+        let (index, after, messages) =
+            (Arc::clone(&self.index), self.noted, std::mem::take(&mut self.messages));
+        let Some(read) = self.read.filter(|read| Some(*read) != after) else { return Ok(true) };
+        let noting = tokio::task::spawn_blocking(move || index.note_calls(after, &messages, read));
+        // A panic in the task was logged already, and the index has recorded nothing of these
+        // messages.
+        let is_noted = noting.await.unwrap_or(Ok(false))?;
+        self.noted = self.read;
+        Ok(is_noted)
+    }
+}
+
+/// Lists the calls that a message holds. A message that can't be unpacked can't be searched either.
+fn calls(entry: &StreamEntry) -> CallMessage {
+    let mut message = CallMessage::new(entry.offset);
+    let Ok(data) = decompress_body(&entry.properties, &entry.data) else { return message };
+    for line in data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        if let Ok(IndexedLine { at, command }) = serde_json::from_slice(line) {
+            message.add(&command, u64::try_from(at.as_second()).unwrap_or_default());
+        }
+    }
+    message
+}

@@ -1,0 +1,81 @@
+//! Prunes commands that are over, a few at a time, so that nobody waits for it.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::IndexError;
+use super::{call_offsets, jobs};
+use ferryd_domain::ledger::command_state::{CallPhase, CommandState};
+
+/// The maximum number of commands that are pruned in one transaction.
+pub(super) const CHUNK: usize = 500;
+
+/// A command that was over when it was searched, and its last change by then.
+pub(super) struct EndedRow {
+    seq: i64,
+    facet: i64,
+}
+
+/// The commands that are over, by their last change.
+pub(super) const OVER: &str =
+    "SELECT seq, facet FROM commands WHERE over = 1 AND updated < ?1 ORDER BY updated LIMIT ?2";
+
+/// Returns true if a command is over. A dead letter is not over, because an operator has to decide
+/// about it. Neither is a command with an event that may not have been published. A request to
+/// cancel a command that never arrived is over.
+pub(super) fn is_over(state: &CommandState) -> bool {
+    let is_published = !matches!(state.phase, CallPhase::Decided { effects: Some(_), .. });
+    match &state.ending {
+        Some(ending) => !ending.is_dead() && is_published,
+        None => state.identity.is_none() && state.phase == CallPhase::Open,
+    }
+}
+
+/// Finds commands that are over since before `older_than`, oldest first.
+pub(super) fn find(conn: &Connection, older_than: i64) -> Result<Vec<EndedRow>, IndexError> {
+    let read = |row: &rusqlite::Row<'_>| Ok(EndedRow { seq: row.get(0)?, facet: row.get(1)? });
+    let mut over = conn.prepare_cached(OVER)?;
+    Ok(over
+        .query_map((older_than, i64::try_from(CHUNK).unwrap_or(0)), read)?
+        .collect::<Result<_, _>>()?)
+}
+
+/// Prunes commands, unless they have changed, and other rows that have not been used since before
+/// `older_than`. Returns the number of pruned commands. Writers of one record only are pruned if
+/// older than `visitors_before`.
+pub(super) fn prune_commands(
+    conn: &mut Connection,
+    over: &[EndedRow],
+    older_than: i64,
+    visitors_before: i64,
+) -> rusqlite::Result<usize> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut counts: HashMap<i64, i64> = HashMap::new();
+    let mut command = tx.prepare_cached(
+        "DELETE FROM commands WHERE seq = ?1 AND over = 1 AND facet = ?2 AND updated < ?3",
+    )?;
+    let mut body = tx.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?;
+    for EndedRow { seq, facet } in over {
+        if command.execute((seq, facet, older_than))? == 1 {
+            body.execute([seq])?;
+            *counts.entry(*facet).or_default() += 1;
+        }
+    }
+    let mut less = tx.prepare_cached("UPDATE facets SET count = count - ?2 WHERE facet = ?1")?;
+    for count in &counts {
+        less.execute(count)?;
+    }
+    drop((command, body, less));
+    tx.execute("DELETE FROM facets WHERE count = 0", ())?;
+    // A process that has written nothing for so long has ended, and repeats nothing.
+    tx.execute("DELETE FROM writers WHERE seen < ?1", [older_than])?;
+    // The same holds for a writer of nothing but a first record, a marker: a command of the command
+    // line.
+    tx.execute("DELETE FROM writers WHERE number = 1 AND seen < ?1", [visitors_before])?;
+    call_offsets::prune_calls(&tx, older_than)?;
+    jobs::prune_jobs(&tx, older_than)?;
+    tx.execute("UPDATE meta SET value = max(value, ?1) WHERE name = 'oldest'", [older_than])?;
+    tx.commit()?;
+    Ok(usize::try_from(counts.values().sum::<i64>()).unwrap_or(0))
+}

@@ -1,0 +1,341 @@
+//! The view: the states of commands in memory, both those that changed and are not saved yet, and
+//! those that were used lately. The index has the others.
+//!
+//! An unsaved state always stays in memory. So a state that is not in memory is in the index, and
+//! current there.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::batch::{BatchSource, fingerprint};
+use super::index::{IndexChanges, IndexCheckpoint, UnreadableEntry};
+use super::job_table::JobTable;
+use ferryd_domain::command_id::CommandId;
+use ferryd_domain::job::{JobId, JobState};
+use ferryd_domain::ledger::command_state::CommandState;
+use ferryd_domain::ledger::record::RecordId;
+
+/// The number of saved states in each of the two generations.
+const GENERATION: usize = 20_000;
+/// The size of the records that changed a generation's states, in bytes: a state holds its
+/// command's event, which can be large.
+const GENERATION_BYTES: usize = 32 << 20;
+/// The maximum number of unsaved states, above which reading has to wait.
+const MAX_UNSAVED: usize = 50_000;
+/// The maximum size of the records that changed unsaved states, in bytes.
+const MAX_UNSAVED_BYTES: usize = 64 << 20;
+
+/// The number of unsaved states from which on more are expected to change soon.
+const MANY_UNSAVED: usize = 64;
+
+/// The current states in memory, with those that are not saved.
+#[derive(Default)]
+pub(super) struct StateCache {
+    unsaved: UnsavedChanges,
+    /// The changes that the thread is saving now.
+    saving: Arc<UnsavedChanges>,
+    young: HashMap<CommandId, Arc<CommandState>>,
+    young_bytes: usize,
+    old: HashMap<CommandId, Arc<CommandState>>,
+    /// Commands that the index does not have: new commands are looked up several times before their
+    /// first record.
+    absent: HashSet<CommandId>,
+    /// Counts how often the older generation was dropped.
+    turns: u64,
+    numbers: HashMap<Uuid, WriterNumber>,
+    /// The jobs that have not ended, and those that changed.
+    pub jobs: JobTable,
+    reached: Option<Arc<StreamReach>>,
+    /// Counts the changes, for their order.
+    order: u64,
+    /// Counts the batches of changes that were taken for saving.
+    pub taken: u64,
+}
+
+#[derive(Default)]
+pub(super) struct UnsavedChanges {
+    cases: HashMap<CommandId, ChangedCommand>,
+    writers: Vec<Uuid>,
+    unreadable: Vec<UnreadableEntry>,
+    /// The size of the records that made the changes.
+    bytes: usize,
+}
+
+struct ChangedCommand {
+    order: u64,
+    state: Arc<CommandState>,
+}
+
+#[derive(Default)]
+struct WriterNumber {
+    highest: u64,
+    /// True if the number is unsaved.
+    moved: bool,
+}
+
+/// The last message of the stream that was applied.
+pub(super) enum StreamReach {
+    /// The message was applied before this process began.
+    Before(IndexCheckpoint),
+    /// The message was applied by this process. It is kept so that it is hashed only where that is
+    /// needed.
+    Message {
+        /// The offset of the message.
+        offset: u64,
+        /// The writer of the message, and the number of its first line.
+        source: Option<BatchSource>,
+        /// The body of the message.
+        body: Vec<u8>,
+    },
+}
+
+impl StreamReach {
+    /// Returns the offset of the latest message that was applied.
+    pub fn offset(&self) -> u64 {
+        match self {
+            Self::Before(checkpoint) => checkpoint.offset,
+            Self::Message { offset, .. } => *offset,
+        }
+    }
+
+    /// Returns the checkpoint that is saved.
+    pub fn checkpoint(&self) -> IndexCheckpoint {
+        match self {
+            Self::Before(checkpoint) => *checkpoint,
+            Self::Message { offset, source, body } => {
+                IndexCheckpoint { offset: *offset, hash: fingerprint(*source, body) }
+            }
+        }
+    }
+}
+
+/// The changes that one transaction saves.
+pub(super) struct TakenChanges {
+    unsaved: Arc<UnsavedChanges>,
+    writers: Vec<(Uuid, u64)>,
+    jobs: Vec<(JobId, Arc<JobState>)>,
+    reached: Arc<StreamReach>,
+    /// The number of this batch of changes.
+    pub number: u64,
+}
+
+impl StateCache {
+    /// Loads the parts of an index beside its states of commands.
+    pub fn load(&mut self, checkpoint: Option<IndexCheckpoint>, writers: Vec<(Uuid, u64)>) {
+        self.reached = checkpoint.map(|checkpoint| Arc::new(StreamReach::Before(checkpoint)));
+        let numbered = |(writer, highest)| (writer, WriterNumber { highest, moved: false });
+        self.numbers = writers.into_iter().map(numbered).collect();
+    }
+
+    /// Clears the view.
+    pub fn reset(&mut self) {
+        let (order, taken, turns) = (self.order, self.taken, self.turns + 1);
+        *self = Self { turns, order, taken, ..Self::default() };
+    }
+
+    /// Returns the state of a command, if it is in memory.
+    pub fn get(&self, id: &CommandId) -> Option<&Arc<CommandState>> {
+        let changed = self.unsaved.cases.get(id).or_else(|| self.saving.cases.get(id));
+        changed
+            .map(|changed| &changed.state)
+            .or_else(|| self.young.get(id))
+            .or_else(|| self.old.get(id))
+    }
+
+    /// Returns true if neither the view nor the index knows a command.
+    pub fn is_absent(&self, id: &CommandId) -> bool {
+        self.absent.contains(id)
+    }
+
+    /// Returns the counter to read before a command is looked up in the index; for
+    /// [`note_absent`](Self::note_absent).
+    pub fn save_generation(&self) -> u64 {
+        self.turns
+    }
+
+    /// Records that the index does not have a command. `turns` is the counter from before the
+    /// lookup. If the command became known since, the view has it, unless a generation was dropped
+    /// meanwhile: then the call has no effect.
+    pub fn note_absent(&mut self, id: &CommandId, turns: u64) {
+        if self.turns == turns && self.get(id).is_none() {
+            if self.absent.len() >= GENERATION {
+                self.absent.clear();
+            }
+            self.absent.insert(id.clone());
+        }
+    }
+
+    /// Changes the state of a command. `loaded` is the state in the index, where [`get`](Self::get)
+    /// returns none.
+    pub fn change<T>(
+        &mut self,
+        id: &CommandId,
+        loaded: Option<CommandState>,
+        bytes: usize,
+        change: impl FnOnce(&mut Option<CommandState>) -> T,
+    ) -> T {
+        self.absent.remove(id);
+        let before = self.unsaved.cases.remove_entry(id);
+        let (key, order, known) = if let Some((key, ChangedCommand { order, state })) = before {
+            (key, order, Some(state))
+        } else {
+            self.order += 1;
+            let saving = || self.saving.cases.get(id).map(|changed| Arc::clone(&changed.state));
+            let saved = self.young.remove(id).or_else(|| self.old.remove(id));
+            (id.clone(), self.order, saving().or(saved))
+        };
+        let mut slot = known.map(Arc::unwrap_or_clone).or(loaded);
+        let outcome = change(&mut slot);
+        if let Some(state) = slot {
+            self.unsaved.cases.insert(key, ChangedCommand { order, state: Arc::new(state) });
+            self.unsaved.bytes = self.unsaved.bytes.saturating_add(bytes);
+        }
+        outcome
+    }
+
+    /// Returns the highest number of a writer that was applied; 0 where none was.
+    pub fn highest(&self, writer: Uuid) -> u64 {
+        self.numbers.get(&writer).map_or(0, |numbered| numbered.highest)
+    }
+
+    /// Marks a record as applied.
+    pub fn note_record(&mut self, id: RecordId) {
+        let numbered = self.numbers.entry(id.writer).or_default();
+        numbered.highest = numbered.highest.max(id.number);
+        if !std::mem::replace(&mut numbered.moved, true) {
+            self.unsaved.writers.push(id.writer);
+        }
+    }
+
+    /// Drops the saved states of these commands, which have changed in the index.
+    pub fn drop_saved(&mut self, commands: &[CommandId]) {
+        for id in commands {
+            self.young.remove(id);
+            self.old.remove(id);
+        }
+    }
+
+    /// Adds a line that can't be read, to be saved.
+    pub fn keep_unreadable(&mut self, line: UnreadableEntry) {
+        self.unsaved.unreadable.push(line);
+    }
+
+    /// Records that a message is applied.
+    pub fn note_applied(&mut self, reached: StreamReach) {
+        self.reached = Some(Arc::new(reached));
+    }
+
+    /// Returns the last message that was applied.
+    pub fn reached(&self) -> Option<Arc<StreamReach>> {
+        self.reached.clone()
+    }
+
+    /// Returns true if there are unsaved changes.
+    pub fn is_changed(&self) -> bool {
+        let UnsavedChanges { cases, writers, unreadable, .. } = &self.unsaved;
+        let is_empty = cases.is_empty() && writers.is_empty() && unreadable.is_empty();
+        self.reached.is_some() && !(is_empty && self.jobs.is_saved())
+    }
+
+    /// Returns true while changes are being saved.
+    pub fn is_saving(&self) -> bool {
+        !self.saving.is_empty()
+    }
+
+    /// Returns true if so much changes that a state saved now would soon change again.
+    pub fn is_busy(&self) -> bool {
+        self.unsaved.cases.len() >= MANY_UNSAVED
+    }
+
+    /// Returns true if there are enough changes to save at once.
+    pub fn is_laden(&self) -> bool {
+        self.unsaved.cases.len() >= MAX_UNSAVED / 10 || self.unsaved.bytes >= MAX_UNSAVED_BYTES / 10
+    }
+
+    /// Returns true if no more records should be applied before changes were saved.
+    pub fn is_full(&self) -> bool {
+        self.unsaved.cases.len() + self.saving.cases.len() >= MAX_UNSAVED
+            || self.unsaved.bytes.saturating_add(self.saving.bytes) >= MAX_UNSAVED_BYTES
+    }
+
+    /// Takes the unsaved changes, to be saved next. They stay in memory.
+    pub fn take(&mut self) -> Option<TakenChanges> {
+        let reached = self.reached.clone().filter(|_| self.is_changed())?;
+        let unsaved = Arc::new(std::mem::take(&mut self.unsaved));
+        self.saving = Arc::clone(&unsaved);
+        let writers = unsaved.writers.iter().filter_map(|writer| {
+            let numbered = self.numbers.get_mut(writer)?;
+            numbered.moved = false;
+            Some((*writer, numbered.highest))
+        });
+        let writers = writers.collect();
+        self.taken += 1;
+        let jobs = self.jobs.take();
+        Some(TakenChanges { unsaved, writers, jobs, reached, number: self.taken })
+    }
+
+    /// Records that the changes were saved: from now on the index has them.
+    pub fn note_saved(&mut self, taken: TakenChanges) {
+        if !Arc::ptr_eq(&self.saving, &taken.unsaved) {
+            // The view was cleared meanwhile.
+            return;
+        }
+        self.saving = Arc::default();
+        self.jobs.saved(taken.jobs);
+        let Some(UnsavedChanges { cases, bytes, .. }) = Arc::into_inner(taken.unsaved) else {
+            return;
+        };
+        if self.young_bytes.saturating_add(bytes) > GENERATION_BYTES {
+            self.drop_saved_generation();
+        }
+        self.young_bytes = self.young_bytes.saturating_add(bytes);
+        for (id, ChangedCommand { state, .. }) in cases {
+            if self.young.len() >= GENERATION {
+                self.drop_saved_generation();
+            }
+            if !self.unsaved.cases.contains_key(&id) {
+                self.old.remove(&id);
+                self.young.insert(id, state);
+            }
+        }
+    }
+}
+
+impl StateCache {
+    /// Drops the older generation of saved states.
+    fn drop_saved_generation(&mut self) {
+        self.old = std::mem::take(&mut self.young);
+        self.young_bytes = 0;
+        self.turns += 1;
+    }
+}
+
+impl UnsavedChanges {
+    fn is_empty(&self) -> bool {
+        self.cases.is_empty() && self.writers.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+impl TakenChanges {
+    /// Returns the changes in the form that the index saves.
+    pub fn changes(&self) -> IndexChanges {
+        let UnsavedChanges { cases, unreadable, .. } = self.unsaved.as_ref();
+        let mut ordered: Vec<_> = cases.iter().collect();
+        ordered.sort_unstable_by_key(|(_, changed)| changed.order);
+        let state =
+            |(id, changed): (&CommandId, &ChangedCommand)| (id.clone(), Arc::clone(&changed.state));
+        IndexChanges {
+            cases: ordered.into_iter().map(state).collect(),
+            writers: self.writers.clone(),
+            jobs: self.jobs.clone(),
+            unreadable: unreadable.clone(),
+            checkpoint: self.reached.checkpoint(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state_cache_tests.rs"]
+mod tests;

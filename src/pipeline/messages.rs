@@ -1,0 +1,529 @@
+//! Builds every message that ferryd publishes about a command: events, continuations, dead letters,
+//! replies.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lapin::message::Delivery;
+use lapin::types::ShortString;
+
+use super::event_message::{cloud_event, conflict_message, event_message};
+use super::incoming_message::IncomingMessage;
+use ferryd_broker::headers::{self, DEAD, MessageState};
+use ferryd_broker::message::{
+    OutgoingMessage, persistent_properties, short_or_empty, short_string,
+};
+use ferryd_broker::topology::{TopologyNames, rung_word};
+use ferryd_domain::conflict::ConflictEvent;
+use ferryd_domain::dead_letter::{DeadLetter, DeadLetterOrigin};
+use ferryd_domain::event::{Event, EventKind, EventMoment};
+use ferryd_domain::ledger::effects::{ContinuationEffect, HeaderValue, RecordedEffects};
+use ferryd_domain::ledger::record::{RecordId, ReplyTarget, RetainedMessage};
+use ferryd_domain::ledger::ruling::DecidedCommand;
+use ferryd_domain::lifecycle::{Decision, FailureKind, LifecycleState};
+use ferryd_domain::name::Name;
+use ferryd_domain::outcome::Failure;
+use ferryd_domain::query::{AcceptedCommand, ProviderQuery, QueryPurpose};
+use ferryd_domain::retry::Rung;
+use ferryd_domain::webhook_event::ReceivedEvent;
+use ferryd_provider::IdempotencyPolicy;
+
+/// The most characters of an id in the property `message_id`, which is an AMQP short string.
+const LONGEST_MESSAGE_ID: usize = 60;
+
+/// Builds messages for one topology.
+#[derive(Debug, Clone)]
+pub struct MessageFactory {
+    names: TopologyNames,
+    states: HashSet<LifecycleState>,
+    host: String,
+    retry_groups: BTreeMap<Name, Name>,
+}
+
+/// The messages that are published before a delivery is acked, the event among them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Effects {
+    /// The messages that must be confirmed before the ack, one after the other.
+    pub messages: Vec<OutgoingMessage>,
+    /// The answers to `reply_to`: best effort.
+    pub replies: Vec<OutgoingMessage>,
+    /// The recorded decision that these effects follow from. It is settled once they are confirmed.
+    pub settles: Option<RecordId>,
+}
+
+impl Effects {
+    /// Wraps a single message.
+    fn message(message: OutgoingMessage) -> Self {
+        Self { messages: vec![message], ..Self::default() }
+    }
+}
+
+impl MessageFactory {
+    /// Makes an outbox that publishes events of `states` only.
+    #[must_use]
+    pub fn new(
+        names: TopologyNames,
+        states: impl IntoIterator<Item = LifecycleState>,
+        host: String,
+    ) -> Self {
+        Self { names, states: states.into_iter().collect(), host, retry_groups: BTreeMap::new() }
+    }
+
+    /// Sets the retry groups, by provider. The messages of these providers wait on rungs of their
+    /// own.
+    #[must_use]
+    pub fn with_retry_groups(self, retry_groups: BTreeMap<Name, Name>) -> Self {
+        Self { retry_groups, ..self }
+    }
+
+    /// Returns the first word of the routing key under which messages of a provider wait on a rung.
+    #[must_use]
+    pub fn rung_word(&self, provider: Option<&Name>, rung: Rung) -> String {
+        rung_word(provider.and_then(|provider| self.retry_groups.get(provider)), rung)
+    }
+
+    /// Builds the event of a change that leaves the delivery alone, such as the start of a call.
+    #[must_use]
+    pub fn event_message(
+        &self,
+        message: &IncomingMessage,
+        kind: EventKind,
+        now: Timestamp,
+    ) -> Option<OutgoingMessage> {
+        let told = self.states.contains(&kind.state());
+        told.then(|| self.event(&event_of(message, message.state.progress.attempt, kind, now)))
+    }
+
+    /// Derives the effects of a decision about a message, to be recorded: the event, which states
+    /// `attempt`, and the message itself sent on. That message is a dead letter, where the kind of
+    /// failure leaves one, or a continuation.
+    #[must_use]
+    pub fn recorded_effects(
+        &self,
+        incoming: &IncomingMessage,
+        attempt: u32,
+        decision: Decision,
+        idempotency: Option<IdempotencyPolicy>,
+        now: Timestamp,
+    ) -> RecordedEffects {
+        let (event_kind, carried) = match decision {
+            Decision::Wait(accepted) => {
+                return self.waiting_effects(incoming, attempt, *accepted, now);
+            }
+            Decision::Inquire(query, failure) => {
+                return self.query_effects(incoming, query, failure, now);
+            }
+            Decision::Retry { rung, due, failure } => {
+                return self.retry(incoming, rung, due, failure, now);
+            }
+            Decision::Complete(success) => (EventKind::Completed(success), None),
+            Decision::GiveUp(kind, failure) => {
+                let letter = || self.dead_letter(incoming, kind, failure.clone(), idempotency, now);
+                let carried = kind.dead_letters().then(letter);
+                (EventKind::Failed(kind, failure), carried)
+            }
+        };
+        let told = self.states.contains(&event_kind.state());
+        RecordedEffects {
+            event: event_of(incoming, attempt, event_kind, now),
+            publish_event: told,
+            message: carried,
+        }
+    }
+
+    /// Derives the effects of a retry: the continuation on its rung, and the `pending` event of the
+    /// next attempt.
+    fn retry(
+        &self,
+        incoming: &IncomingMessage,
+        rung: Rung,
+        due: Timestamp,
+        failure: Failure,
+        now: Timestamp,
+    ) -> RecordedEffects {
+        let mut state = incoming.state.clone();
+        state.progress.attempt += 1;
+        state.expired_claim = None;
+        state.progress.inquiry = None;
+        let attempt = state.progress.attempt;
+        let kind = EventKind::Pending { due, failure };
+        let told = self.states.contains(&kind.state());
+        let carried = self.waiting_on(incoming, state, headers::ContinuationKind::Retry, rung);
+        RecordedEffects {
+            event: event_of(incoming, attempt, kind, now),
+            publish_event: told,
+            message: Some(carried),
+        }
+    }
+
+    /// Derives the effects of an acceptance: the event, where none is published yet, and the
+    /// continuation that polls the provider.
+    fn waiting_effects(
+        &self,
+        incoming: &IncomingMessage,
+        attempt: u32,
+        accepted: AcceptedCommand,
+        now: Timestamp,
+    ) -> RecordedEffects {
+        let AcceptedCommand { success, party: waiting_for, deadline, inquiry: query, first } =
+            accepted;
+        let mut state = incoming.state.clone();
+        state.progress.deadline = Some(deadline);
+        if success.provider_reference.is_some() {
+            state.progress.provider_reference.clone_from(&success.provider_reference);
+        }
+        let kind = EventKind::Waiting(success, waiting_for);
+        let told = first && self.states.contains(&kind.state());
+        let mut event = event_of(incoming, attempt, kind, now);
+        event.data.next_attempt_at = Some(query.due);
+        RecordedEffects {
+            event,
+            publish_event: told,
+            message: Some(self.query_message(incoming, state, query, now)),
+        }
+    }
+
+    /// Derives the effects of a later query: the continuation that makes it.
+    fn query_effects(
+        &self,
+        incoming: &IncomingMessage,
+        query: ProviderQuery,
+        failure: Option<Failure>,
+        now: Timestamp,
+    ) -> RecordedEffects {
+        let mut state = incoming.state.clone();
+        if query.purpose == QueryPurpose::Lookup {
+            state.progress.unknown_since.get_or_insert(now);
+        }
+        let attempt = state.progress.attempt;
+        let accepted = state.progress.deadline.is_some();
+        let event = event_of(
+            incoming,
+            attempt,
+            EventKind::Inquiring { accepted, due: query.due, failure },
+            now,
+        );
+        RecordedEffects {
+            event,
+            publish_event: false,
+            message: Some(self.query_message(incoming, state, query, now)),
+        }
+    }
+
+    fn query_message(
+        &self,
+        message: &IncomingMessage,
+        mut state: MessageState,
+        query: ProviderQuery,
+        now: Timestamp,
+    ) -> ContinuationEffect {
+        let wait = Duration::try_from(query.due.duration_since(now)).unwrap_or_default();
+        state.progress.inquiry = Some(query);
+        state.expired_claim = None;
+        self.waiting_on(message, state, query.purpose.into(), Rung::at_most(wait))
+    }
+
+    /// Copies a message that waits, to query the provider at the end of this second: for a purpose,
+    /// or else as planned.
+    #[must_use]
+    pub fn early_query_message(
+        &self,
+        kept: &RetainedMessage,
+        asking: &BTreeMap<String, HeaderValue>,
+        provider: &Name,
+        (purpose, now): (Option<QueryPurpose>, Timestamp),
+    ) -> OutgoingMessage {
+        let mut properties = persistent_properties();
+        if let Some(id) = &kept.message_id {
+            properties = properties.with_message_id(short_or_empty(id));
+        }
+        if let Some(id) = &kept.correlation_id {
+            properties = properties.with_correlation_id(short_or_empty(id));
+        }
+        let properties =
+            headers::add_own_headers(properties, &headers::asking_now(asking, purpose, now));
+        let key = format!("{}.{provider}", self.rung_word(Some(provider), Rung::SHORTEST));
+        let (exchange, routing_key) = (short_or_empty(&self.names.retry()), short_or_empty(&key));
+        OutgoingMessage { exchange, routing_key, properties, body: kept.body.clone().into_bytes() }
+    }
+
+    /// Builds the messages of a decision. Every process builds the same ones from a copy of the
+    /// same message.
+    #[must_use]
+    pub fn decision_effects(
+        &self,
+        incoming: &IncomingMessage,
+        recorded: &RecordedEffects,
+        replies: &[ReplyTarget],
+    ) -> Effects {
+        let RecordedEffects { event, publish_event: told, message: carried } = recorded;
+        let event = &event.clone().with_names(&incoming.identity);
+        let carried = carried.as_ref().map(|carried| sent_on(incoming, carried));
+        let event_message = told.then(|| self.event(event));
+        let ends = event.data.state.is_terminal();
+        // A dead letter is published before its event. The event is published before the
+        // continuation, whose existence proves it.
+        let messages = if ends { [carried, event_message] } else { [event_message, carried] };
+        let replies = if ends { self.replies(Some(incoming), event, replies) } else { Vec::new() };
+        Effects { messages: messages.into_iter().flatten().collect(), replies, settles: None }
+    }
+
+    /// Repeats the terminal event, for a publisher who sent the command again.
+    #[must_use]
+    pub fn ending_reply(&self, message: &IncomingMessage, event: &Event) -> Effects {
+        let event = event.clone().with_names(&message.identity);
+        let messages = vec![self.event(&event)];
+        Effects { messages, replies: self.replies(Some(message), &event, &[]), settles: None }
+    }
+
+    /// Builds the messages of a decision that leaves the delivery alone: its event, and the answers
+    /// to those who asked.
+    #[must_use]
+    pub fn ending_messages(&self, event: &Event, replies: &[ReplyTarget]) -> Effects {
+        Effects {
+            messages: vec![self.event(event)],
+            replies: self.replies(None, event, replies),
+            settles: None,
+        }
+    }
+
+    /// Builds the messages of a recorded end that is not known to be published, and sends no
+    /// message on.
+    #[must_use]
+    pub fn recovered_ending(&self, decided: &DecidedCommand) -> Effects {
+        let DecidedCommand { by, effects, replies } = decided;
+        let told = effects.publish_event;
+        let mut effects =
+            Effects { settles: Some(*by), ..self.ending_messages(&effects.event, replies) };
+        effects.messages.retain(|_| told);
+        effects
+    }
+
+    /// Builds the event about a conflict, and the answer to the publisher who waits.
+    #[must_use]
+    pub fn conflict_effects(
+        &self,
+        incoming: &IncomingMessage,
+        conflict: &ConflictEvent,
+    ) -> Effects {
+        let message = |exchange, key| conflict_message(conflict, exchange, key);
+        let replies = self
+            .reply_target(incoming)
+            .map(|asked| reply_message(&asked, |queue| message(ShortString::default(), queue)));
+        let told =
+            message(short_or_empty(&self.names.events()), short_or_empty(&conflict.routing_key()));
+        Effects { messages: vec![told], replies: replies.into_iter().collect(), settles: None }
+    }
+
+    /// Builds the event about a conflict for a command whose message nobody holds.
+    #[must_use]
+    pub fn conflict_messages(&self, conflict: &ConflictEvent) -> Effects {
+        Effects::message(conflict_message(
+            conflict,
+            short_or_empty(&self.names.events()),
+            short_or_empty(&conflict.routing_key()),
+        ))
+    }
+
+    /// Builds the event about a webhook; `None` where its names are too long for a routing
+    /// key, which validation excludes.
+    #[must_use]
+    pub fn webhook_event(&self, event: &ReceivedEvent) -> Option<OutgoingMessage> {
+        let body = serde_json::to_vec(event).ok()?;
+        let key = short_string(&event.routing_key()).ok()?;
+        let id: String = event.id.chars().take(LONGEST_MESSAGE_ID).collect();
+        Some(cloud_event(
+            &event.r#type,
+            &id,
+            (None, None),
+            body,
+            short_or_empty(&self.names.events()),
+            key,
+        ))
+    }
+
+    /// Makes a message wait on a rung without spending an attempt.
+    #[must_use]
+    pub fn park_effects(&self, incoming: &IncomingMessage, rung: Rung) -> Effects {
+        let carried = self.waiting_on(
+            incoming,
+            incoming.state.clone(),
+            headers::ContinuationKind::Park,
+            rung,
+        );
+        Effects::message(sent_on(incoming, &carried))
+    }
+
+    /// Sends a delivery that was not started to the end of its provider's queue, where it does not
+    /// count as redelivered.
+    #[must_use]
+    pub fn give_back(&self, incoming: &IncomingMessage) -> Effects {
+        let key = format!("back.{}", provider_word(incoming));
+        let carried = continuation(
+            incoming.state.clone(),
+            headers::ContinuationKind::Park,
+            self.names.redeliver(),
+            key,
+        );
+        Effects::message(sent_on(incoming, &carried))
+    }
+
+    /// Builds the message that a decision sends on.
+    #[must_use]
+    pub fn continuation_message(
+        &self,
+        message: &IncomingMessage,
+        carried: &ContinuationEffect,
+    ) -> OutgoingMessage {
+        sent_on(message, carried)
+    }
+
+    fn waiting_on(
+        &self,
+        message: &IncomingMessage,
+        state: MessageState,
+        kind: headers::ContinuationKind,
+        rung: Rung,
+    ) -> ContinuationEffect {
+        let rung = self.rung_word(message.identity.provider.as_ref(), rung);
+        let key = format!("{rung}.{}", provider_word(message));
+        continuation(state, kind, self.names.retry(), key)
+    }
+
+    /// Dead-letters a message about which nothing can be published, without a record.
+    #[must_use]
+    pub fn dead_letter_message(&self, delivery: &Delivery) -> Effects {
+        let properties = headers::carried_properties(&delivery.properties);
+        let (exchange, routing_key) =
+            (short_or_empty(&self.names.dead()), short_or_empty("unknown"));
+        Effects::message(OutgoingMessage {
+            exchange,
+            routing_key,
+            properties,
+            body: delivery.data.clone(),
+        })
+    }
+
+    /// Dead-letters a webhook as it is.
+    #[must_use]
+    pub fn dead_letter_webhook(&self, delivery: &Delivery) -> Effects {
+        let properties = headers::stripped_of_deaths(&delivery.properties);
+        let (exchange, routing_key) =
+            (short_or_empty(&self.names.webhooks_dead()), delivery.routing_key.clone());
+        Effects::message(OutgoingMessage {
+            exchange,
+            routing_key,
+            properties,
+            body: delivery.data.clone(),
+        })
+    }
+
+    fn dead_letter(
+        &self,
+        message: &IncomingMessage,
+        kind: FailureKind,
+        failure: Failure,
+        idempotency: Option<IdempotencyPolicy>,
+        at: Timestamp,
+    ) -> ContinuationEffect {
+        let place = DeadLetterOrigin {
+            routing_key: message.state.routing_key.clone(),
+            host: self.host.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at,
+        };
+        let progress = &message.state.progress;
+        let letter = DeadLetter {
+            key_retention_s: idempotency.map(|idempotency| idempotency.retention.as_secs()),
+            expires_at: message.expires_at,
+            publisher: message.state.publisher.clone(),
+            unchecked: message.state.unchecked,
+            ..DeadLetter::new(message.identity.clone(), kind, failure, progress, place)
+        };
+        // A dead letter is plain data; it always has a JSON form.
+        let letter = HeaderValue::Text(serde_json::to_string(&letter).unwrap_or_default());
+        ContinuationEffect {
+            exchange: self.names.dead(),
+            routing_key: provider_word(message).to_owned(),
+            headers: [(DEAD.to_owned(), letter)].into(),
+        }
+    }
+
+    fn event(&self, event: &Event) -> OutgoingMessage {
+        event_message(
+            event,
+            short_or_empty(&self.names.events()),
+            short_or_empty(&event.routing_key()),
+        )
+    }
+
+    /// Returns the reply target of a message's publisher, if it has one.
+    #[must_use]
+    pub fn reply_target(&self, message: &IncomingMessage) -> Option<ReplyTarget> {
+        message.reply_target.clone()
+    }
+
+    /// Builds the answers to the publisher of `parcel` and to all others who asked.
+    fn replies(
+        &self,
+        message: Option<&IncomingMessage>,
+        event: &Event,
+        others: &[ReplyTarget],
+    ) -> Vec<OutgoingMessage> {
+        let own = message.and_then(|message| self.reply_target(message));
+        let others = others.iter().filter(|other| own.as_ref() != Some(other)).cloned();
+        let reply = |asked: ReplyTarget| {
+            reply_message(&asked, |queue| event_message(event, ShortString::default(), queue))
+        };
+        own.clone().into_iter().chain(others).map(reply).collect()
+    }
+}
+
+/// Addresses a message to the queue of a publisher who asked.
+fn reply_message(
+    asked: &ReplyTarget,
+    message: impl FnOnce(ShortString) -> OutgoingMessage,
+) -> OutgoingMessage {
+    let mut message = message(short_or_empty(&asked.reply_to));
+    if let Some(correlation) = &asked.correlation_id {
+        message.properties = message.properties.with_correlation_id(short_or_empty(correlation));
+    }
+    message
+}
+
+fn continuation(
+    state: MessageState,
+    kind: headers::ContinuationKind,
+    exchange: String,
+    routing_key: String,
+) -> ContinuationEffect {
+    let state = MessageState { hop: state.hop + 1, ..state };
+    ContinuationEffect { exchange, routing_key, headers: state.headers(kind) }
+}
+
+/// Builds the message that sends the delivery on.
+fn sent_on(message: &IncomingMessage, carried: &ContinuationEffect) -> OutgoingMessage {
+    let ContinuationEffect { exchange, routing_key, headers } = carried;
+    let properties =
+        headers::add_own_headers(headers::carried_properties(&message.properties), headers);
+    OutgoingMessage {
+        exchange: short_or_empty(exchange),
+        routing_key: short_or_empty(routing_key),
+        properties,
+        body: message.body.clone(),
+    }
+}
+
+fn event_of(message: &IncomingMessage, attempt: u32, kind: EventKind, at: Timestamp) -> Event {
+    let moment = EventMoment { generation: message.state.progress.generation, attempt, at };
+    Event::new(message.identity.clone(), moment, kind, message.trace.clone())
+}
+
+fn provider_word(message: &IncomingMessage) -> &str {
+    message.identity.provider.as_ref().map_or("unknown", |name| name.as_str())
+}
+
+#[cfg(test)]
+#[path = "messages_tests.rs"]
+mod tests;
