@@ -96,7 +96,7 @@ public final class Shop {
     }
 
     /**
-     * Makes the command that charges an order. Its id is made of the order and never by chance: whoever publishes it again,
+     * Makes the command that charges an order. Its id is made of the order and never by chance: a process that publishes it again,
      * for whatever reason, means the same charge, and ferryd carries out an id once.
      */
     private static ObjectNode chargeCommand(String order, long amount, String currency, String more) throws IOException {
@@ -137,7 +137,7 @@ public final class Shop {
         }
     }
 
-    /** Publishes a command, again under the same id where the broker refused it or nobody knows whether it has it. */
+    /** Publishes a command, again under the same id where the broker refused it or it is unknown whether the broker has it. */
     private static void publish(ObjectNode command) throws PublishException, InterruptedException {
         for (int pause : PAUSES) {
             String problem;
@@ -228,7 +228,7 @@ public final class Shop {
         };
     }
 
-    /** Declares the shop's own queue: it outlives the shop, and what can't be worked on after 20 deliveries is set aside. */
+    /** Declares the shop's own queue: it outlives the shop, and a message that fails 20 deliveries is dead-lettered. */
     private static void declareQueue(Channel channel) throws IOException {
         channel.queueDeclare(QUEUE + ".failed", true, false, false, Map.of("x-queue-type", "quorum"));
         channel.queueDeclare(QUEUE, true, false, false, Map.of(

@@ -30,7 +30,7 @@ const CONFIRM_TIMEOUT = 30_000;
 
 const USAGE = "usage: node shop.mjs subscribe | charge ORDER AMOUNT CURRENCY ['{…}']";
 
-/** Opens a connection. What ends it is seen by whoever waits for something on it. */
+/** Opens a connection. Whatever waits for something on it sees its end. */
 async function connect() {
   const connection = await amqp.connect(AMQP_URI, { heartbeat: 10, timeout: 10_000 });
   connection.on('error', () => {});
@@ -45,7 +45,7 @@ const close = (connection) => connection.close().catch(() => {});
 class Undeliverable extends Error {}
 
 /**
- * The command that charges an order. Its id is made of the order and never by chance: whoever publishes it again, for
+ * The command that charges an order. Its id is made of the order and never by chance: a process that publishes it again, for
  * whatever reason, means the same charge, and ferryd carries out an id once.
  */
 function chargeCommand(order, amount, currency, more) {
@@ -88,7 +88,7 @@ async function publishOnce(command) {
   }
 }
 
-/** Publishes a command, again under the same id where the broker refused it or nobody knows whether it has it. */
+/** Publishes a command, again under the same id where the broker refused it or it is unknown whether the broker has it. */
 async function publish(command) {
   for (const pause of [...PAUSES, null]) {
     try {
@@ -139,7 +139,7 @@ function worker(database) {
   });
 }
 
-/** Declares the shop's own queue: it outlives the shop, and what can't be worked on after 20 deliveries is set aside. */
+/** Declares the shop's own queue: it outlives the shop, and a message that fails 20 deliveries is dead-lettered. */
 async function declareQueue(channel) {
   const quorum = { 'x-queue-type': 'quorum' };
   await channel.assertQueue(`${QUEUE}.failed`, { durable: true, arguments: quorum });

@@ -87,7 +87,7 @@ final class Unconfirmed extends Exception
 }
 
 /**
- * The command that charges an order. Its id is made of the order and never by chance: whoever publishes it again, for whatever
+ * The command that charges an order. Its id is made of the order and never by chance: a process that publishes it again, for whatever
  * reason, means the same charge, and ferryd carries out an id once.
  */
 function chargeCommand(string $order, int $amount, string $currency, array $more): array
@@ -140,7 +140,7 @@ function publishOnce(array $command): void
     }
 }
 
-/** Publishes a command, again under the same id where the broker refused it or nobody knows whether it has it. */
+/** Publishes a command, again under the same id where the broker refused it or it is unknown whether the broker has it. */
 function publish(array $command): void
 {
     foreach (PAUSES as $pause) {
@@ -229,7 +229,7 @@ function handle(PDO $database, AMQPMessage $message): void
     $message->ack();
 }
 
-/** Declares the shop's own queue: it outlives the shop, and what can't be worked on after 20 deliveries is set aside. */
+/** Declares the shop's own queue: it outlives the shop, and a message that fails 20 deliveries is dead-lettered. */
 function declareQueue(AMQPChannel $channel): void
 {
     $quorum = ['x-queue-type' => 'quorum'];

@@ -42,7 +42,7 @@ def connect():
 def charge_command(order, amount, currency, more):
     """The command that charges an order.
 
-    Its id is made of the order and never by chance: whoever publishes it again, for whatever reason, means the same charge,
+    Its id is made of the order and never by chance: a process that publishes it again, for whatever reason, means the same charge,
     and ferryd carries out an id once.
     """
     return {
@@ -74,7 +74,7 @@ def publish_once(command):
 
 
 def publish(command):
-    """Publishes a command, again under the same id where the broker refused it or nobody knows whether it has it."""
+    """Publishes a command, again under the same id where the broker refused it or it is unknown whether the broker has it."""
     for pause in (*PAUSES, None):
         try:
             return publish_once(command)
@@ -134,7 +134,7 @@ def apply(database, event):
 
 
 def declare_queue(channel):
-    """The shop's own queue: it outlives the shop, and what can't be worked on after 20 deliveries is set aside."""
+    """The shop's own queue: it outlives the shop, and a message that fails 20 deliveries is dead-lettered."""
     channel.queue_declare(f"{QUEUE}.failed", durable=True, arguments={"x-queue-type": "quorum"})
     arguments = {
         "x-queue-type": "quorum",
