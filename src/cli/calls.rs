@@ -25,8 +25,8 @@ Examples:
   ferryd calls shop.order-1001.charge --since 7d --json | jq -r .response.body
 
 Requests and answers are shown as they were recorded: masked, and long bodies cut. They are kept for
-as long as the stream of calls keeps them. The newest appear within about a second. The ledger tells
-when the command was called; of one that it does not know, the last 24 h are searched.";
+as long as the stream of calls keeps them. The newest appear within about a second. The ledger
+knows when the command was called; for a command that it does not know, the last 24 h are searched.";
 
 /// The time to search back for a command that the ledger does not know.
 const LOOK_BACK: Duration = Duration::from_hours(24);
@@ -43,7 +43,7 @@ pub struct CallArguments {
     /// Only the calls of this number
     #[arg(long, value_name = "N")]
     attempt: Option<u32>,
-    /// Look through this much time, whatever the ledger knows of the command
+    /// Search this much time, whatever the ledger knows of the command
     #[arg(long, value_name = "AGE", value_parser = parse_duration)]
     since: Option<Duration>,
     /// Print one JSON object a line
@@ -127,7 +127,7 @@ impl CallArguments {
             .map_or_else(|| "calls".to_owned(), |attempt| format!("calls number {attempt}"));
         let place = match since {
             Some(since) => format!("within the last {}", format_duration(since)),
-            None => "at the times the ledger tells".to_owned(),
+            None => "at the times in the ledger".to_owned(),
         };
         CommandError::Refused(format!(
             "no {calls} of command `{id}` are recorded {place}; look further back with `--since`"

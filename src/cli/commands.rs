@@ -36,8 +36,8 @@ const MAX_MESSAGE: usize = 80;
 pub struct CommandListArguments {
     #[command(flatten)]
     filter: CommandFilter,
-    /// Only commands that were asked to be cancelled and have not come, which are not listed
-    /// otherwise
+    /// Only commands whose cancellation was requested before they came, and that have not come yet;
+    /// they are not listed otherwise
     #[arg(long)]
     cancel_requested: bool,
     #[command(flatten)]

@@ -32,8 +32,8 @@ write no personal data into it.
 It asks the daemon, with a token of the role erase in FERRYD_TOKEN: that of the host does not have it. The
 record names the person and the token: `ann via api:privacy`.
 
-A command that goes on, or lies among the dead letters, is named and stays; so it may be said again. Ends with 1
-where some stay, or none is known.";
+A command that has not ended, or is a dead letter, is named and keeps its contents: repeat the erasure later.
+Ends with 1 where some keep them, or none is known.";
 
 /// The arguments of `ferryd erase`.
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ Environment:
   FERRYD_CONFIG        the configuration file
   FERRYD_LOG           what is logged, such as info or debug; comes before log.filter
   FERRYD_SECTION__KEY  any setting, such as FERRYD_AMQP__URI
-  FERRYD_URL           the address of the daemon that is asked; as --url
+  FERRYD_URL           the address of the daemon, as --url
   FERRYD_TOKEN         the token for it [default: that of this host, see `ferryd token --help`]
   NO_COLOR             no colours";
 

@@ -1,4 +1,4 @@
-//! `ferryd lookup`: providers are asked for the outcome of commands that wait, or whose outcome is
+//! `ferryd lookup`: queries providers for the outcome of commands that wait, or whose outcome is
 //! unknown.
 
 use std::path::Path;
@@ -32,13 +32,14 @@ Examples:
   ferryd lookup --provider stripe --kind unresolved --rate 5
 
 The daemon asks the provider, by the operation's `lookup`, about a command that waits or is a dead letter.
-What it finds ends the command, and closes its dead letter. Where it finds nothing, or that the provider still
-works on it, all stays as it is, also where the provider says that there is none: replay a dead letter then.
-`ferryd calls ID` shows what was asked and answered.
+An outcome that it finds ends the command, and closes its dead letter. Where the provider still works on the
+command, or does not know it, all stays as it is: replay a dead letter that the provider does not know.
+`ferryd calls ID` shows the requests and the answers.
 
-Of one command, the answer is waited for: it ends with 0 where that ends the command, else with 5, as where none
-has come in time; with 1 where there is nothing to ask. A filter, or several ids, mean dead letters. The daemon
-runs that as a job, which is followed until the last has been asked about; `--wait` is not for it.";
+For one command, ferryd waits for the answer. Ends with 0 where the answer ends the command, with 5
+where it does not or none comes in time, and with 1 where there is nothing to query. A filter, or
+several ids, select dead letters: the daemon runs their lookup as a job, which is followed to its end,
+and `--wait` does not apply.";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -46,15 +47,15 @@ runs that as a job, which is followed until the last has been asked about; `--wa
 pub struct LookupArguments {
     #[command(flatten)]
     filter: CommandFilter,
-    /// How long to wait for the answer about one command; `0s` for not at all
+    /// The longest wait for the answer about one command; `0s` does not wait
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     wait: Duration,
     #[command(flatten)]
     job: JobArguments,
-    /// Who requests it [default: $USER, or the user who runs this]
+    /// The person who requests the lookup [default: $USER, or the user who runs this]
     #[arg(long, value_name = "NAME", value_parser = actor::text)]
     by: Option<String>,
-    /// Why
+    /// The reason
     #[arg(long, value_name = "TEXT", value_parser = actor::text)]
     reason: Option<String>,
 }
@@ -119,7 +120,7 @@ impl CommandLookup {
         }
     }
 
-    /// What is known of the command once it has ended, or its provider has answered.
+    /// Waits until the command has ended or its provider has answered, and returns its story.
     fn await_answer(&self, before: &CommandStory) -> Result<CommandStory, CommandError> {
         let began = Instant::now();
         loop {
@@ -139,8 +140,8 @@ impl CommandLookup {
     }
 }
 
-/// Returns whether a command has ended since it was asked about. Of a dead letter nothing is told
-/// once more while it is one.
+/// Returns true if a command has ended since the lookup was requested. A dead letter does not count
+/// as ended again while it stays one.
 fn is_ended(before: &CommandRow, now: &CommandRow) -> bool {
     now.state.is_terminal() && !(before.dead && now.dead)
 }

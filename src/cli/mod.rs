@@ -81,7 +81,7 @@ pub struct CliArguments {
 pub enum CliCommand {
     /// Run the daemon: carry out commands until stopped
     Run(run::RunArguments),
-    /// Read the configuration and every provider file, and say what they amount to or what is wrong
+    /// Read the configuration and every provider file, and report their contents or what is wrong
     Check(check::CheckArguments),
     /// Publish commands, and wait for their ends
     Publish(publish::PublishArguments),

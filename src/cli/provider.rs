@@ -278,7 +278,7 @@ impl DescribedOperation {
         }
     }
 
-    /// Describes the queries that the provider is asked.
+    /// Describes the queries of the provider.
     fn query_names(&self) -> [String; 4] {
         let poll = self.poll.as_ref().map(|poll| {
             format!("first after {}, up to {} apart", poll.interval, poll.max_interval)

@@ -37,12 +37,12 @@ Examples:
   jq -c '.[]' orders.json | ferryd publish --file - --wait --timeout 5m --json
 
 Every command is checked before the first is published, and nothing is published where one is wrong:
-its fields, and by the provider files of this host its provider, account, operation and payload. What
-has no file that can be used here, its secrets included, is left to the daemon, and told.
+its fields, and by the provider files of this host its provider, account, operation and payload. A
+command whose provider has no usable file here, secrets included, is reported and left to the daemon.
 
 With --wait: 0 all completed, 1 some failed, 5 some had not ended in time; they go on all the same.
-Where the broker goes away in the middle, or on Ctrl-C, it tells what was published, what perhaps was,
-and how to go on, and ends with 1.";
+Where the broker goes away in the middle, or on Ctrl-C, it lists what was published and what perhaps
+was, says how to go on, and ends with 1.";
 
 /// The arguments of `ferryd publish`.
 #[derive(Debug, Args)]

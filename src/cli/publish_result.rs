@@ -76,7 +76,7 @@ impl PublishedCommands<'_> {
                 .to_owned();
         }
         let look = |id: &CommandId| {
-            format!("look first what became of those, such as with `ferryd status {id}`; ")
+            format!("look up the outcome of those first, such as with `ferryd status {id}`; ")
         };
         let unclear =
             self.of(MessageFate::Unconfirmed).next().map(|outgoing| look(&outgoing.command.id));

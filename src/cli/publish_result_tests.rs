@@ -48,7 +48,7 @@ fn what_was_not_published_is_told_with_how_to_go_on_without_doing_anything_twice
     let rest = "publish the rest with `tail -n +3 orders.jsonl | ferryd publish --file -`";
     let lines = told(&without, [Confirmed, Unconfirmed, Unpublished, Unpublished], false);
     assert_eq!(lines[0], "1 of 4 commands were published, then: it was interrupted");
-    let look = "look first what became of those, such as with `ferryd status new-2`; ";
+    let look = "look up the outcome of those first, such as with `ferryd status new-2`; ";
     assert_eq!(lines[2], format!("{go_on}{look}{rest}"));
     let lines = told(&without, [Confirmed, Confirmed, Unpublished, Unpublished], false);
     assert_eq!(lines[1..], [format!("{go_on}{rest}")]);

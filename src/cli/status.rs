@@ -28,8 +28,8 @@ Examples:
   ferryd status shop.order-1001.charge --json | jq -r .state
   ferryd status shop.order-1001.charge --json | jq '.timeline[] | [.at, .reason, .detail]'
 
-It asks the daemon: that of this host, or the one at --url. Times are those of the clocks of whoever
-wrote the records.";
+It asks the daemon: that of this host, or the one at --url. Times are those of the clocks of the hosts
+that wrote the records.";
 
 /// The arguments of `ferryd status`.
 #[derive(Debug, Args)]
@@ -41,8 +41,8 @@ pub struct StatusArguments {
     #[command(flatten)]
     api: ApiArguments,
     /// Print JSON, as the HTTP API does: the fields of `ferryd commands`, and `unknown`, `key`,
-    /// `first_sent`, `deadline`, `progress`, `event`, `timeline`, `prompts` (notices, and who or
-    /// what else had the provider asked), `queries` (polls and lookups, and why); and `refused`,
+    /// `first_sent`, `deadline`, `progress`, `event`, `timeline`, `prompts` (notices, and other
+    /// reasons to query the provider), `queries` (polls and lookups, and why); and `refused`,
     /// the messages that were refused under the id
     #[arg(long)]
     json: bool,
@@ -301,7 +301,7 @@ fn describe_next_action(story: &CommandStory, now: Timestamp) -> String {
         (CommandPhase::Started, _) => format!("the answer to call {}", format_step(call)),
         (CommandPhase::ClaimExpired, _) => {
             format!(
-                "whoever made call {} does not answer for it; a lookup, or a person, decides",
+                "the instance that made call {} recorded no outcome; a lookup, or a person, decides",
                 format_step(call)
             )
         }
@@ -313,7 +313,7 @@ fn describe_next_action(story: &CommandStory, now: Timestamp) -> String {
             };
             let asked = due
                 .filter(|_| until != story.deadline)
-                .map(|due| format!("; the provider is asked{due}"));
+                .map(|due| format!("; the provider is queried{due}"));
             let longest = story.deadline.map(|end| {
                 format!("; it may take until {}, {}", format_time(end), remaining(end, now))
             });
@@ -326,7 +326,7 @@ fn describe_next_action(story: &CommandStory, now: Timestamp) -> String {
         (CommandPhase::Decided, LifecycleState::Processing) => {
             let call = format_step(Step::call(call.generation, call.attempt));
             format!(
-                "nobody knows whether call {call} acted; the provider is asked{}",
+                "it is unknown whether call {call} acted; the provider is queried{}",
                 due.unwrap_or_default()
             )
         }

@@ -29,8 +29,9 @@ Examples:
   ferryd topology apply --json | jq '.different'
 
 `ferryd run` does the same at its start. What exists with other arguments is left as it is and listed.
-With `amqp.management_url` it also tells which queue or stream of a cluster has fewer replicas than there are nodes, because it was
-declared while some were missing, and prints the commands that add them. So apply when all nodes are up.";
+With `amqp.management_url` it also lists the queues and streams of a cluster that have fewer replicas
+than there are nodes, because they were declared while some were missing, and prints the commands that
+add replicas. So apply when all nodes are up.";
 
 /// The exchanges, queues and bindings that ferryd works with.
 #[derive(Debug, Subcommand)]

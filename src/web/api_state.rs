@@ -85,7 +85,7 @@ impl ApiState {
     }
 
     /// Runs a task that goes on even where the client leaves, or is answered before the task is
-    /// done. `unless` tells the client what a late answer means.
+    /// done. `unless` explains to the client what a late answer means.
     pub(super) async fn run_detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, CommandServiceError>> + Send + 'static,

@@ -171,7 +171,7 @@ pub enum CommandServiceError {
     /// ferryd is stopping.
     #[error("ferryd is stopping")]
     Stopping,
-    /// The broker did not do what it was asked to.
+    /// The broker did not carry out a request.
     #[error("the broker: {0}")]
     Broker(String),
     /// Too many requests of this kind are running.

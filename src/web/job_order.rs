@@ -18,7 +18,7 @@ use ferryd_ledger::command_filter::{CommandFilter, WantedKind};
 /// The most ids that a job names.
 const MAX_IDS: usize = 1_000;
 
-/// What a job is to do.
+/// Action of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobActionName {
@@ -26,9 +26,9 @@ pub enum JobActionName {
     Replay,
     /// Give commands up for good.
     Discard,
-    /// End commands as a person says.
+    /// End commands with the outcome that a person states.
     Resolve,
-    /// Ask providers what became of dead letters of which nobody knows.
+    /// Query providers for the outcomes of dead letters where they are unknown.
     Lookup,
 }
 
@@ -36,18 +36,18 @@ pub enum JobActionName {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobOrder {
-    /// What is done to each dead letter.
+    /// The action on each dead letter.
     pub action: JobActionName,
-    /// Which dead letters are meant. Everything given must hold.
+    /// The dead letters to act on: those that meet every condition given.
     #[serde(default)]
     pub filter: CommandFilter,
     /// True where all dead letters are meant: a filter with nothing in it is refused otherwise.
     #[serde(default)]
     pub all: bool,
-    /// What is dead-lettered after this time is left alone. Default: now.
+    /// Commands that are dead-lettered after this time are left alone. Default: now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_off: Option<Timestamp>,
-    /// How dead letters are replayed.
+    /// Options for `replay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplayTerms>,
     /// The outcome of the commands, for `resolve`.
@@ -62,10 +62,10 @@ pub struct JobOrder {
     /// True to change nothing, and count what would be done.
     #[serde(default)]
     pub dry_run: bool,
-    /// Who decided it, beside the token.
+    /// The person who decided, beside the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Why; `discard`, `resolve` and `force_new_key` need it.
+    /// The reason; required for `discard`, `resolve` and `force_new_key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -150,7 +150,7 @@ impl JobOrder {
             (JobActionName::Resolve, None, Some(resolution)) => JobAction::Resolve(resolution),
             (JobActionName::Lookup, None, None) => JobAction::Lookup,
             (JobActionName::Resolve, None, None) => {
-                return Err(invalid("say the outcome of them in `resolution`"));
+                return Err(invalid("state their outcome in `resolution`"));
             }
             _ => {
                 return Err(invalid(

@@ -27,9 +27,9 @@ use ferryd_ledger::index::MAX_PAGE;
 /// A job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobView {
-    /// Its id.
+    /// The job's id.
     pub id: JobId,
-    /// What it is at.
+    /// The job's phase.
     pub phase: JobPhase,
     /// The dead letters that were acted on; in a dry run, those that would be.
     pub done: u64,
@@ -47,11 +47,11 @@ pub struct JobList {
     pub next: Option<JobId>,
 }
 
-/// The page of jobs that is asked for.
+/// The requested page of jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct JobPageQuery {
-    /// How many jobs a page has, 1 to 1000. Default 100.
+    /// Most jobs on a page, 1 to 1000. Default 100.
     #[serde(deserialize_with = "read_limit")]
     #[schemars(range(min = 1, max = MAX_PAGE))]
     pub limit: usize,
@@ -179,7 +179,7 @@ fn ledger(api: &ApiState) -> Result<Ledger, ApiProblem> {
     api.commands.ledger().cloned().ok_or_else(unreadable)
 }
 
-/// What is known of a job, where whoever asks may know it.
+/// Finds a job that the token of the request may read.
 async fn find(
     api: &ApiState,
     id: JobId,

@@ -23,7 +23,7 @@ use ferryd_domain::name::excerpt;
 /// The longest time for finding the message of a dead letter: many may lie before it in its queue.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The provider is asked about the command.
+/// Receipt for a request to query the provider about a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LookupReceipt {
     /// The id of the command.

@@ -1,9 +1,10 @@
 //! The HTTP API beside the queue: publish a command and wait for its end, ask for commands, cancel
 //! them.
 //!
-//! It decides nothing by itself. A command that is handed in is recorded in the ledger first, and
+//! The API decides nothing by itself. A submitted command is recorded in the ledger first, and
 //! what the ledger makes of it at its place is the answer: new, known, ended, or another under the
-//! same id. Then it is published like any other, and carried by whoever takes it from the queue.
+//! same id. Then it is published like any other, and carried by the instance that takes it from
+//! the queue.
 //!
 //! | module | what |
 //! |---|---|

@@ -55,7 +55,7 @@ pub fn document() -> Value {
         "info": {
             "title": "ferryd",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Publish commands to outside providers, ask for the outcome of them, and cancel them. \
+            "description": "Publish commands to outside providers, ask for their outcomes, and cancel them. \
                             Errors are problem details (RFC 9457).",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },

@@ -56,8 +56,8 @@ pub(super) fn read_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u
 pub struct CommandListQuery {
     /// Only dead letters.
     pub dead: bool,
-    /// Only commands that were asked to be cancelled and have not come. Without this parameter none
-    /// of them is listed.
+    /// Only commands whose cancellation was requested before they came, and that have not come yet.
+    /// Without this parameter none of them is listed.
     pub cancel_requested: bool,
 }
 

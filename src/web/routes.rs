@@ -155,7 +155,7 @@ impl ApiRoute {
             Self::ResumeJob => DescribedEndpoint::new(
                 jobs::resume,
                 "resumeJob",
-                "Let a paused job go on",
+                "Resume a paused job",
                 "The first instance that claims it goes on.",
             )
             .with_problems(&NOT_READY),

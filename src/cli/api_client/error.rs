@@ -38,7 +38,7 @@ pub enum ApiError {
     },
     /// The daemon of this host has no API.
     #[error(
-        "`api.enabled` is false, so nobody can ask the ferryd of this host; name another with --url"
+        "`api.enabled` is false, so the ferryd of this host answers no requests; name another with --url"
     )]
     Disabled,
     /// The connection would cross a network without TLS.

@@ -52,7 +52,7 @@ pub(super) struct ApiRequest {
     path: Vec<String>,
     /// The encoded query.
     query: String,
-    /// Its body, as JSON.
+    /// The body of the request, as JSON.
     body: Option<Vec<u8>>,
     timeout: Duration,
 }

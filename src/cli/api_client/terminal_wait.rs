@@ -15,7 +15,7 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(10);
 /// The pause before a request is repeated.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Waits between two requests, and tells a person at a terminal the reason.
+/// Waits between two requests, and shows a person at a terminal the reason.
 pub(super) struct TerminalWait {
     began: Instant,
     /// The time at which the daemon last made progress, and the number of records then.

@@ -31,10 +31,10 @@ pub struct DiscardDeadLetters {
     filter: CommandFilter,
     #[command(flatten)]
     job: JobArguments,
-    /// Who decided it
+    /// The person who decided
     #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = actor::text)]
     by: String,
-    /// Why
+    /// The reason
     #[arg(long, value_name = "TEXT", value_parser = actor::text)]
     reason: String,
 }

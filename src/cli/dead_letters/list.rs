@@ -23,8 +23,8 @@ Examples:
   ferryd dead-letters list --provider stripe --kind unavailable --newer-than 2h
   ferryd dead-letters list --json | jq -r '.[].command.id'
 
-The oldest first, as the ledger knows them. With --queues the queues themselves are read, for which no
-ferryd has to run; every message stays there, in its place. While that list is made, a job running at the
+The oldest first, as the ledger knows them. With --queues the queues themselves are read, and no
+daemon has to run; every message stays there, in its place. While that list is made, a job running at the
 same time does not find what the list holds, and the list not what the job holds. The queues also hold what
 is older than the ledger or can't be read. Of providers that are not configured any more, those are read that
 this host's index knows, and the one of --provider.";
@@ -36,7 +36,7 @@ pub struct ListDeadLetters {
     filter: CommandFilter,
     #[command(flatten)]
     api: ApiArguments,
-    /// Read the queues at the broker, without a daemon, instead of asking the ledger
+    /// Read the queues at the broker; needs no daemon
     #[arg(long, conflicts_with_all = ["url", "allow_plaintext"])]
     queues: bool,
     /// Print JSON
@@ -103,7 +103,7 @@ impl ListDeadLetters {
         })
     }
 
-    /// What the ledger knows, the oldest first.
+    /// Lists the dead letters in the ledger, the oldest first.
     fn in_ledger(&self, config: Option<&Path>) -> Result<Vec<ListedDeadLetter>, CommandError> {
         let filter = recorded(&self.filter)?;
         let client = ApiClient::open(&self.api, config)?;

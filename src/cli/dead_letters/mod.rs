@@ -29,7 +29,7 @@ pub enum DeadLettersCommand {
     /// Send commands to their providers again
     #[command(after_help = replay::EXAMPLES)]
     Replay(replay::ReplayDeadLetters),
-    /// State the outcome of commands that nobody else can know about
+    /// State the outcome of commands that only a person can find out
     #[command(after_help = resolve::EXAMPLES)]
     Resolve(resolve::ResolveDeadLetters),
     /// Give commands up for good, and notify their publishers

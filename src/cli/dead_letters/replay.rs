@@ -42,7 +42,7 @@ pub struct ReplayDeadLetters {
     /// it
     #[arg(long)]
     canary: bool,
-    /// How long to wait for the end of the first
+    /// The longest wait for the end of the first command
     #[arg(long, requires = "canary", value_parser = parse_duration, default_value = "2m")]
     canary_timeout: Duration,
     /// End by itself once more than this number, or this share, of the replayed commands have
@@ -52,13 +52,13 @@ pub struct ReplayDeadLetters {
     /// Give commands that have expired so much more time from their replay
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     extend: Option<Duration>,
-    /// Send again under a new key even what may have acted: it may be done twice
+    /// Send again under a new key even where a call may have acted: it may act twice
     #[arg(long, requires_all = ["by", "reason"])]
     force_new_key: bool,
-    /// Who decided it [default: $USER, or the user who runs this]
+    /// The person who decided [default: $USER, or the user who runs this]
     #[arg(long, value_name = "NAME", value_parser = actor::text)]
     by: Option<String>,
-    /// Why
+    /// The reason
     #[arg(long, value_name = "TEXT", value_parser = actor::text)]
     reason: Option<String>,
 }

@@ -22,7 +22,7 @@ Examples:
   ferryd dead-letters resolve shop.order-7.payout --failed --code not_executed --by ann --reason 'the bank says so'
   ferryd dead-letters resolve --provider bank --older-than 7d --failed --reason 'ticket 4711: none was executed'
 
-For commands of which nobody but a person can find out the outcome of them. Each ends as `completed`,
+For commands whose outcome only a person can find out. Each ends as `completed`,
 or as `failed` of kind `declined`, both final; its publisher is notified, and its dead letter removed.
 The ledger notes who said so and why. The daemon runs it as a job, which is followed to its end: Ctrl-C, or a
 terminal that is lost, leaves the job, which goes on; with --stop it stops it.
@@ -50,15 +50,15 @@ pub struct ResolveDeadLetters {
     /// A code for the reason [default: resolved]
     #[arg(long, value_name = "TEXT", requires = "failed")]
     code: Option<String>,
-    /// Why, for people
+    /// The reason for the failure, for people
     #[arg(long, value_name = "TEXT", requires = "failed")]
     message: Option<String>,
     #[command(flatten)]
     job: JobArguments,
-    /// Who says so
+    /// The person who states the outcome
     #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true, value_parser = actor::text)]
     by: String,
-    /// How that is known
+    /// The source of that knowledge
     #[arg(long, value_name = "TEXT", value_parser = actor::text)]
     reason: String,
 }

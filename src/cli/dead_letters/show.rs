@@ -22,8 +22,8 @@ Examples:
   ferryd dead-letters show shop.order-1001.charge --message --json | jq '.[0].message.body.payload'
   ferryd dead-letters show shop.order-1001.charge --queues
 
-The daemon answers at once: why it was given up, and every call that was made. The message itself lies
-in its queue, from which --message has it read, with a token of the role operate. Its body and
+The daemon answers at once: why it was given up, and every call that was made. The message itself is in
+its queue, from which --message reads it, with a token of the role operate. Its body and
 properties are shown as the core application published them, nothing masked. Secrets of providers are
 never part of a dead letter. Messages that were refused under the id are shown too: they do not claim
 it, and have ids of their own. --queues reads the queues without a daemon, as `ferryd dead-letters list
@@ -37,7 +37,7 @@ pub struct ShowDeadLetter {
     /// Show the message itself too, body and properties, from its queue
     #[arg(long)]
     message: bool,
-    /// Read the queues at the broker, without a daemon, instead of asking it
+    /// Read the queues at the broker; needs no daemon
     #[arg(long, conflicts_with_all = ["url", "allow_plaintext"])]
     queues: bool,
     #[command(flatten)]

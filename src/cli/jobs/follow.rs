@@ -19,7 +19,7 @@ use ferryd_domain::job::state::{JobEndReason, JobPhase};
 
 /// The pause between two questions about a job.
 const ASK_EVERY: Duration = Duration::from_millis(250);
-/// For how long a daemon that does not answer is asked again: it may be starting anew.
+/// Longest time for which requests to a silent daemon are repeated: it may be starting anew.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Follows a job.

@@ -62,7 +62,7 @@ pub enum JobCommand {
     /// Pause a job
     #[command(after_help = PAUSE_EXAMPLES)]
     Pause(JobChangeArgument),
-    /// Let a paused job go on
+    /// Resume a paused job
     #[command(after_help = RESUME_EXAMPLES)]
     Resume(JobChangeArgument),
     /// End a job: what is under way is finished, and what is left stays as it is
@@ -76,7 +76,7 @@ pub struct ListJobs {
     /// At most so many
     #[arg(long, default_value_t = 50)]
     limit: u16,
-    /// Those behind this one: the `next` of the page before
+    /// List the jobs behind this one: the `next` of the page before
     #[arg(long, value_name = "JOB")]
     cursor: Option<JobId>,
     /// Print JSON: `jobs` and `next`
@@ -114,7 +114,7 @@ pub struct FollowJob {
 pub struct JobChangeArgument {
     #[command(flatten)]
     job: JobArgument,
-    /// Why
+    /// The reason
     #[arg(long, value_name = "TEXT", value_parser = text)]
     reason: Option<String>,
 }

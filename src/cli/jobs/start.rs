@@ -45,7 +45,7 @@ pub(in crate::cli) struct JobArguments {
     pub json: bool,
 }
 
-/// The arguments of which one must say which dead letters are meant: nobody replays everything by
+/// Requires one of the arguments that select dead letters, so that no person replays everything by
 /// accident.
 pub(in crate::cli) fn letter_choice() -> ArgGroup {
     // Every dead letter has failed, and what contradicts one is no matter of a job.

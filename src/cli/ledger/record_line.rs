@@ -177,7 +177,7 @@ fn summarize_record(body: &RecordBody) -> String {
         RecordBody::Conflicted(note) => format!("{}: {}", note.conflict, note.message),
         RecordBody::Erased(erased) => erased.actor.to_string(),
         RecordBody::Prompted(PromptRecord { prompt, starts_query: asks }) => {
-            format!("{prompt}{}", if *asks { "; the provider is asked" } else { "" })
+            format!("{prompt}{}", if *asks { "; the provider is queried" } else { "" })
         }
     }
 }

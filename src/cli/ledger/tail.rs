@@ -24,7 +24,7 @@ Examples:
   ferryd ledger tail --from first --json | jq -r 'select(.kind == \"finished\") | .command'
 
 A line is: time, the end of the record's id, kind, command, call, and what it says. It goes on until
-Ctrl-C, which ends it with code 0. A record is a proposal: what it comes to is told by `ferryd status`.";
+Ctrl-C, which ends it with code 0. A record is a proposal: `ferryd status` shows its result.";
 
 /// The arguments of `ferryd ledger tail`.
 #[derive(Debug, Args)]

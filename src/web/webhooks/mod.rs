@@ -1,9 +1,9 @@
 //! The endpoint for webhooks of providers: an address of its own, without tokens, open to the
 //! world.
 //!
-//! It decides nothing. A call that its provider's webhook verifies is put into the provider's
-//! queue, and answered with 2xx once the broker has confirmed that; whoever consumes the queue
-//! finds out what it means. So a call that was answered is not lost, and one that was not is made
+//! The endpoint decides nothing. A call that its provider's webhook verifies is put into the
+//! provider's queue, and answered with 2xx once the broker has confirmed that; the consumer of the
+//! queue finds out what it means. So a call that was answered is not lost, and one that was not is made
 //! again by its provider: then it may be in the queue twice.
 //!
 //! | module | what |
@@ -15,7 +15,7 @@
 //! | `origin` | who calls, behind proxies |
 //! | [`counts`] | the outcome of all calls |
 //! | [`tls`] | its certificate |
-//! | `unverified` | calls that nothing proves |
+//! | `unverified` | the limits of unproven calls, and what is stored of them |
 
 pub mod counts;
 mod endpoint;

@@ -453,7 +453,7 @@ async fn an_order_that_says_too_little_is_refused() {
         (json!({ "action": "replay" }), "say which in `filter`, or `all`"),
         (json!({ "action": "replay", "all": true, "filter": { "ids": ["a"] } }), "not both"),
         (json!({ "action": "discard", "all": true }), "say why in `reason`"),
-        (json!({ "action": "resolve", "all": true, "reason": "x" }), "say the outcome of them"),
+        (json!({ "action": "resolve", "all": true, "reason": "x" }), "state their outcome"),
         (
             json!({ "action": "replay", "all": true, "replay": { "force_new_key": true } }),
             "say why in `reason`",
