@@ -17,10 +17,10 @@
 //! | [`ferryd_redact`] | the mask: takes secrets out of whatever leaves ferryd |
 //! | [`ferryd_transport`] | HTTPS, and the call log |
 //! | [`ferryd_broker`] | topology, the link to the broker, publishing, consuming, headers |
-//! | [`keyed_limiter`] | how often something may happen for each of many keys |
-//! | [`ferryd_ledger`] | what is known of every command: the index over the stream |
+//! | [`keyed_limiter`] | limits of a rate for each of many keys |
+//! | [`ferryd_ledger`] | the recorded state of every command: the index over the stream |
 //! | [`jobs`] | operators' actions on many dead letters, run by the daemon |
-//! | [`web`] | the HTTP API beside the queue, and where providers call back |
+//! | [`web`] | the HTTP API beside the queue, and the endpoint for webhooks |
 //! | [`ferryd_settings`] | files in TOML: values, faults with their lines, secrets that stand elsewhere |
 //! | [`ferryd_serve`] | accepting connections, TLS, limits, drain |
 //! | [`daemon`] | from a configuration to running lanes, and back down |

@@ -32,7 +32,7 @@ pub(super) struct ConsumedQueue {
     pub(super) dispatch: Arc<DeliveryDispatch>,
 }
 
-/// Finds the queues of all lanes, of webhooks, and of what nobody took.
+/// Finds the queues of all lanes, of webhooks, and of unroutable messages.
 pub(super) fn find_consumed_queues(
     pipeline: &Arc<Pipeline>,
     registry: Arc<ProviderRegistry>,

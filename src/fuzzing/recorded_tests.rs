@@ -4,7 +4,7 @@
 //! `tests/recorded/<version>` is written once, by
 //! `cargo test --features failpoints --lib -- --ignored this_version_is_recorded`, when a version
 //! is released. Its files are never changed or written anew: a file that can't be read any more
-//! stands for messages and records that wait at somebody's broker.
+//! stands for messages and records that wait at a user's broker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! What jobs work with.
+//! Parts of the daemon that jobs work with.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use ferryd_provider::registry::ProviderRegistry;
 /// The silence after which the owner of a job is taken to be gone. An owner gives a sign of life six times as often.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// What jobs work with.
+/// Parts of the daemon that jobs work with.
 pub struct JobContext {
     /// The pipeline that publishes.
     pub pipeline: Arc<Pipeline>,

@@ -37,7 +37,7 @@ impl JobRun {
         }
     }
 
-    /// How far it is; hold it briefly.
+    /// Locks the progress of the job; hold the guard briefly.
     pub fn progress(&self) -> MutexGuard<'_, JobProgress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! What is done to one dead letter.
+//! The action of a job on one dead letter.
 
 use std::sync::Arc;
 
@@ -9,20 +9,21 @@ use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::{JobAction, JobId, JobSpec};
 use ferryd_domain::ledger::command_state::CommandState;
 
-/// What came of acting on a dead letter.
+/// Outcome of an action on a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LetterOutcome {
-    /// What takes its place is recorded and published: it is removed. The record counts it.
+    /// Removed: what takes the place of the dead letter is recorded and published. The record
+    /// counts it.
     Acted,
     /// The same, recorded before by an owner of this job that did not come to remove it.
     Resumed,
-    /// Its command has ended or gone on meanwhile: it is removed.
+    /// Removed: the command has ended or gone on meanwhile.
     Closed,
-    /// Its provider is being asked: it stays.
+    /// Kept: the provider is being queried.
     Asked,
-    /// It would be acted on, but nothing is changed: it stays.
+    /// Kept: a dry run would have acted on the dead letter.
     Planned,
-    /// It stays, for this reason.
+    /// Kept, for this reason.
     Refused(String),
 }
 
@@ -60,7 +61,7 @@ impl LetterWorker {
         }
     }
 
-    /// What is known of a command.
+    /// Returns the ledger's state of a command.
     pub fn command_state(&self, id: &CommandId) -> Option<Arc<CommandState>> {
         self.context.ledger.command_state(id)
     }

@@ -1,5 +1,5 @@
-//! Having a provider asked for the outcome of a dead letter of which nobody knows. A copy of it
-//! goes to the provider's queue, where it is asked about; the dead letter stays, and only an answer
+//! Queries a provider for the unknown outcome of a dead letter. A copy of the dead letter goes to
+//! the provider's queue, whose consumer makes the query; the dead letter stays, and only an answer
 //! that states the outcome of the command takes its place.
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use crate::operator::queued_dead_letter::QueuedDeadLetter;
 use crate::operator::redelivery::DeadLetterQuestion;
 
 impl LetterWorker {
-    /// Has the provider asked about a dead letter.
+    /// Requests a query of the provider about a dead letter.
     pub async fn request_lookup(
         &self,
         dead: &QueuedDeadLetter,

@@ -1,19 +1,20 @@
 //! Jobs: operators' actions on many dead letters, run by the daemon.
 //!
-//! Every instance looks for jobs that nobody runs, and claims them in the ledger; the first claim
-//! counts. The owner goes through the queues of dead letters and acts on each that is meant. Acting
-//! is safe under a crash at every await: the record is the claim, what takes the place of a dead
-//! letter is published and confirmed, then the dead letter is removed. So whoever takes a job over
-//! only has to go through what is left in the queues. At its end a job is held against the ledger,
-//! which knows what was meant.
+//! Every instance looks for jobs that no instance runs, and claims them in the ledger; the first
+//! claim counts. The owner goes through the queues of dead letters and acts on each that the job is
+//! meant for. Acting is safe under a crash at every await: the record is the claim, what takes the
+//! place of a dead letter is published and confirmed, then the dead letter is removed. So an
+//! instance that takes a job over only has to go through what is left in the queues. At its end a
+//! job is compared with the ledger, which knows the commands that the job was meant for.
 //!
 //! | module | what |
 //! |---|---|
+//! | `context`, `job_run` | the parts of the daemon that jobs use, and the state of one run |
 //! | `run` | one job, from its claim to its end |
-//! | `round` | going through the queues once |
-//! | `letter`, `replay`, `resolve`, `resubmit`, `lookup` | what is done to one dead letter |
-//! | `search` | what the ledger knows to be meant |
-//! | `stop`, `pace` | why a job stops, and how fast it goes |
+//! | `round` | one passage through the queues |
+//! | `letter`, `replay`, `resolve`, `resubmit`, `lookup` | the action on one dead letter |
+//! | `search` | the commands in the ledger that a job is meant for |
+//! | `stop`, `pace` | the reasons to stop, and the rate |
 
 mod context;
 mod job_run;
@@ -43,7 +44,7 @@ use self::job_run::JobRun;
 use ferryd_domain::job::JobId;
 use ferryd_domain::job::state::JobPhase;
 use ferryd_ledger::jobs::LiveJob;
-/// How often an instance looks for jobs that nobody runs, where nothing is heard of any.
+/// Time between two looks for jobs that no instance runs, while no record of a job arrives.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The shortest time between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
@@ -84,7 +85,7 @@ pub async fn run_jobs(context: Arc<JobContext>, stop: CancellationToken) {
     while runs.join_next().await.is_some() {}
 }
 
-/// Returns whether nobody runs a job that is to be run.
+/// Returns true if a job is to be run and no instance runs it.
 fn is_claimable(job: &LiveJob) -> bool {
     match job.state.phase() {
         JobPhase::Ended | JobPhase::Paused => false,

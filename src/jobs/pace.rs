@@ -1,4 +1,4 @@
-//! How fast a job goes.
+//! Rate of a job, and its ramp.
 
 use std::time::Duration;
 

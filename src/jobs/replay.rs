@@ -78,10 +78,10 @@ impl LetterWorker {
         Ok(outcome)
     }
 
-    /// What a replay starts from.
+    /// Finds the state that a replay starts from.
     ///
     /// # Errors
-    /// Why there can be none, for people.
+    /// The reason for which there can be no replay, for people.
     fn replayable<'d>(
         &self,
         dead: &'d QueuedDeadLetter,
@@ -124,7 +124,8 @@ impl LetterWorker {
         named.or_else(|| route(dead.identity.r#type.as_ref()?))
     }
 
-    /// Returns whether nobody has begun the generation that a replay of this dead letter started.
+    /// Returns true if no instance has begun the generation that a replay of this dead letter
+    /// started.
     fn is_unbegun(&self, dead: &QueuedDeadLetter, letter: &DeadLetter) -> bool {
         let first = Step::call(letter.generation.saturating_add(1), 1);
         self.command_state(&dead.identity.id).is_some_and(|state| {
@@ -199,10 +200,10 @@ pub(super) fn under_way(dead: &QueuedDeadLetter) -> String {
     format!("it is on its way again; see `ferryd status {}`", dead.identity.id)
 }
 
-/// How far the next generation of a dead letter is, and what else travels beside it.
+/// Builds the message state of the next generation of a dead letter.
 ///
 /// # Errors
-/// Why it is not replayed, for people.
+/// The reason for which the dead letter is not replayed, for people.
 fn replay_state(
     dead: &QueuedDeadLetter,
     letter: &DeadLetter,

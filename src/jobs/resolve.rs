@@ -1,7 +1,7 @@
-//! Ending the command of a dead letter as a person decided: given up for good, or what really
-//! became of it. It is recorded, then its event is published, then the dead letter removed. What is
-//! recorded and not published, because the process died in between, is published by the next owner
-//! of the job, or by any instance that finds it.
+//! Ends the command of a dead letter as a person decided: given up for good, or with the outcome
+//! that the person states. The end is recorded, then its event is published, then the dead letter
+//! is removed. An end that is recorded and not published, because the process died in between, is
+//! published by the next owner of the job, or by any instance that finds it.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -58,7 +58,7 @@ impl LetterWorker {
                     .await?;
                     return Ok(LetterOutcome::Acted);
                 }
-                // Said before by somebody who was interrupted: this, or something else.
+                // An owner that was interrupted recorded an end before: this one, or another.
                 Ruling::Unsettled(decided) => {
                     self.publish_end(dead, &decided).await?;
                     return Ok(self.gone_on(id));
@@ -77,9 +77,9 @@ impl LetterWorker {
         }
     }
 
-    /// Removes the dead letter of a command that has ended meanwhile. That may not have been
-    /// published: whoever ended it may have died, and without its dead letter nobody would look for
-    /// it.
+    /// Removes the dead letter of a command that has ended meanwhile. The event of the end may be
+    /// unpublished: the process that ended the command may have died, and without the dead letter
+    /// no process would look for it.
     pub async fn close_ended(
         &self,
         dead: &QueuedDeadLetter,

@@ -39,10 +39,10 @@ pub(super) struct JobRound<'r> {
     pub findings: RoundFindings,
 }
 
-/// What a passage through the queues has found.
+/// Findings of one passage through the queues.
 #[derive(Default)]
 pub(super) struct RoundFindings {
-    /// The commands whose dead letters stay: refused, asked about, or only looked at.
+    /// The commands whose dead letters stay: refused, queried at the provider, or only looked at.
     pub staying: HashSet<CommandId>,
     /// The first that was acted on, and the generation that its replay begins.
     pub first: Option<(CommandId, u32)>,

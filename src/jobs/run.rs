@@ -24,16 +24,16 @@ use ferryd_domain::job::{JobAction, JobChange, JobRecord, JobRuling};
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::lifecycle::LifecycleState;
 
-/// How often the queues are gone through for what is missing.
+/// Most passages through the queues for dead letters that are missing.
 const MOST_ROUNDS: u32 = 4;
-/// The pause before the second time; before the third it is twice as long, and so on.
+/// The pause before the second passage; before the third it is twice as long, and so on.
 const ROUND_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after a failure of the broker or the index.
 const RETRY: Duration = Duration::from_secs(1);
 /// The shortest time between two looks at what is recorded of the job.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a job ends, and more about that.
+/// Reason for the end of a job, and details for people.
 type JobEndText = (JobEndReason, Option<String>);
 
 impl JobRun {
@@ -257,8 +257,8 @@ fn end_of(missing: &MissingLetters) -> JobEndText {
     }
 }
 
-/// How a replay came out, once that is known: well where it has completed or its provider has
-/// accepted it.
+/// Returns the outcome of a replay once it is known: `Ok` where the command has completed or its
+/// provider has accepted it.
 fn canary_end(state: &CommandState, generation: u32) -> Option<Result<(), String>> {
     if state.step.generation < generation {
         return None;

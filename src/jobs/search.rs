@@ -1,4 +1,4 @@
-//! What the ledger knows to be meant by a job.
+//! Search in the ledger for the commands that a job is meant for.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Why a job stops before everything is done.
+//! Reasons for which a job stops before everything is done.
 
 use std::sync::OnceLock;
 

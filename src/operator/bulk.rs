@@ -2,8 +2,8 @@
 //! arrive in their order.
 //!
 //! With more than one message under way, the client hands a message that the broker returned as
-//! unroutable to whoever awaits the next confirm, which may be another's (lapin 4.12). So a return
-//! is told by what it says of itself, its message id and routing key. Each comes before the confirm
+//! unroutable to the task that awaits the next confirm, which may be another's (lapin 4.12). So a
+//! return is matched by its own message id and routing key. Each comes before the confirm
 //! of its own message, and each confirm takes one of those that came: once all confirms are there,
 //! all returns are.
 
@@ -23,7 +23,7 @@ use ferryd_broker::message::OutgoingMessage;
 /// not looked at, and counts in steps of 200.
 const MOST_UNCONFIRMED: usize = 200;
 
-/// What is known of a message that was to be published.
+/// Fate of a message that was to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageFate {
     /// The message was not sent, or the broker certainly has not taken it.
@@ -41,7 +41,7 @@ pub enum MessageFate {
 pub struct BulkResult {
     /// Of each, in the order in which they were given.
     pub fates: Vec<MessageFate>,
-    /// Why not all are confirmed; `None` where they are, or the work was stopped.
+    /// Reason for which not all are confirmed; `None` where they are, or the work was stopped.
     pub failure: Option<OperatorError>,
 }
 
@@ -55,9 +55,9 @@ struct BulkPublish<'m> {
 }
 
 impl PublishingConnection {
-    /// Publishes messages, each with a message id, in their order. It stops at the first that the
-    /// broker does not take, or when it is told to, and waits for the confirms of those under way.
-    /// `confirmed` is told how many are confirmed.
+    /// Publishes messages, each with a message id, in their order. Publishing stops at the
+    /// first that the broker does not take, or on a request to stop, and waits for the confirms of
+    /// those under way. `confirmed` receives the number of confirmed messages.
     pub async fn send_all(
         &mut self,
         messages: &[&OutgoingMessage],
@@ -107,8 +107,8 @@ impl BulkPublish<'_> {
     async fn settle_oldest(&mut self, sender: &PublishingConnection) -> bool {
         let Some((place, confirm)) = self.under_way.pop_front() else { return false };
         let message = self.messages[place];
-        // Where one did not come in time, nobody waits for each of the others: what is there is
-        // taken.
+        // Where one confirm did not come in time, the others are not waited for: those that are
+        // there are taken.
         let is_late = matches!(self.failure, Some(OperatorError::NoConfirm { .. }));
         let patience = if is_late { Duration::ZERO } else { sender.confirm_timeout() };
         let confirmation = match timeout(patience, confirm).await {

@@ -28,11 +28,11 @@ const SIDE_BY_SIDE: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErasureOutcome {
-    /// Its contents are erased; in a dry run, they would be.
+    /// The contents are erased; in a dry run, they would be.
     Erased,
-    /// Its contents were erased before.
+    /// The contents were erased before.
     AlreadyErased,
-    /// Its contents stay.
+    /// The contents stay.
     Kept,
 }
 
@@ -41,7 +41,7 @@ pub enum ErasureOutcome {
 pub struct ErasureResult {
     /// The command.
     pub id: CommandId,
-    /// Its state; null where the ledger does not know it.
+    /// The command's state; null where the ledger does not know the command.
     pub state: Option<LifecycleState>,
     /// The outcome.
     pub outcome: ErasureOutcome,
@@ -85,7 +85,7 @@ pub struct CommandEraser<'a> {
     pub queues: &'a [String],
     /// The person who wants them erased, and the reason.
     pub person: Actor,
-    /// Change nothing, only tell what would be done.
+    /// True for a dry run: nothing is changed, and the report says what would be.
     pub dry_run: bool,
 }
 

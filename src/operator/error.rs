@@ -1,4 +1,4 @@
-//! What can go wrong with an operator's work.
+//! Errors of an operator's work.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use ferryd_ledger::index::IndexError;
 /// The reply code for "there is no such exchange or queue" (AMQP 0-9-1, `not-found`).
 const NOT_FOUND: u16 = 404;
 
-/// Why an operator's work was not done, or not to its end.
+/// Reason for which an operator's work was not done, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// The broker could not be reached or used.
@@ -44,7 +44,7 @@ pub enum OperatorError {
         /// The exchange.
         exchange: String,
     },
-    /// Whether the broker took the message is not known.
+    /// The broker may or may not have taken the message.
     #[error(
         "no confirm for a message to exchange `{exchange}` within {} s (a memory or disk alarm?); it may have been taken all the same", after.as_secs()
     )]
@@ -105,7 +105,7 @@ pub enum OperatorError {
         /// For how long.
         after: Duration,
     },
-    /// The management API does not tell what it is asked.
+    /// The management API does not answer a request.
     #[error(transparent)]
     Management(#[from] super::management::ManagementError),
     /// A name that AMQP does not take.
@@ -113,7 +113,7 @@ pub enum OperatorError {
     Name(#[from] ferryd_broker::message::TextTooLong),
 }
 
-/// Whether an error of the broker says that an exchange or queue does not exist.
+/// Returns true if an error of the broker says that an exchange or queue does not exist.
 pub(super) fn is_not_found(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == NOT_FOUND)
 }

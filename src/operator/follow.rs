@@ -19,10 +19,10 @@ use ferryd_domain::conflict::ConflictEvent;
 use ferryd_domain::event::Event;
 use ferryd_domain::webhook_event::ReceivedEvent;
 
-/// How many events wait in memory for whoever reads.
+/// Most events that wait in memory for the reader.
 const PREFETCH: u16 = 500;
-/// How many wait at the broker for a reader that has stopped, such as a pager; the oldest are
-/// dropped then.
+/// Most events that wait at the broker for a reader that has stopped, such as a pager; the oldest
+/// are dropped then.
 const MOST_WAITING: i64 = 100_000;
 
 /// A subscription to events. Its queue is gone with its connection.
@@ -36,15 +36,15 @@ pub struct EventSubscription {
 pub enum FollowedEvent {
     /// An event.
     Event(Box<Event>, Value),
-    /// What contradicts what is known of a command.
+    /// A contradiction to the recorded outcome of a command.
     Conflict(Box<ConflictEvent>, Value),
     /// The notices of a webhook.
     Webhook(Box<ReceivedEvent>, Value),
     /// Something else, from another version or another hand.
     Other {
-        /// Its routing key.
+        /// The routing key of the event.
         routing_key: String,
-        /// Its JSON form; a text where it is none.
+        /// The body as JSON; a JSON string where the body is no JSON.
         body: Value,
     },
 }
@@ -101,8 +101,8 @@ impl EventSubscription {
         let Some(Ok(delivery)) = self.consumer.next().await else {
             return Err(OperatorError::SubscriptionLost);
         };
-        // Nobody else can get it, so a lost ack means nothing but the end of the subscription,
-        // which is told next.
+        // No other consumer can get the event, so a lost ack means nothing but the end of the
+        // subscription, which the next read returns.
         let _ = delivery.acker.ack(BasicAckOptions::default()).await;
         Ok(read(delivery.routing_key.to_string(), &delivery.data))
     }
@@ -131,7 +131,7 @@ impl EventSubscription {
 }
 
 impl FollowedEvent {
-    /// When it happened, where it says so.
+    /// Returns the time of the event, where the event has one.
     #[must_use]
     pub fn occurred_at(&self) -> Option<Timestamp> {
         match self {

@@ -17,18 +17,18 @@ use ferryd_domain::ledger::record::RecordId;
 use ferryd_ledger::index::{IndexError, LedgerIndex};
 use ferryd_ledger::record_encoder::RecordEncoder;
 
-/// How long the daemon on this host may take to save a marker.
+/// Longest wait until the daemon on this host has saved a marker.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often the index is looked at.
+/// Time between two looks at the index.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// How often it is tried to become the owner: the daemon may have ended.
+/// Time between two attempts to become the owner of the index: the daemon may have ended.
 const RETAKE_EVERY: Duration = Duration::from_millis(250);
 
 /// The first index of this host.
 pub enum HostIndex {
-    /// This process keeps it.
+    /// The index belongs to this process.
     Owned(IndexOwner),
-    /// A daemon keeps it.
+    /// The index belongs to a daemon.
     Read(Box<IndexReader>),
 }
 
@@ -40,7 +40,7 @@ pub struct IndexReader {
 }
 
 impl HostIndex {
-    /// Opens the index and waits until it is known up to now. `progress` is told how far that is.
+    /// Opens the index and waits until it is known up to now. `progress` receives how far that is.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -76,7 +76,7 @@ impl HostIndex {
         }
     }
 
-    /// What is known of a command.
+    /// Returns the recorded state of a command.
     ///
     /// # Errors
     /// [`OperatorError::Index`].

@@ -22,9 +22,9 @@ use ferryd_broker::topology::Topology;
 use ferryd_ledger::index::LedgerIndex;
 use ferryd_ledger::{Ledger, LedgerHealth, LedgerRetention, LedgerSettings, ReadProgress};
 
-/// The longest time for the stream to tell where it ends.
+/// The longest wait for the end of the stream.
 const END_PATIENCE: Duration = Duration::from_secs(1);
-/// How long the stream may be silent while it is being read.
+/// Longest silence of the stream while it is being read.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// The folder of an index, and the time for which it remembers.
@@ -66,7 +66,7 @@ impl IndexOwner {
     ) -> Result<Self, OperatorError> {
         let OperatorContext { amqp, names } = operator;
         let topology = Topology::of_ledger(names);
-        // The link below tries for ever, which is not for somebody who waits at a prompt.
+        // The link below tries for ever, too long for a person who waits at a prompt.
         let connection = amqp.connect("operator-ledger").await?;
         declare(&connection, &topology).await?;
         let last = last_offset(&connection, &names.ledger()).await;
@@ -140,14 +140,14 @@ impl IndexOwner {
     pub async fn close(self) {
         self.stop.cancel();
         for task in self.tasks {
-            // It only ends; a panic in it was told.
+            // The task only ends; the hook has logged a panic in it.
             let _ = task.await;
         }
     }
 }
 
-/// The offset of about the last message of a stream; `None` where it is empty, or does not tell in
-/// time. Nobody but a person who waits wants to know.
+/// Reads the offset of about the last message of a stream; `None` where the stream is empty, or the
+/// broker does not answer in time. The offset only serves the progress that a person sees.
 async fn last_offset(connection: &Connection, stream: &str) -> Option<u64> {
     let asking = async {
         let channel = connection.create_channel().await.ok()?;

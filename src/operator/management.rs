@@ -1,4 +1,4 @@
-//! Nodes and replicas as RabbitMQ's management API tells them; AMQP does not.
+//! Reads nodes and replicas from RabbitMQ's management API; AMQP does not report them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,13 +23,13 @@ const RESPONSE_CAP: usize = 16 << 20;
 /// The most time for one answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why the management API does not tell what it is asked.
+/// Failure of a request to the management API.
 #[derive(Debug, thiserror::Error)]
 #[error("amqp.management_url: {address}: {message}")]
 pub struct ManagementError {
     /// The address, without user or password.
     pub address: String,
-    /// What is wrong, and what to do.
+    /// The fault, and the remedy.
     pub message: String,
 }
 
@@ -44,7 +44,7 @@ pub struct ManagementApi {
 /// A node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterNode {
-    /// Its name, such as `rabbit@node1`.
+    /// The node's name, such as `rabbit@node1`.
     pub name: String,
     /// Returns whether it runs now.
     pub running: bool,
@@ -53,12 +53,12 @@ pub struct ClusterNode {
 /// A queue or stream, as far as its replicas go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedQueue {
-    /// Its name.
+    /// The queue's name.
     pub name: String,
     /// `quorum`, `stream` or `classic`.
     pub r#type: String,
-    /// The nodes that have a replica. Absent for some seconds after it was declared, where it has
-    /// none, and where the broker tells what was true before its leader changed.
+    /// The nodes that have a replica. Absent where the queue has none, for some seconds after its
+    /// declaration, and where the broker reports the state before the leader changed.
     pub members: Option<Vec<String>>,
 }
 

@@ -1,4 +1,4 @@
-//! What people do over AMQP without a daemon: publish commands, follow events and the ledger, look
+//! Work of people over AMQP, without a daemon: publish commands, follow events and the ledger, look
 //! at dead letters, compare the index with the stream. The daemon uses the walks through queues of
 //! dead letters for its jobs.
 
@@ -26,7 +26,7 @@ use ferryd_broker::topology::TopologyNames;
 
 pub use error::OperatorError;
 
-/// Where an operator works: a broker, and the names of ferryd's exchanges and queues there.
+/// The broker that an operator works with, and the names of ferryd's exchanges and queues there.
 #[derive(Debug, Clone)]
 pub struct OperatorContext {
     /// The broker.

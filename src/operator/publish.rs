@@ -19,7 +19,7 @@ use ferryd_domain::outcome::Failure;
 /// A command that was found right and can be published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PreparedCommand {
-    /// What it says.
+    /// The command in the message.
     pub command: Command,
     /// The message.
     pub message: OutgoingMessage,
@@ -29,25 +29,25 @@ pub struct PreparedCommand {
     pub has_own_id: bool,
 }
 
-/// Why a text is no command.
+/// Reason for which a text is no command.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidCommandText {
-    /// It is not JSON, or ends in the middle.
+    /// The text is not JSON, or ends in the middle.
     #[error("{message}")]
     NotJson {
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The fault, for people.
         message: String,
     },
-    /// It breaks a rule of commands, or of its provider.
+    /// The command breaks a rule of commands, or of its provider.
     #[error("{}{} ({})", id.as_ref().map(|id| format!("command `{id}`: ")).unwrap_or_default(), failure.message, failure.code.as_deref().unwrap_or("invalid"))]
     Invalid {
         /// The line it begins on, from 1.
         line: usize,
         /// The command, where its id could be read.
         id: Option<CommandId>,
-        /// What is wrong.
+        /// The fault, for people.
         failure: Failure,
     },
 }
@@ -158,7 +158,7 @@ impl EndWatcher {
         Ok(Self { follow: EventSubscription::open(operator, &bindings).await?, pending })
     }
 
-    /// What is published next about a command that has not ended, or its end; `None` once each has
+    /// Waits for the next event of a command that has not ended; `None` once each command has
     /// ended.
     ///
     /// # Errors

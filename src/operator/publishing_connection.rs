@@ -1,4 +1,4 @@
-//! Publishing by hand: one message at a time, so that the broker's word on each is beyond doubt.
+//! Publishes one message at a time, so that the broker's confirm of each is beyond doubt.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl PublishingConnection {
         self.operator.amqp.max_unconfirmed
     }
 
-    /// Why a message was not confirmed in time.
+    /// Builds the error for a message that was not confirmed in time.
     pub(super) fn confirm_timeout_error(&self, message: &OutgoingMessage) -> OperatorError {
         OperatorError::NoConfirm {
             exchange: message.exchange.to_string(),
@@ -101,7 +101,7 @@ impl PublishingConnection {
         }
     }
 
-    /// Why a message could not be published, or not be confirmed.
+    /// Builds the error for a message that could not be published, or not be confirmed.
     pub(super) fn failure(&self, message: &OutgoingMessage, error: lapin::Error) -> OperatorError {
         let exchange = message.exchange.to_string();
         if is_not_found(&error) {

@@ -39,7 +39,7 @@ const PAGE_BYTES: u64 = 16 << 20;
 const SILENCE: Duration = Duration::from_millis(200);
 /// After this silence of a queue that says it has, something is wrong.
 const STUCK: Duration = Duration::from_secs(20);
-/// How long a queue may take to have a page back.
+/// Longest wait until a queue has a page back.
 const GIVING_BACK: Duration = Duration::from_secs(2);
 
 /// A walk through one queue, from its head to where its tail was at the start.
@@ -51,7 +51,7 @@ pub struct QueueCursor {
     /// The least messages of a page, so that there are not too many pages.
     least: u32,
     pages: Vec<QueuePage>,
-    /// What of the last page was not passed yet.
+    /// Messages of the last page that were not passed yet.
     ahead: VecDeque<Delivery>,
     left: u32,
     began: Instant,
@@ -59,9 +59,9 @@ pub struct QueueCursor {
 
 /// A stretch of the queue.
 struct QueuePage {
-    /// Its hold ends with this.
+    /// The channel; when it closes, the broker has the held messages back.
     channel: Channel,
-    /// How many messages it holds.
+    /// The number of messages that are held.
     held: u32,
 }
 
@@ -87,7 +87,7 @@ impl QueueCursor {
         Ok(Some(Self { connection, asking, queue, page_size, least, pages, ahead, left, began }))
     }
 
-    /// How many messages are ahead: those in the queue at the start, less those passed.
+    /// Returns the number of messages ahead: those in the queue at the start, less those passed.
     #[must_use]
     pub fn remaining_messages(&self) -> u32 {
         self.left
@@ -244,7 +244,8 @@ async fn open(connection: &Connection) -> Result<Channel, OperatorError> {
     Ok(connection.create_channel().await.map_err(BrokerError::while_doing("open a channel"))?)
 }
 
-/// How many messages of a queue are free to be delivered; `None` where there is no such queue.
+/// Counts the messages of a queue that are free to be delivered; `None` where there is no such
+/// queue.
 pub(super) async fn depth(
     channel: &Channel,
     queue: &ShortString,

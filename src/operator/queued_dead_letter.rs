@@ -24,9 +24,9 @@ use ferryd_ledger::index::CommandRow;
 pub struct QueuedDeadLetter {
     /// The queue it lies in.
     pub queue: String,
-    /// What ferryd wrote down about it; `None` where that is missing or can't be read.
+    /// Record of the dead letter in its header; `None` where it is missing or can't be read.
     pub letter: Option<DeadLetter>,
-    /// Which command it is; read from the message itself where there is no record.
+    /// The identity of the command; read from the message itself where there is no record.
     pub identity: EchoedIdentity,
     /// The original's properties, and the broker's additions.
     pub properties: BasicProperties,
@@ -41,7 +41,7 @@ pub struct QueuedDeadLetter {
 pub struct BrokerRefusal {
     /// The reply code of AMQP.
     pub code: Option<u16>,
-    /// In the broker's words.
+    /// The reply text of the broker.
     pub reason: String,
     /// True where only the beginning of the body is there.
     pub is_cut: bool,
@@ -106,8 +106,8 @@ impl QueuedDeadLetter {
         self.letter.as_ref().map_or(UNREADABLE, |letter| letter.kind.as_str())
     }
 
-    /// What decoding the original looks at besides its body. The routing key of a continuation is
-    /// none of a command's.
+    /// Returns the parts of the original beside its body that decoding reads. The routing key of a
+    /// continuation is not that of a command.
     #[must_use]
     pub fn envelope(&self) -> CommandEnvelope<'_> {
         let key = self.letter.as_ref().and_then(|letter| letter.routing_key.as_deref());
@@ -188,9 +188,9 @@ pub struct ListedDeadLetter {
     /// The queue it lies in; absent where the ledger answers, which does not know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
-    /// Which command.
+    /// The identity of the command.
     pub command: EchoedIdentity,
-    /// Why it was given up; `unreadable` where there is no record.
+    /// The kind of its failure; `unreadable` where there is no record.
     pub kind: &'static str,
     /// The provider's error code, or ferryd's own code.
     pub code: Option<String>,
@@ -202,10 +202,10 @@ pub struct ListedDeadLetter {
     pub generation: Option<u32>,
     /// The number of its last call.
     pub attempt: Option<u32>,
-    /// Whether some call may have acted; absent where the ledger answers, which tells it by
+    /// True if some call may have acted; absent where the ledger answers, which shows this for each
     /// command.
     pub unknown: Option<bool>,
-    /// When it was given up.
+    /// Time at which the command was dead-lettered.
     pub dead_lettered_at: Option<Timestamp>,
 }
 

@@ -1,4 +1,4 @@
-//! Which queues hold dead letters, and which providers there are to go by.
+//! The queues that hold dead letters, and the providers that name them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ pub fn dead_queue(names: &TopologyNames, queues: &[String], provider: Option<&Na
     own.unwrap_or_else(|| names.dead_other())
 }
 
-/// Why a folder of provider files does not tell its providers' names.
+/// Reason for which the names of the providers in a folder cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum NamesError {
     /// The folder or a file can't be read.
@@ -76,15 +76,15 @@ pub enum NamesError {
     Unreadable {
         /// The folder or file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file does not tell a name.
+    /// A file gives no name.
     #[error("{path}: {message}", path = path.display())]
     Unnamed {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault, for people.
         message: String,
     },
 }
@@ -102,7 +102,7 @@ pub fn provider_names(dir: &Path) -> Result<Vec<Name>, NamesError> {
 /// Reads the name in the text of a provider file, as [`provider_names`] reads it.
 ///
 /// # Errors
-/// Why it tells none.
+/// The reason for which the file gives no name.
 pub fn provider_name(text: &str) -> Result<Name, String> {
     read_outline(text).map(|outline| outline.name)
 }
@@ -127,7 +127,7 @@ pub fn retry_groups(dir: &Path) -> Result<Vec<Name>, NamesError> {
     Ok(read_outlines(dir)?.into_iter().filter_map(|outline| outline.retry_group).collect())
 }
 
-/// What queues are made by.
+/// The parts of a provider that its queues are named by.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct ProviderOutline {
     name: Name,

@@ -17,7 +17,7 @@ use ferryd_provider::registry::ProviderRegistry;
 /// A question to a provider about a dead letter of which it is unknown whether it acted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DeadLetterQuestion {
-    /// The message that has the provider asked.
+    /// The message that makes the pipeline query the provider.
     Ask(Box<OutgoingMessage>),
     /// There is nothing to ask, for this reason.
     Refuse(String),
@@ -41,7 +41,7 @@ pub fn redelivery(
 }
 
 impl DeadLetterQuestion {
-    /// Finds out what a provider can be asked about a dead letter. The dead letter stays: only an
+    /// Finds the query that a provider answers about a dead letter. The dead letter stays: only an
     /// answer that states the outcome of the command takes its place.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl DeadLetterQuestion {
 /// The record of a dead letter, how far its command is, and the provider to ask.
 ///
 /// # Errors
-/// Why there is nothing to ask, for people.
+/// The reason for which there is nothing to query, for people.
 fn askable<'d>(
     dead: &'d QueuedDeadLetter,
     registry: &ProviderRegistry,

@@ -1,7 +1,7 @@
 //! The replicas that queues and streams have, and those that they lack.
 //!
 //! A queue or stream that is declared while fewer nodes are up has fewer replicas for ever. AMQP
-//! does not tell, and neither can it add any.
+//! does not show this, and cannot add replicas.
 
 use std::collections::BTreeSet;
 
@@ -25,9 +25,9 @@ pub enum ReplicatedKind {
 /// A queue or stream that has fewer replicas than it should.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LackingQueue {
-    /// Its name.
+    /// The name of the queue or stream.
     pub name: String,
-    /// Its kind.
+    /// The kind of the queue or stream.
     pub kind: ReplicatedKind,
     /// The number of its replicas.
     pub replicas: usize,
@@ -40,11 +40,11 @@ pub struct LackingQueue {
 pub struct ReplicaReport {
     /// The nodes of the cluster.
     pub nodes: Vec<String>,
-    /// Those that do not run.
+    /// The nodes that do not run.
     pub down: Vec<String>,
-    /// What has fewer replicas than nodes; a quorum queue fewer than three, too.
+    /// Queues and streams with fewer replicas than nodes, and quorum queues with fewer than three.
     pub lacking: Vec<LackingQueue>,
-    /// What the broker does not tell about (yet).
+    /// Queues and streams for which the broker reports no replicas (yet).
     pub unknown: Vec<String>,
     /// Commands for a shell on a node of the broker, which add the replicas that are lacking.
     pub commands: Vec<String>,

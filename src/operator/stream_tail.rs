@@ -17,7 +17,7 @@ use ferryd_broker::message::short_string;
 use ferryd_broker::stream::{BrokerStream, StreamEntry, StreamPosition};
 use ferryd_broker::topology::Topology;
 
-/// How long the broker may take to begin.
+/// Longest wait until the broker begins to deliver.
 const ATTACHING: Duration = Duration::from_secs(20);
 
 /// A stream that is being followed, through outages of any length.
@@ -66,7 +66,8 @@ impl StreamTail {
     }
 }
 
-/// The link tries for ever, which is not for somebody who waits at a prompt.
+/// Fails where the stream cannot be read. The link itself tries for ever, too long for a person who
+/// waits at a prompt.
 async fn require_stream(operator: &OperatorContext, name: &str) -> Result<(), OperatorError> {
     let connection = operator.amqp.connect_consuming("operator-tail").await?;
     let channel =

@@ -23,31 +23,31 @@ use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::content_removal::ContentRemoval;
 use ferryd_ledger::index::{IndexError, LedgerIndex};
 
-/// How many commands are compared at a time.
+/// Number of commands that are compared at a time.
 const PAGE: usize = 500;
-/// How often what differs is looked at again.
+/// Most times that commands that differ are compared again.
 const ROUNDS: usize = 20;
-/// More than this that differs is only counted.
+/// Most commands that are compared again; further differences are only counted.
 const MAX_SUSPECTS: usize = 10_000;
 /// By how much the clocks of two hosts may differ.
 const SKEW: SignedDuration = SignedDuration::from_mins(10);
-/// How long the stream's first message may take to come; an empty stream has none.
+/// Longest wait for the first message of the stream; an empty stream has none.
 const FIRST: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The outcome of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct VerifyReport {
-    /// How many commands the stream tells of.
+    /// The number of commands in the stream.
     pub commands: u64,
-    /// How many of the index could not be compared, because the stream does not go back to their
-    /// beginning any more.
+    /// The number of commands in the index that could not be compared, because the stream does not
+    /// go back to their beginning any more.
     pub older: u64,
     /// The number of commands that the index has forgotten, because they ended longer ago than
     /// `ledger.duplicate_window`.
     pub forgotten: u64,
-    /// What differs; where that is very much, the first of it.
+    /// The differences; where there are very many, the first of them.
     pub different: Vec<CommandDifference>,
-    /// How many more differ.
+    /// The number of further differences.
     pub more: u64,
 }
 
@@ -71,7 +71,8 @@ pub struct FieldDifference {
     pub stream: Value,
 }
 
-/// Compares the index with the stream. `progress` is told how much was read of the stream.
+/// Compares the index with the stream. `progress` receives how much of the
+/// stream was read.
 ///
 /// # Errors
 /// [`OperatorError`].
@@ -142,15 +143,15 @@ async fn cut_at(operator: &OperatorContext) -> Result<Option<Timestamp>, Operato
     Ok(at.and_then(|at| Timestamp::from_second(at).ok()))
 }
 
-/// What is no difference.
+/// Bounds within which the index and the stream may differ.
 struct ComparisonTerms {
-    /// When the oldest message was written that the stream still has, where it has lost older ones.
+    /// Time of the oldest message that the stream still has, where it has lost older ones.
     cut_at: Option<Timestamp>,
-    /// What ended before may be forgotten.
+    /// Time before which a command must have ended for the index to forget it.
     forgets: Timestamp,
 }
 
-/// How one command compares.
+/// Result of the comparison of one command.
 enum ComparisonResult {
     Same,
     Older,
@@ -181,7 +182,7 @@ impl ComparisonTerms {
         }
     }
 
-    /// Whether the stream may have lost the first records of a command.
+    /// Returns true if the stream may have lost the first records of a command.
     fn is_older(&self, state: &CommandState) -> bool {
         let first = state.history.first().map(|first| first.at);
         self.cut_at.zip(first).is_some_and(|(cut_at, first)| first < cut_at + SKEW)
@@ -262,7 +263,7 @@ async fn compare(
 }
 
 impl VerifyReport {
-    /// How many differ.
+    /// Counts all differences.
     #[must_use]
     pub fn count_differences(&self) -> u64 {
         self.more + u64::try_from(self.different.len()).unwrap_or(u64::MAX)

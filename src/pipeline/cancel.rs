@@ -174,7 +174,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Records that a terminal event is published, and replies to those who asked for it.
+    /// Records that a terminal event is published, and replies to the reply targets.
     pub(super) async fn settle_and_reply(
         &self,
         id: &CommandId,

@@ -1,5 +1,5 @@
-//! Publishes terminal events that were left unpublished, and ends commands that were asked to be
-//! cancelled and never came.
+//! Publishes terminal events that were left unpublished, and ends commands whose cancellation was
+//! requested and that never came.
 //!
 //! Any process that ends a command, for a holder of its message, a webhook, a canceller or an
 //! operator, may die between that record and the event's publishing. Where a dead letter or a
@@ -53,7 +53,7 @@ pub async fn recover_events(pipeline: Arc<Pipeline>, stop: CancellationToken) {
 /// The commands whose ends are due: to be published, or to be made by a request to cancel.
 struct DueEndings {
     unpublished: Vec<CommandId>,
-    /// The commands that were asked to be cancelled, and never came.
+    /// The commands whose cancellation was requested, and that never came.
     never_came: Vec<CommandId>,
 }
 

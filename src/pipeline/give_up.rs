@@ -56,7 +56,7 @@ impl Pipeline {
         // The failure may quote the published message.
         let decision = Decision::GiveUp(kind, UnmaskedValue::new(failure).masked(&lanes.mask()));
         log_decision(&parcel, &decision);
-        // Nor can the provider be asked about it: the message is no valid command.
+        // The provider can't be queried either: the message is no valid command.
         let options = RecoveryOptions { lookup: None, ..options_of(&lanes.provider, &parcel) };
         self.give_up(parcel, decision, options, acker).await;
     }

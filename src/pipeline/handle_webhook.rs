@@ -306,7 +306,7 @@ impl WebhookHandler {
                 let question = state.as_ref().and_then(|state| {
                     self.pipeline.early_query_message(state, Some(QueryPurpose::Lookup))
                 });
-                // The call may still be running: the provider can be asked once its outcome is
+                // The call may still be running: the provider can be queried once its outcome is
                 // recorded.
                 let may_come =
                     state.is_some_and(|state| state.ending.is_none()) && tried < MOST_WAITS_TO_ASK;

@@ -308,8 +308,8 @@ impl IncomingMessage {
         });
     }
 
-    /// Assumes that a request may have been sent of which this message does not tell: its holder
-    /// died, or the broker delivered it to another process. The key of that request can only have
+    /// Assumes that a request may have been sent that this message does not show: its holder died,
+    /// or the broker delivered it to another process. The key of that request can only have
     /// been this generation's.
     pub fn assume_sent(&mut self, operation: Option<&Operation>) {
         if operation.is_some_and(|operation| operation.repeatable)
@@ -418,7 +418,7 @@ fn envelope<'a>(delivery: &'a Delivery, routing_key: Option<&'a str>) -> Command
 }
 
 /// Returns the reply target that a publisher set with `reply_to`. ferryd's own queues are refused:
-/// whoever may publish a command could otherwise write to them.
+/// every publisher of commands could otherwise write to them.
 fn reply_target(properties: &BasicProperties, names: &TopologyNames) -> Option<ReplyTarget> {
     let reply_to = properties.reply_to().as_ref()?.as_str();
     let allowed = !reply_to.is_empty() && !names.owns(reply_to);

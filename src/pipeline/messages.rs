@@ -277,8 +277,8 @@ impl MessageFactory {
         Effects { messages, replies: self.replies(Some(message), &event, &[]), settles: None }
     }
 
-    /// Builds the messages of a decision that leaves the delivery alone: its event, and the answers
-    /// to those who asked.
+    /// Builds the messages of a decision that leaves the delivery alone: its event, and the
+    /// replies to publishers that set `reply_to`.
     #[must_use]
     pub fn ending_messages(&self, event: &Event, replies: &[ReplyTarget]) -> Effects {
         Effects {
@@ -316,7 +316,7 @@ impl MessageFactory {
         Effects { messages: vec![told], replies: replies.into_iter().collect(), settles: None }
     }
 
-    /// Builds the event about a conflict for a command whose message nobody holds.
+    /// Builds the event about a conflict for a command whose message no instance holds.
     #[must_use]
     pub fn conflict_messages(&self, conflict: &ConflictEvent) -> Effects {
         Effects::message(conflict_message(
@@ -464,7 +464,7 @@ impl MessageFactory {
         message.reply_target.clone()
     }
 
-    /// Builds the answers to the publisher of `parcel` and to all others who asked.
+    /// Builds the replies to the publisher of `message` and to all other reply targets.
     fn replies(
         &self,
         message: Option<&IncomingMessage>,
@@ -480,7 +480,7 @@ impl MessageFactory {
     }
 }
 
-/// Addresses a message to the queue of a publisher who asked.
+/// Addresses a message to the queue of a reply target.
 fn reply_message(
     asked: &ReplyTarget,
     message: impl FnOnce(ShortString) -> OutgoingMessage,

@@ -24,7 +24,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Records that all effects are published, and answers those who asked with `reply_to`: best
+    /// Records that all effects are published, and replies to publishers that set `reply_to`: best
     /// effort, and after the ack.
     pub(super) async fn settle_published(&self, message: &IncomingMessage, effects: Effects) {
         if let Some(finished) = effects.settles {

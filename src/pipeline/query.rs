@@ -34,7 +34,7 @@ use ferryd_redact::Mask;
 /// The result of a request to query the provider about a command that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupRequestResult {
-    /// The provider is asked now.
+    /// The provider is queried now.
     Asked,
     /// The command is not known.
     NotKnown,
@@ -91,7 +91,7 @@ impl Pipeline {
     }
 
     /// Copies the message of a command that waits, to query its provider within a second: for
-    /// `purpose`, or else as planned. Whichever of the two messages asks first goes on, and the
+    /// `purpose`, or else as planned. Whichever of the two messages queries first goes on, and the
     /// other finds that its query has been made.
     pub(super) fn early_query_message(
         &self,

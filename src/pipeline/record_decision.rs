@@ -21,7 +21,7 @@ use ferryd_domain::lifecycle::Decision;
 use ferryd_ledger::RuledRecord;
 use ferryd_provider::RecoveryOptions;
 
-/// The wait of a message whose command has gone on since the ledger was asked where it is.
+/// The wait of a message whose command has gone on since its position was read from the ledger.
 const LOCATE_PAUSE: Duration = Duration::from_millis(50);
 
 impl Pipeline {

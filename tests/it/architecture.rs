@@ -1,4 +1,4 @@
-//! What the code may depend on, and what the documentation says about it.
+//! Rules for the dependencies of the code, and for the documents that describe them.
 
 mod imports;
 mod printed;
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use self::imports::CrateImports;
 use super::documents::read;
 
-/// What the pure core must not name: I/O, clocks and randomness that are in the standard library or
-/// in crates that the core needs for something else.
+/// Names that the pure core must not use: I/O, clocks and randomness that are in the standard
+/// library or in crates that the core needs for something else.
 const IMPURE: [&str; 14] = [
     "std::fs",
     "std::net",
@@ -90,7 +90,7 @@ fn dependencies(manifest: &str, table: &str) -> BTreeSet<String> {
     table.into_iter().flat_map(|table| table.keys().cloned()).collect()
 }
 
-/// What is wrong with a line of the pure core.
+/// Finds the forbidden name in a line of the pure core.
 fn impurity(line: &str) -> Option<&'static str> {
     let code = line.split("//").next().unwrap_or_default();
     // `.await` stands for itself, and not for the beginning of a name such as `.awaited_step`.

@@ -353,7 +353,7 @@ async fn a_call_about_an_earlier_call_of_its_command_decides_nothing() {
         told(id, kind, json!({"command": "order-8", "about": about, "amount": 1099}))
     };
     // A person has to look at another action that is done for the command; another failure needs
-    // nobody.
+    // no person.
     assert_eq!(
         call(&daemon, &about("evt-0", "charge.succeeded", "of-another-call")).await,
         Some(200)

@@ -7,8 +7,8 @@ use crate::api_client::TestClient;
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, SandboxFile, TestRig, command, word};
 
-/// Operations whose call shows no outcome until the provider is queried, which has to be told to
-/// show it.
+/// Operations whose call shows no outcome until the provider is queried, and only where a test has
+/// it shown.
 const OPERATIONS: &str = r#"
 [operations.ask]
 request = { method = "POST", path = "/acme/ask" }

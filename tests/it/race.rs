@@ -112,7 +112,7 @@ impl CommandFate {
             let Some(after) = self.cancel else { return };
             sleep(Duration::from_millis(after)).await;
             let path = format!("/v1/commands/{}?by=race", self.id);
-            // Whoever cancels asks again until somebody answers.
+            // The canceller repeats its request until a daemon answers.
             for daemon in daemons.iter().cycle().take(300) {
                 let asked = TestClient::of(daemon).await.try_ask("DELETE", &path, "").await;
                 if asked.is_some_and(|answer| answer.status < 500) {

@@ -139,7 +139,7 @@ impl Model for SearchProtocol {
         if world.seen.wrong != 0 {
             return;
         }
-        // A step that affects nobody else is done at once: its time makes no difference.
+        // A step that affects no other instance is done at once: its time makes no difference.
         if let Some(who) = world.instances.iter().position(|instance| self.is_apart(instance)) {
             actions.push(WorldAction::Go(who));
             if world.faults > 0 {

@@ -1,5 +1,5 @@
-//! Publishing many commands from a file: checked before, a window of them under way, and told to
-//! the last one when it is cut short.
+//! Tests of publishing many commands from a file: checked before, a window of them under way, and
+//! reported to the last one when it is cut short.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -220,7 +220,7 @@ async fn an_interrupt_ends_it_in_order_and_tells_how_to_go_on() {
     );
 }
 
-/// How fast a file is published:
+/// Measures how fast a file is published:
 /// `cargo test --release --test it -- --ignored --nocapture a_file_is_published_at`.
 #[tokio::test]
 #[ignore = "measures"]

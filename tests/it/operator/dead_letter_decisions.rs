@@ -309,7 +309,7 @@ async fn an_end_that_was_left_unpublished_is_published_whoever_decided_it() {
     let letters = rig.dead_letters("acme", 2).await;
     rig.finish(&daemon).await;
     resolve_and_die(&rig, "by-a-person").await;
-    // As an instance does that dies before it publishes what a provider told it.
+    // As an instance does that dies before it publishes what a provider answered.
     let letter: DeadLetter = letters
         .iter()
         .map(|letter| serde_json::from_value(dead(letter)).unwrap())

@@ -12,11 +12,11 @@ use crate::copies::{answers, ask, with_replies};
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, TestRig, and, charge, send, word};
 
-/// What every command of one person has in common.
+/// Reference that all commands of one person share.
 pub(super) const REFERENCE: &str = "customer-jane";
 pub(super) const BY: [&str; 4] = ["--by", "ann", "--reason", "request 4711"];
 
-/// What only one command of the person's says.
+/// Text that only one command of the person contains.
 pub(super) fn secret(id: &str) -> String {
     format!("{id}@jane.example.com")
 }
@@ -25,7 +25,7 @@ pub(super) fn of_jane(id: &str, command: Value) -> Value {
     and(command, json!({"reference": REFERENCE, "metadata": {"mail": secret(id)}}))
 }
 
-/// Whether a text stands in a file of the folder of an index.
+/// Returns true if a file in the folder of an index contains the text.
 pub(super) fn lies_in(folder: &Path, text: &str) -> bool {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let bytes: Vec<u8> =

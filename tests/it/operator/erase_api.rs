@@ -18,7 +18,7 @@ const TOKENS: &str = "[[api.tokens]]\nname = 'privacy'\nrole = 'erase'\ntoken = 
                       [[api.tokens]]\nname = 'elsewhere'\nrole = 'erase'\ntoken = 'elsewhere-0123456789abcdef'\n\
                       read = { providers = ['brave'] }\n";
 
-/// Why it is erased, in a query and as it is.
+/// Reason for the erasure: encoded for a query, and plain.
 const REASON: [&str; 2] = ["request%204711", "request 4711"];
 
 /// With a provider besides that one of the tokens is good for.
@@ -59,7 +59,7 @@ fn kind(answer: &ClientAnswer) -> (u16, &str) {
     (answer.status, word(&answer.body, "type").trim_start_matches("urn:ferryd:problem:"))
 }
 
-/// Fails where anything of a person is told of an erased command.
+/// Fails where an erased command still shows anything of a person.
 async fn assert_erased(client: &TestClient, id: &str) {
     let story = client.get(&format!("/v1/commands/{id}")).await;
     assert_eq!((story.status, word(&story.body, "state")), (200, "completed"), "{}", story.body);

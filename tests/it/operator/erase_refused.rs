@@ -51,7 +51,7 @@ async fn made_anew(rig: &TestRig, daemon: &RunningDaemon, folder: &Path) -> Runn
     daemon
 }
 
-/// Fails where anything of the person is told of what was refused.
+/// Fails where a refused message still shows anything of the person.
 async fn assert_erased(rig: &TestRig, folder: &Path, refused: &[String]) {
     for id in refused {
         let status = asked(rig, &["status", id]).await;

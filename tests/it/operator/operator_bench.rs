@@ -31,7 +31,7 @@ use crate::harness::daemon::DaemonFolder;
 use crate::harness::node::BrokerNode;
 use crate::harness::vhost::TestVhost;
 
-/// Where the commands of a test work.
+/// Broker and folder in which the commands of a test work.
 pub(super) struct OperatorBench {
     pub(super) broker: TestBroker,
     pub(super) operator: OperatorContext,
@@ -50,7 +50,7 @@ impl OperatorBench {
         bench
     }
 
-    /// An empty virtual host. Dead letters that a test puts there are known to nobody.
+    /// Makes an empty virtual host. No ledger knows the dead letters that a test puts there.
     pub(super) async fn bare() -> Self {
         let vhost = BrokerNode::shared().await.vhost().await;
         let provider = |name: &str| format!("name = \"{name}\"\n");
@@ -137,7 +137,7 @@ impl OperatorBench {
     }
 }
 
-/// What a command printed, and its exit code.
+/// Output of a command, and its exit code.
 #[derive(Debug)]
 pub(crate) struct CommandResult {
     pub(crate) code: Option<i32>,
@@ -153,7 +153,7 @@ impl From<Output> for CommandResult {
 }
 
 impl CommandResult {
-    /// What was printed, as JSON.
+    /// Parses the standard output as JSON.
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -180,7 +180,7 @@ pub(super) fn settings(uri: &str) -> AmqpSettings {
     }
 }
 
-/// A dead letter of a charge at stripe that nobody answered, given up an hour ago.
+/// Makes a dead letter of a charge that stripe did not answer, given up an hour ago.
 pub(super) fn letter(id: &str) -> DeadLetter {
     letter_of(id, "payment", "stripe", "charge", FailureKind::Unavailable)
 }
