@@ -60,8 +60,10 @@ pub mod follow_ruling;
 mod give_up;
 
 // Build the messages.
+mod dead_letter_messages;
 pub mod event_message;
 pub mod messages;
+mod query_messages;
 
 // Publish, ack, settle.
 mod acks;

@@ -281,7 +281,7 @@ pub struct LedgerConfig {
     #[schemars(schema_with = "units::optional_duration::schema")]
     pub retention: Option<Duration>,
     /// The time that a claim holds beyond the whole timeout of an operation without an idempotency
-    /// key, 1 s to 10 min. Default `15s`. Environment: `FERRYD_LEDGER__CLAIM_SLACK`.
+    /// key, 1 s to 10 min. Default `15s`. Environment: `FERRYD_LEDGER__CLAIM_MARGIN`.
     #[serde(with = "units::duration")]
     #[schemars(schema_with = "units::duration::schema")]
     pub claim_margin: Duration,

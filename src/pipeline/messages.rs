@@ -2,29 +2,23 @@
 //! replies.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use lapin::message::Delivery;
 use lapin::types::ShortString;
 
 use super::event_message::{cloud_event, conflict_message, event_message};
 use super::incoming_message::IncomingMessage;
-use ferryd_broker::headers::{self, DEAD, MessageState};
-use ferryd_broker::message::{
-    OutgoingMessage, persistent_properties, short_or_empty, short_string,
-};
+use ferryd_broker::headers::{self, MessageState};
+use ferryd_broker::message::{OutgoingMessage, short_or_empty, short_string};
 use ferryd_broker::topology::{TopologyNames, rung_word};
 use ferryd_domain::conflict::ConflictEvent;
-use ferryd_domain::dead_letter::{DeadLetter, DeadLetterOrigin};
 use ferryd_domain::event::{Event, EventKind, EventMoment};
-use ferryd_domain::ledger::effects::{ContinuationEffect, HeaderValue, RecordedEffects};
-use ferryd_domain::ledger::record::{RecordId, ReplyTarget, RetainedMessage};
+use ferryd_domain::ledger::effects::{ContinuationEffect, RecordedEffects};
+use ferryd_domain::ledger::record::{RecordId, ReplyTarget};
 use ferryd_domain::ledger::ruling::DecidedCommand;
-use ferryd_domain::lifecycle::{Decision, FailureKind, LifecycleState};
+use ferryd_domain::lifecycle::{Decision, LifecycleState};
 use ferryd_domain::name::Name;
 use ferryd_domain::outcome::Failure;
-use ferryd_domain::query::{AcceptedCommand, ProviderQuery, QueryPurpose};
 use ferryd_domain::retry::Rung;
 use ferryd_domain::webhook_event::ReceivedEvent;
 use ferryd_provider::IdempotencyPolicy;
@@ -35,9 +29,9 @@ const LONGEST_MESSAGE_ID: usize = 60;
 /// Builds messages for one topology.
 #[derive(Debug, Clone)]
 pub struct MessageFactory {
-    names: TopologyNames,
-    states: HashSet<LifecycleState>,
-    host: String,
+    pub(super) names: TopologyNames,
+    pub(super) states: HashSet<LifecycleState>,
+    pub(super) host: String,
     retry_groups: BTreeMap<Name, Name>,
 }
 
@@ -54,7 +48,7 @@ pub struct Effects {
 
 impl Effects {
     /// Wraps a single message.
-    fn message(message: OutgoingMessage) -> Self {
+    pub(super) fn message(message: OutgoingMessage) -> Self {
         Self { messages: vec![message], ..Self::default() }
     }
 }
@@ -155,97 +149,6 @@ impl MessageFactory {
             publish_event: told,
             message: Some(carried),
         }
-    }
-
-    /// Derives the effects of an acceptance: the event, where none is published yet, and the
-    /// continuation that polls the provider.
-    fn waiting_effects(
-        &self,
-        incoming: &IncomingMessage,
-        attempt: u32,
-        accepted: AcceptedCommand,
-        now: Timestamp,
-    ) -> RecordedEffects {
-        let AcceptedCommand { success, party: waiting_for, deadline, inquiry: query, first } =
-            accepted;
-        let mut state = incoming.state.clone();
-        state.progress.deadline = Some(deadline);
-        if success.provider_reference.is_some() {
-            state.progress.provider_reference.clone_from(&success.provider_reference);
-        }
-        let kind = EventKind::Waiting(success, waiting_for);
-        let told = first && self.states.contains(&kind.state());
-        let mut event = event_of(incoming, attempt, kind, now);
-        event.data.next_attempt_at = Some(query.due);
-        RecordedEffects {
-            event,
-            publish_event: told,
-            message: Some(self.query_message(incoming, state, query, now)),
-        }
-    }
-
-    /// Derives the effects of a later query: the continuation that makes it.
-    fn query_effects(
-        &self,
-        incoming: &IncomingMessage,
-        query: ProviderQuery,
-        failure: Option<Failure>,
-        now: Timestamp,
-    ) -> RecordedEffects {
-        let mut state = incoming.state.clone();
-        if query.purpose == QueryPurpose::Lookup {
-            state.progress.unknown_since.get_or_insert(now);
-        }
-        let attempt = state.progress.attempt;
-        let accepted = state.progress.deadline.is_some();
-        let event = event_of(
-            incoming,
-            attempt,
-            EventKind::Inquiring { accepted, due: query.due, failure },
-            now,
-        );
-        RecordedEffects {
-            event,
-            publish_event: false,
-            message: Some(self.query_message(incoming, state, query, now)),
-        }
-    }
-
-    fn query_message(
-        &self,
-        message: &IncomingMessage,
-        mut state: MessageState,
-        query: ProviderQuery,
-        now: Timestamp,
-    ) -> ContinuationEffect {
-        let wait = Duration::try_from(query.due.duration_since(now)).unwrap_or_default();
-        state.progress.inquiry = Some(query);
-        state.expired_claim = None;
-        self.waiting_on(message, state, query.purpose.into(), Rung::at_most(wait))
-    }
-
-    /// Copies a message that waits, to query the provider at the end of this second: for a purpose,
-    /// or else as planned.
-    #[must_use]
-    pub fn early_query_message(
-        &self,
-        kept: &RetainedMessage,
-        asking: &BTreeMap<String, HeaderValue>,
-        provider: &Name,
-        (purpose, now): (Option<QueryPurpose>, Timestamp),
-    ) -> OutgoingMessage {
-        let mut properties = persistent_properties();
-        if let Some(id) = &kept.message_id {
-            properties = properties.with_message_id(short_or_empty(id));
-        }
-        if let Some(id) = &kept.correlation_id {
-            properties = properties.with_correlation_id(short_or_empty(id));
-        }
-        let properties =
-            headers::add_own_headers(properties, &headers::asking_now(asking, purpose, now));
-        let key = format!("{}.{provider}", self.rung_word(Some(provider), Rung::SHORTEST));
-        let (exchange, routing_key) = (short_or_empty(&self.names.retry()), short_or_empty(&key));
-        OutgoingMessage { exchange, routing_key, properties, body: kept.body.clone().into_bytes() }
     }
 
     /// Builds the messages of a decision. Every process builds the same ones from a copy of the
@@ -379,7 +282,7 @@ impl MessageFactory {
         sent_on(message, carried)
     }
 
-    fn waiting_on(
+    pub(super) fn waiting_on(
         &self,
         message: &IncomingMessage,
         state: MessageState,
@@ -389,65 +292,6 @@ impl MessageFactory {
         let rung = self.rung_word(message.identity.provider.as_ref(), rung);
         let key = format!("{rung}.{}", provider_word(message));
         continuation(state, kind, self.names.retry(), key)
-    }
-
-    /// Dead-letters a message about which nothing can be published, without a record.
-    #[must_use]
-    pub fn dead_letter_message(&self, delivery: &Delivery) -> Effects {
-        let properties = headers::carried_properties(&delivery.properties);
-        let (exchange, routing_key) =
-            (short_or_empty(&self.names.dead()), short_or_empty("unknown"));
-        Effects::message(OutgoingMessage {
-            exchange,
-            routing_key,
-            properties,
-            body: delivery.data.clone(),
-        })
-    }
-
-    /// Dead-letters a webhook as it is.
-    #[must_use]
-    pub fn dead_letter_webhook(&self, delivery: &Delivery) -> Effects {
-        let properties = headers::stripped_of_deaths(&delivery.properties);
-        let (exchange, routing_key) =
-            (short_or_empty(&self.names.webhooks_dead()), delivery.routing_key.clone());
-        Effects::message(OutgoingMessage {
-            exchange,
-            routing_key,
-            properties,
-            body: delivery.data.clone(),
-        })
-    }
-
-    fn dead_letter(
-        &self,
-        message: &IncomingMessage,
-        kind: FailureKind,
-        failure: Failure,
-        idempotency: Option<IdempotencyPolicy>,
-        at: Timestamp,
-    ) -> ContinuationEffect {
-        let place = DeadLetterOrigin {
-            routing_key: message.state.routing_key.clone(),
-            host: self.host.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            at,
-        };
-        let progress = &message.state.progress;
-        let letter = DeadLetter {
-            key_retention_s: idempotency.map(|idempotency| idempotency.retention.as_secs()),
-            expires_at: message.expires_at,
-            publisher: message.state.publisher.clone(),
-            unchecked: message.state.unchecked,
-            ..DeadLetter::new(message.identity.clone(), kind, failure, progress, place)
-        };
-        // A dead letter is plain data; it always has a JSON form.
-        let letter = HeaderValue::Text(serde_json::to_string(&letter).unwrap_or_default());
-        ContinuationEffect {
-            exchange: self.names.dead(),
-            routing_key: provider_word(message).to_owned(),
-            headers: [(DEAD.to_owned(), letter)].into(),
-        }
     }
 
     fn event(&self, event: &Event) -> OutgoingMessage {
@@ -515,12 +359,17 @@ fn sent_on(message: &IncomingMessage, carried: &ContinuationEffect) -> OutgoingM
     }
 }
 
-fn event_of(message: &IncomingMessage, attempt: u32, kind: EventKind, at: Timestamp) -> Event {
+pub(super) fn event_of(
+    message: &IncomingMessage,
+    attempt: u32,
+    kind: EventKind,
+    at: Timestamp,
+) -> Event {
     let moment = EventMoment { generation: message.state.progress.generation, attempt, at };
     Event::new(message.identity.clone(), moment, kind, message.trace.clone())
 }
 
-fn provider_word(message: &IncomingMessage) -> &str {
+pub(super) fn provider_word(message: &IncomingMessage) -> &str {
     message.identity.provider.as_ref().map_or("unknown", |name| name.as_str())
 }
 

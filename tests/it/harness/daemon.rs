@@ -33,7 +33,7 @@ impl DaemonFolder {
             .file("ferryd.toml", config)
             .env("FERRYD_AMQP__URI", amqp_uri)
             .env("FERRYD_LEDGER__DIR", "state")
-            .env("FERRYD_LEDGER__CLAIM_SLACK", "1s")
+            .env("FERRYD_LEDGER__CLAIM_MARGIN", "1s")
             .env("FERRYD_API__BIND", "127.0.0.1:0")
     }
 
