@@ -96,8 +96,8 @@ fn what_the_broker_pushes_fits_into_memory_even_where_every_command_is_the_large
         ("max_in_flight = 64", 128),
         ("max_in_flight = 256", 320),
         ("max_in_flight = 1000", 320),
-        ("max_in_flight = 1000\nmax_bytes_in_flight = 1048576", 5),
-        ("max_in_flight = 1000\nmax_bytes_in_flight = 1073741824", 1064),
+        ("max_in_flight = 1000\nmax_bytes_in_flight = '1MiB'", 5),
+        ("max_in_flight = 1000\nmax_bytes_in_flight = '1GiB'", 1064),
     ] {
         let defaults =
             Config::from_parts(None, &EnvironmentVariables::new()).unwrap().provider_defaults();

@@ -2,7 +2,9 @@ use super::super::incoming_message::tests::{at, parcel};
 use super::*;
 use ferryd_domain::command::EchoedIdentity;
 use ferryd_domain::event::TraceContext;
+use ferryd_domain::lifecycle::FailureKind;
 use ferryd_domain::outcome::{Success, WaitingFor};
+use ferryd_domain::query::{AcceptedCommand, ProviderQuery, QueryPurpose};
 
 fn outbox() -> MessageFactory {
     MessageFactory::new(

@@ -205,7 +205,7 @@ async fn while_the_ledger_cannot_be_read_nothing_is_called_and_readiness_fails()
     // The start of the call is recorded, and never read back: whether the call may be made remains
     // open.
     rig.publish(&send("taken", json!({}))).await;
-    daemon.wait_for_log(SOON, said("the ledger does not get on; no commands are taken")).await;
+    daemon.wait_for_log(SOON, said("ledger is lagging; consumption paused")).await;
     let answer = client.get("/readyz").await;
     assert_eq!(
         (answer.status, word(&answer.body, "type")),

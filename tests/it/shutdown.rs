@@ -15,7 +15,7 @@ use crate::load::{file, pay, tell};
 use crate::rig::{SOON, TestRig, word};
 
 /// Memory for two commands of 400,000 bytes at the same time, and prefetch for all.
-const NARROW: &str = "max_in_flight = 16\nmax_bytes_in_flight = 1048576";
+const NARROW: &str = "max_in_flight = 16\nmax_bytes_in_flight = '1MiB'";
 
 async fn provider_works(rig: &TestRig, calls: u64) {
     let working = async || (rig.sandbox.calls().concurrent >= calls).then_some(());

@@ -50,16 +50,17 @@ pub fn format_duration(duration: Duration) -> String {
 }
 
 /// Reads a size in bytes: a whole number with one of the units `B`, `KiB`, `MiB`, `GiB`, `kB`,
-/// `MB`, `GB`, or none for bytes.
+/// `MB`, `GB`.
 ///
 /// # Errors
 /// Where the text is anything else, or the number is too large for this machine.
 pub fn parse_size(text: &str) -> Result<usize, UnitParseError> {
     let text = text.trim();
     let unit = SIZES.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
-    let (number, unit) = unit.unwrap_or((text, 1));
-    let number: Option<u64> = number.trim_end().parse().ok();
-    let bytes = number.and_then(|number| number.checked_mul(unit));
+    let bytes = unit.and_then(|(number, unit)| {
+        let number: u64 = number.trim_end().parse().ok()?;
+        number.checked_mul(unit)
+    });
     bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or(UnitParseError(SIZE_HELP))
 }
 
@@ -188,10 +189,8 @@ pub mod size {
     /// # Errors
     /// Where the text is no size.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-        let text = match Value::deserialize(deserializer)? {
-            Value::String(text) => text,
-            Value::Number(bytes) => bytes.to_string(),
-            _ => return Err(D::Error::custom(SIZE_HELP)),
+        let Value::String(text) = Value::deserialize(deserializer)? else {
+            return Err(D::Error::custom(SIZE_HELP));
         };
         parse_size(&text).map_err(D::Error::custom)
     }
@@ -204,10 +203,10 @@ pub mod size {
         serializer.serialize_str(&format_size(*bytes))
     }
 
-    /// Returns the JSON Schema of a duration.
+    /// Returns the JSON Schema of a size.
     #[must_use]
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "pattern": "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)?$", "minimum": 0 })
+        json_schema!({ "type": "string", "pattern": "^[0-9]+ *(B|KiB|MiB|GiB|kB|MB|GB)$", "examples": ["64MiB"] })
     }
 }
 
@@ -219,8 +218,7 @@ mod tests {
     #[test]
     fn sizes_are_read_with_binary_and_decimal_units() {
         for (text, bytes) in [
-            ("0", 0),
-            ("17", 17),
+            ("0B", 0),
             ("17B", 17),
             ("4KiB", 4_096),
             ("64 MiB", 67_108_864),
@@ -229,9 +227,18 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        for text in
-            ["", "MiB", "-1", "1.5MiB", "1 XB", "1kib", "99999999999999999999", "99999999999GiB"]
-        {
+        for text in [
+            "",
+            "0",
+            "17",
+            "MiB",
+            "-1",
+            "1.5MiB",
+            "1 XB",
+            "1kib",
+            "99999999999999999999",
+            "99999999999GiB",
+        ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }

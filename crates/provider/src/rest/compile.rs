@@ -13,7 +13,7 @@ use super::compiled_operation::RestOperation;
 use super::expression::{ExpressionScope, KnownVariables};
 use super::file::ProviderFile;
 use super::header::{self, RequestAuth};
-use super::inherited::{InheritedSettings, duration};
+use super::inherited::{InheritedSettings, duration, size};
 use super::operation::{self, retry, timeout};
 use super::path::BaseUrl;
 use super::request::SharedRequestParts;
@@ -77,6 +77,10 @@ pub(crate) fn compile(
     let open = |stated| AccountDraft::new(file, stated, &names, &webhook_url, around, root);
     let mut opened: Vec<_> = accounts.iter().map(open).collect();
     let http = http_settings(file, around.folder, root);
+    let max_bytes_in_flight = file
+        .max_bytes_in_flight
+        .as_ref()
+        .and_then(|text| size(text, &root.key("max_bytes_in_flight")));
     let connect_timeout = http.connect_timeout;
     let inherited = InheritedSettings {
         in_request: KnownVariables::in_request(&names.secrets)
@@ -134,9 +138,7 @@ pub(crate) fn compile(
         operations,
         http,
         max_in_flight: file.max_in_flight.map_or(around.defaults.max_in_flight, Into::into),
-        max_bytes_in_flight: file
-            .max_bytes_in_flight
-            .map_or(around.defaults.max_bytes_in_flight, Into::into),
+        max_bytes_in_flight: max_bytes_in_flight.unwrap_or(around.defaults.max_bytes_in_flight),
         retry_group,
         log: log_settings(file),
         accounts_dir: file.accounts_dir.as_ref().map(|dir| around.folder.join(dir)),
@@ -325,10 +327,12 @@ fn http_settings(file: &ProviderFile, folder: &Path, root: &SettingsCursor<'_>) 
             "is not below `timeout` ({timeout}); write less, or a higher `timeout`"
         ));
     }
+    let max_response_size =
+        file.max_response_size.as_ref().and_then(|text| size(text, &root.key("max_response_size")));
     HttpSettings {
         ca_file,
         connect_timeout,
-        max_response_size: file.max_response_size.map_or(RESPONSE_CAP, Into::into),
+        max_response_size: max_response_size.unwrap_or(RESPONSE_CAP),
     }
 }
 

@@ -10,7 +10,7 @@ mod request;
 mod verification;
 
 use std::collections::BTreeMap;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::NonZeroU16;
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
@@ -73,13 +73,13 @@ pub(crate) struct ProviderFile {
     /// The most time for a whole call; a duration up to `10m`, longer than `connect_timeout`.
     /// Default: `30s`.
     pub(super) timeout: Option<String>,
-    /// The largest response body that is read, in bytes. Default: 1048576 (1 MiB).
-    pub(super) max_response_size: Option<NonZeroUsize>,
+    /// The largest response body that is read; a size with its unit. Default: `1MiB`.
+    pub(super) max_response_size: Option<String>,
     /// The most calls at the same time for each account, 1 to 65535. Default: the daemon's setting.
     pub(super) max_in_flight: Option<NonZeroU16>,
-    /// The most bytes of commands that are processed at the same time. Default: the daemon's
-    /// setting.
-    pub(super) max_bytes_in_flight: Option<NonZeroUsize>,
+    /// The most bytes of commands that are processed at the same time; a size with its unit.
+    /// Default: the daemon's setting.
+    pub(super) max_bytes_in_flight: Option<String>,
     /// A name for delay queues of its own, `a-z`, then up to 62 of a-z, 0-9, `_`, `-`: the
     /// provider's retries wait there, apart from those of providers without a group or in another
     /// one. Default: none; the retries wait in the delay queues that providers without a group

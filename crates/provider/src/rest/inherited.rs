@@ -7,6 +7,7 @@ use super::expression::KnownVariables;
 use super::file::{ErrorFile, RuleFile};
 use ferryd_domain::retry::RetryPolicy;
 use ferryd_settings::findings::SettingsCursor;
+use ferryd_settings::units::parse_size;
 
 /// The settings that an operation inherits from its provider.
 pub(super) struct InheritedSettings<'f> {
@@ -28,6 +29,21 @@ pub(super) struct InheritedSettings<'f> {
     pub(super) error: Option<&'f ErrorFile>,
     /// The whole file.
     pub(super) root: SettingsCursor<'f>,
+}
+
+/// Parses a size above zero.
+pub(super) fn size(text: &str, place: &SettingsCursor<'_>) -> Option<usize> {
+    match parse_size(text) {
+        Ok(0) => {
+            place.refuse("is no size at all; write a size such as `64MiB`");
+            None
+        }
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            place.refuse(format!("`{text}` {error}"));
+            None
+        }
+    }
 }
 
 /// Parses a duration above zero.
