@@ -70,7 +70,7 @@ async fn a_call_that_states_another_amount_is_a_conflict_and_its_command_goes_on
     let conflict = rig.events.first(SOON, |event| is_conflict(event, "less")).await;
     assert!(
         word(&conflict, "data.message")
-            .starts_with("1099 EUR were asked for, and the provider says 1 EUR")
+            .starts_with("the command requests 1099 EUR, and the provider reports 1 EUR")
     );
     let says =
         |line: &Value| word(line, "message").starts_with("a provider reports another amount");

@@ -179,7 +179,7 @@ impl AttachedConsumer {
             }
         };
         if end == ConsumerEnd::Stopped {
-            // Some fetches may have been answered already, and nobody else takes their deliveries.
+            // Some fetches may have been answered already, and nothing else takes their deliveries.
             let answered = async {
                 while let Some(fetched) = fetching.next().await {
                     if let Ok(Some((delivery, place))) = fetched {

@@ -6,7 +6,7 @@
 //! and ends the connection at one byte too many. Every message that was delivered on it is
 //! delivered again, and counted once more, until the delivery limit takes innocent ones for poison.
 //!
-//! A peer may only be told a frame size that it can handle, and lapin has no setting for the other
+//! A peer may only be sent a frame size that it can handle, and lapin has no setting for the other
 //! direction. So this module alters the negotiation on its way: lapin receives [`TOLERANCE`] more
 //! than the broker has sent, and the broker that much less than lapin answers, which is what the
 //! broker has sent itself. Bodies that lapin would send could be too large then: such a connection

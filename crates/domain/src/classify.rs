@@ -1,4 +1,4 @@
-//! Classifies an answer as a verdict: the order of the rules and the built-in table, as pure
+//! Classifies an answer as an outcome: the order of the rules and the built-in table, as pure
 //! functions.
 //!
 //! The order is: nothing sent, no complete answer, `in_progress`, the file's `classify` rules
@@ -26,7 +26,7 @@ pub enum AnswerShape {
 /// does not have the condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AnswerConditions {
-    /// The verdict of the first `classify` rule that matched.
+    /// The outcome of the first `classify` rule that matched.
     pub rule: Option<OutcomeName>,
     /// True if ferryd's own first call is still running at the provider
     /// (`idempotency.in_progress`).
@@ -37,7 +37,7 @@ pub struct AnswerConditions {
     pub success: Option<bool>,
 }
 
-/// Returns the verdict on an answer.
+/// Returns the outcome that an answer means.
 #[must_use]
 pub fn classify(shape: AnswerShape, conditions: AnswerConditions) -> OutcomeName {
     let (status, retry_after) = match shape {
@@ -61,7 +61,7 @@ pub fn classify(shape: AnswerShape, conditions: AnswerConditions) -> OutcomeName
     }
 }
 
-/// Looks up the verdict on a status for which the provider file has no rule (RFC 9110, section 15).
+/// Looks up the outcome of a status for which the provider file has no rule (RFC 9110, section 15).
 ///
 /// A status that a proxy or an overloaded server may send *after* the provider acted is unknown,
 /// not transient.

@@ -212,7 +212,7 @@ fn place(command: &CommandId, moment: EventMoment, kind: &EventKind) -> (String,
 }
 
 impl Event {
-    /// Builds the event of `happening`.
+    /// Builds the event of `kind`.
     #[must_use]
     pub fn new(
         command: EchoedIdentity,

@@ -11,8 +11,8 @@ pub fn is_loopback_host(host: &str) -> bool {
         || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
-/// Returns true if nobody can read traffic by this scheme to this host on the way: it goes over
-/// TLS, or to this machine.
+/// Returns true if traffic by this scheme to this host can't be read on the way: it goes over TLS,
+/// or to this machine.
 #[must_use]
 pub fn is_https_or_loopback(scheme: &str, host: &str) -> bool {
     scheme == "https" || scheme == "http" && is_loopback_host(host)

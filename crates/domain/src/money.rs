@@ -44,7 +44,7 @@ impl MoneyAmount {
             .is_none_or(|(one, other)| one.eq_ignore_ascii_case(other));
         let text = || {
             format!(
-                "{self} were asked for, and the provider says {money}; look it up at the provider"
+                "the command requests {self}, and the provider reports {money}; look it up at the provider"
             )
         };
         (!same_amount || !same_currency).then(|| Failure::new(AMOUNT_MISMATCH, text()))
@@ -107,7 +107,9 @@ mod tests {
         let failure = money("1099 eur").mismatch(&stated).unwrap();
         assert_eq!(failure.code.as_deref(), Some(AMOUNT_MISMATCH));
         assert!(
-            failure.message.starts_with("1099 EUR were asked for, and the provider says 1 USD")
+            failure
+                .message
+                .starts_with("the command requests 1099 EUR, and the provider reports 1 USD")
         );
     }
 }

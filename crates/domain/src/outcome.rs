@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The outcome of one call, as an adapter interprets the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The provider did what was asked.
+    /// The provider did what the command requests.
     Completed(Success),
     /// The provider took the request and finishes it later.
     Waiting(Success, WaitingFor),
@@ -27,7 +27,7 @@ pub enum Outcome {
 /// The result of a poll.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PollOutcome {
-    /// The provider did what was asked.
+    /// The provider did what the command requests.
     Completed(Success),
     /// The provider declined for a business reason.
     Declined(Failure),

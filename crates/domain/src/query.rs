@@ -157,7 +157,7 @@ pub enum QueryAction {
     Instead(Box<Decision>),
 }
 
-/// Decides if `inquiry` is made at `now`. A query whose deadline has passed becomes a last lookup
+/// Decides if `query` is made at `now`. A query whose deadline has passed becomes a last lookup
 /// where the operation has one.
 #[must_use]
 pub fn decide_before_query(

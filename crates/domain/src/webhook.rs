@@ -133,7 +133,7 @@ impl UnverifiedNotice {
             hash.update(part);
         }
         let digest = hex::encode(hash.finalize()).chars().take(DIGEST_LENGTH).collect();
-        // A notice that states an end is unverified: the provider is queried instead.
+        // A final outcome in an unverified notice does not count: the provider is queried instead.
         let asks = !matches!(meaning, NoticeMeaning::Progress(_) | NoticeMeaning::Nothing);
         Self { event: event.clone(), reference: reference.clone(), digest, starts_query: asks }
     }
@@ -161,7 +161,7 @@ impl From<UnverifiedNotice> for WebhookNotice {
 /// The meaning of a notice for the command that it is about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NoticeMeaning {
-    /// The provider has done what was asked.
+    /// The provider has done what the command requests.
     Completed(Success),
     /// The provider's business "no".
     Declined(Failure),

@@ -250,7 +250,7 @@ impl LedgerFollower {
             self.keep_unreadable(
                 RecordId { writer: Uuid::nil(), number: entry.offset },
                 &entry.data,
-                "nobody's batch",
+                "no writer's batch",
             );
             return Ok(());
         };

@@ -2,9 +2,9 @@
 //! host's disk.
 //!
 //! ```text
-//! append ──► outbox ──► writer ──► stream ──► follower ──► view ──► index
-//!    ▲                                           │
-//!    └────────────────── ruling ─────────────────┘
+//! append ──► pending records ──► writer ──► stream ──► follower ──► state cache ──► index
+//!    ▲                                                    │
+//!    └─────────────────────── ruling ─────────────────────┘
 //! ```
 //!
 //! The stream is the truth. Every instance reads all of it and comes to the same rulings. The

@@ -2,7 +2,7 @@
 //! batch, others' batch is on its way.
 //!
 //! Every record has its number from the moment it is queued, so that batches are runs of numbers. A
-//! record leaves the outbox when it is read back. A confirmed record that is absent when a later
+//! record stops being pending when it is read back. A confirmed record that is absent when a later
 //! record of this process is read was lost with the broker's memory, or with a deleted stream; it
 //! is queued again, as a new record. A confirmed record that is not read back in time is written
 //! once more under the number that it has. That is right whether the record was lost or is only
@@ -90,7 +90,7 @@ pub(super) struct OldestRecord {
 }
 
 impl PendingRecords {
-    /// Creates an empty outbox of a new writer.
+    /// Creates the pending records of a new writer; there are none yet.
     pub fn new(writer: Uuid) -> Self {
         let state = PendingState {
             next: 1,

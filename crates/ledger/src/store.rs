@@ -40,9 +40,9 @@ pub(super) struct StateStore {
     forget_every: Duration,
 }
 
-/// The view, and the requests to the saving thread.
+/// The cached states, and the requests to the saving thread.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each asks the thread for something of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate request to the thread")]
 pub(super) struct StoreState {
     pub cache: StateCache,
     /// True if a task waits for unsaved changes.

@@ -1,4 +1,4 @@
-//! What a provider has to say: its requests, its answers, its webhooks.
+//! The interface to a provider: builds its requests, and reads its answers and webhooks.
 
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ pub trait WebhookReceiver: Send + Sync {
     /// the call valid.
     fn certificate_url(&self, call: &RawWebhook, now: Timestamp) -> Option<Url>;
 
-    /// Returns false if every call is accepted, whoever made it.
+    /// Returns false if calls are accepted without verification.
     fn is_verifying(&self) -> bool;
 
     /// The answer to a call that only checks who owns the endpoint; `None` for every other call.
@@ -154,7 +154,7 @@ pub struct CallContext<'a> {
     pub attempt: u32,
     /// The provider's own id of the transaction, once the provider has returned it.
     pub provider_reference: Option<&'a str>,
-    /// The URL that the provider is asked to call; `None` where there is none.
+    /// The webhook URL that the request gives the provider; `None` where there is none.
     pub webhook_url: Option<&'a str>,
     /// The token beside the command's id; empty where the request had none, `None` where it was
     /// sent by a version without tokens.

@@ -128,8 +128,8 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The remedies that the provider offers against doubt about the operation's calls, for a
-    /// command with this progress.
+    /// Returns the recovery options that the provider offers after a call with an unknown outcome,
+    /// for a command with this progress.
     #[must_use]
     pub fn recovery_options(&self, progress: &GenerationProgress) -> RecoveryOptions {
         RecoveryOptions {
@@ -139,7 +139,7 @@ impl Operation {
     }
 }
 
-/// The provider's remedies against doubt about whether it acted.
+/// The provider's options for recovery where it is unknown whether the provider acted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RecoveryOptions {
     /// The idempotency guarantee, by which the call can be repeated without acting twice.

@@ -33,8 +33,8 @@ const LONG: usize = 6;
 const CREDENTIAL_HEADERS: [&str; 4] =
     ["authorization", "cookie", "proxy-authorization", "set-cookie"];
 
-/// The secrets, tokens and values of a provider's account, or of one call, that nobody may read.
-/// Cheap to clone.
+/// The secrets, tokens and sensitive values of a provider's account, or of one call, which are
+/// masked in logs and records. Cheap to clone.
 #[derive(Clone)]
 pub struct Mask {
     account: Arc<HiddenTexts>,

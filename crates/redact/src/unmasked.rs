@@ -10,7 +10,7 @@ pub struct UnmaskedValue<T>(T);
 
 /// Values that can be masked.
 pub trait MaskableValue {
-    /// Returns the value with everything masked that nobody may read.
+    /// Returns the value with all secrets and sensitive values masked.
     #[must_use]
     fn masked(self, mask: &Mask) -> Self;
 }

@@ -1,4 +1,4 @@
-//! The behaviour that a request asks of the sandbox, in the field `sandbox` of its payload.
+//! The behaviour that a request wants from the sandbox, in the field `sandbox` of its payload.
 
 use std::time::Duration;
 

@@ -73,7 +73,7 @@ impl SandboxCertificate {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        // TLS clients tell authorities apart by name.
+        // TLS clients distinguish authorities by name.
         let name = format!("ferryd sandbox {}", uuid::Uuid::new_v4());
         authority.distinguished_name.push(DnType::CommonName, name);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;

@@ -1,5 +1,5 @@
-//! The handler of all calls to the sandbox: acts at most once per key, and answers or fails as
-//! asked.
+//! The handler of all calls to the sandbox: acts at most once per key, and answers or fails as the
+//! request says.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

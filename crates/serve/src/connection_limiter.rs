@@ -281,7 +281,7 @@ mod tests {
         let proxy: Vec<_> = (0..5).map(|_| enter("10.1.2.3")).collect();
         assert!(proxy.iter().all(Option::is_some));
         limiter.make_room();
-        assert!(!is_closed(&places[0]), "nobody gives way who has a place");
+        assert!(!is_closed(&places[0]), "no connection that has a place gives way");
         drop((places, network));
         let pending = limiter.lock();
         assert!(pending.all.is_empty() && pending.counts.is_empty());
@@ -337,7 +337,7 @@ mod tests {
         limiter.make_room();
         assert!(
             !is_closed(&place) && !is_closed(&newer),
-            "whoever comes waits until one has ended"
+            "a new connection waits until one has ended"
         );
         drop(newer_request);
         limiter.make_room();

@@ -40,8 +40,8 @@ impl WatchedStream {
     }
 
     /// Returns true if the server has read everything that the client has sent so far. Before the
-    /// first read the system is asked: right after `accept`, the runtime does not know yet of bytes
-    /// that wait.
+    /// first read the operating system is queried: right after `accept`, the runtime does not know
+    /// yet of bytes that wait.
     pub(super) fn is_silent(&self) -> bool {
         let WatchedSocket { tcp, was_read, is_waiting } = &*self.0;
         if was_read.load(Ordering::Acquire) {

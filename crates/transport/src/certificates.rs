@@ -153,7 +153,7 @@ impl CertificateCache {
                 return Err(CertificateFetchError::Unavailable);
             }
         };
-        info!(url.full = %url, exists = found.is_some(), "asked for the certificate of a webhook");
+        info!(url.full = %url, exists = found.is_some(), "requested the certificate of a webhook");
         let until = Instant::now() + if found.is_some() { KEPT } else { ABSENT };
         self.remember(url, CachedAnswer { found: found.clone(), until });
         found.ok_or(CertificateFetchError::Absent)

@@ -19,9 +19,9 @@ use ferryd_provider::HttpSettings;
 
 /// The time for which an idle connection is kept for the next request.
 ///
-/// If a server closes a connection just as a request goes out, nobody knows whether the request was
-/// read. So the client must close first: the shortest limits in wide use are the 5 s of Apache and
-/// Node.
+/// If a server closes a connection just as a request goes out, it is unknown whether the server has
+/// read the request. So the client must close first: the shortest limits in wide use are the 5 s of
+/// Apache and Node.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// The interval of TCP keepalive probes. A peer that vanished while its response is awaited is

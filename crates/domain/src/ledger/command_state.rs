@@ -346,7 +346,7 @@ impl CommandState {
         })
     }
 
-    /// Returns the ruling of an end that may be unpublished.
+    /// Returns the ruling of a terminal event that may be unpublished.
     pub(super) fn unpublished_ending(&self) -> Option<Ruling> {
         self.ending.as_ref()?;
         self.unsettled_decision().map(|decided| Ruling::Unsettled(Box::new(decided)))

@@ -28,7 +28,10 @@ fn a_person_ends_a_refused_message_though_none_of_its_events_has_a_higher_number
         Ruling::Counts(_)
     ));
     let again = told.rule(finish(FailureKind::Invalid, DecidedBy::Holder));
-    assert!(matches!(again, Ruling::Unsettled(_)), "a copy of it tells the same: {again:?}");
+    assert!(
+        matches!(again, Ruling::Unsettled(_)),
+        "a copy of it publishes the same event: {again:?}"
+    );
     let person = DecidedBy::Operator(Actor { by: "ann".to_owned(), reason: None });
     assert!(matches!(told.rule(finish(FailureKind::Discarded, person)), Ruling::Counts(_)));
     assert_eq!(told.case().ending.as_ref().unwrap().kind(), Some(FailureKind::Discarded));
@@ -347,7 +350,7 @@ fn a_command_is_cancelled_only_while_no_call_may_have_acted() {
     assert!(counts(&told.rule(cancel(1))));
     assert!(
         matches!(told.start(CallGuard::Claim(9)), Ruling::Unsettled(_)),
-        "it is told by whoever holds the message"
+        "the holder of the message publishes it"
     );
 
     let mut told = RuledCommand::default();

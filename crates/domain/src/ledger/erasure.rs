@@ -1,8 +1,8 @@
-//! Removes the contents of an ended command: because a person had it erased, or because nothing
-//! needs them any more.
+//! Removes the contents of an ended command: because a person requested the erasure, or because
+//! nothing needs them any more.
 //!
 //! The remaining fields identify the command and its end, so that a copy of it is distinguished
-//! from a new command and calls nobody: its id, its names, the digest of its content, its state,
+//! from a new command and makes no call: its id, its names, the digest of its content, its state,
 //! its step, its key and its times.
 
 use jiff::Timestamp;

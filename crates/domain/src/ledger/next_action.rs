@@ -88,7 +88,7 @@ pub enum NextAction {
     Wait(String),
     /// Do nothing, and report the reason.
     Refuse(TooLate),
-    /// Do nothing: the action is done, or nobody waits for it any more.
+    /// Do nothing: the action is done, or nothing waits for it any more.
     Drop,
 }
 
@@ -138,8 +138,8 @@ pub fn next_action(role: RulingRole, ruling: Ruling) -> NextAction {
             Holder(HeldMessage { is_unproven: true, .. }, Decide) | Webhook | Canceller => {
                 NextAction::Reread
             }
-            // The claim was released meanwhile: the step is free, and nobody else may hold a
-            // message of it.
+            // The claim was released meanwhile: the step is free, and no other instance may
+            // hold a message of it.
             Holder(_, TakeOver) => NextAction::Again,
             Holder(HeldMessage { is_fresh: true, .. }, Begin(_)) => NextAction::Ask,
             Holder(..) | Operator | Submitter => NextAction::Drop,

@@ -24,7 +24,7 @@ fn asking(accepted: bool, second: i64) -> EventKind {
     EventKind::Inquiring { accepted, due: at(second), failure: None }
 }
 
-/// Returns a decision about a query; only an end is published.
+/// Returns a decision about a query; only a terminal event is published.
 fn decided(step: Step, kind: EventKind) -> FinishedRecord {
     let mut finished = FinishedRecord { call: None, ..finished(step, kind) };
     finished.effects.publish_event = finished.effects.event.data.state.is_terminal();
@@ -193,7 +193,7 @@ fn a_late_answer_to_the_call_counts_while_it_is_looked_up_and_a_different_one_af
     let mut told = doubted();
     rule(&mut told, decided(question(1), failed(FailureKind::Unresolved)));
     let late = rule(&mut told, finished(FIRST, completed()));
-    assert!(matches!(late, Ruling::Counts(_)), "nobody knew better: {late:?}");
+    assert!(matches!(late, Ruling::Counts(_)), "the outcome was unknown before: {late:?}");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_call_of_which_the_provider_said_there_is_none_and_that_answers_all_the_same
     assert_eq!(
         rule(&mut told, finished(FIRST, completed())),
         Ruling::SequenceTooLow { attempt: 2 },
-        "the retry was told"
+        "the retry was published"
     );
     let late =
         FinishedRecord { step: FIRST, ..finished(Step { attempt: 2, ..FIRST }, completed()) };

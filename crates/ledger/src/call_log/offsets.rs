@@ -1,8 +1,8 @@
 //! Records in the index at which offsets the stream of calls holds the calls of each command.
 //!
-//! The broker does not tell a publisher the offset of a message. So each instance reads the stream
-//! once and records what each message holds. It begins with the oldest message, and after a restart
-//! with the last one that it recorded. Where that message differs or never arrives, the stream is
+//! The broker does not report the offset of a message to its publisher. So each instance reads the
+//! stream once and records what each message holds. It begins with the oldest message, and after a
+//! restart with the last one that it recorded. Where that message differs or never arrives, the stream is
 //! another one and is recorded from its beginning. Nothing waits for this reader; a search reads
 //! the part that is not recorded yet by itself.
 

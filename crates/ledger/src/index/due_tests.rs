@@ -125,7 +125,7 @@ fn every_end_that_nobody_is_known_to_have_published_is_found_until_it_is() {
         let ids = index.unpublished_endings(seconds(before), 10).unwrap();
         ids.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(found(100), [""; 0], "whoever ended them gets a while to publish it");
+    assert_eq!(found(100), [""; 0], "the instance that ended them has time to publish the event");
     assert_eq!(found(101), ["done", "declined", "cancelled"]);
     // A change that is not part of the command's end does not restart the wait, and nothing that
     // may be unpublished is deleted.

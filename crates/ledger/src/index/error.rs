@@ -40,7 +40,7 @@ pub enum IndexError {
         /// The reason why the file can't be read.
         why: String,
     },
-    /// An index that was opened to be read was asked to write.
+    /// A write was requested of an index that was opened for reading.
     #[error("this index is another instance's and can only be read")]
     ReadOnly,
 }

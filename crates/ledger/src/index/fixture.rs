@@ -103,8 +103,8 @@ impl SampleCommand {
         slot.unwrap()
     }
 
-    /// Returns the state of the command after a call, whose decision `happening` came a second
-    /// later.
+    /// Returns the state of the command after a call. The decision, an event of `kind`, was recorded
+    /// a second later.
     pub fn after_event(&self, kind: EventKind) -> CommandState {
         let mut slot = None;
         for (number, body) in [(1, self.started()), (2, self.finished(kind)), (3, settled(2))] {

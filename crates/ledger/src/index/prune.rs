@@ -1,4 +1,4 @@
-//! Prunes commands that are over, a few at a time, so that nobody waits for it.
+//! Prunes commands that have ended, a few at a time, so that no other write waits for long.
 
 use std::collections::HashMap;
 

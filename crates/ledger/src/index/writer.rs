@@ -81,7 +81,7 @@ impl IndexWriter {
         self.unscrubbed = !erasing::empty_wal(&self.conn)?;
         if self.unscrubbed {
             warn!(
-                "what was erased is in the `-wal` file of the ledger's index still, because of somebody who reads it"
+                "erased contents are still in the `-wal` file of the ledger's index, because another process reads it"
             );
         }
         // An empty `-wal` file would be taken for a lost one.

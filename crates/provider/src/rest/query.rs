@@ -168,7 +168,7 @@ fn take_found(outcome: Outcome) -> LookupOutcome {
     }
 }
 
-/// Returns true if an answer of this status can tell what exists. A provider that fails, or refuses
+/// Returns true if an answer of this status can show what exists. A provider that fails, or refuses
 /// the credentials, does not know; the body of its answer must not be taken for "not found".
 fn can_answer(status: u16) -> bool {
     matches!(status, 200..=299 | 400..=499) && !matches!(status, 401 | 403 | 407 | 408 | 425 | 429)

@@ -56,7 +56,7 @@ pub enum CalledWebhook<'p> {
 }
 
 impl CalledWebhook<'_> {
-    /// Returns false if every call is accepted, whoever made it.
+    /// Returns false if calls are accepted without verification.
     #[must_use]
     pub fn is_verifying(&self) -> bool {
         let (Self::OfAccount(webhook) | Self::StandIn(webhook)) = self;

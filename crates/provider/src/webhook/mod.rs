@@ -98,17 +98,17 @@ impl CompiledWebhook {
         let (keys, unsigned_body) = match &self.verification {
             WebhookVerification::None => {
                 let ends = if self.reading.decides() {
-                    "; they end none, whatever `as` says, unless a token proves them"
+                    "; they end no command, whatever `as` says, unless a token proves them"
                 } else {
                     ""
                 };
                 return vec![format!(
-                    "calls are not verified: whoever knows the address can send some, and have commands looked up{ends}"
+                    "calls are not verified: anyone who knows the address can send calls that make ferryd look up commands{ends}"
                 )];
             }
             WebhookVerification::Token(_) => {
                 return vec![
-                    "`verify` is \"token\": whoever has seen the webhook URL of a command can report its outcome"
+                    "`verify` is \"token\": anyone who has seen the webhook URL of a command can report its outcome"
                         .to_owned(),
                 ];
             }

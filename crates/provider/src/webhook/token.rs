@@ -15,7 +15,7 @@ use ferryd_settings::findings::SettingsCursor;
 pub(crate) struct WebhookUrlContext<'f> {
     /// Reads webhook URLs; `None` where there are none.
     pub(crate) links: Option<&'f WebhookLinks>,
-    /// True where a request of the file asks the provider to call a webhook URL.
+    /// True where a request of the file gives the provider a webhook URL.
     pub(crate) is_asked: bool,
     /// The account of the endpoint.
     pub(crate) account: &'f Name,
