@@ -1,4 +1,4 @@
-"""A file that builds on PayPal's, with tokens of oauth2-mock-server: they are asked for, believed by their signature, and renewed."""
+"""A file that builds on PayPal's, with tokens of oauth2-mock-server: ferryd requests them, the emulator verifies their signature, and ferryd renews them."""
 
 import base64
 import hashlib

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import crypto
 from paypalrestsdk.notifications import WebhookEvent
 
-RECORDED = Path(__file__).resolve().parents[2] / "src" / "provider" / "webhook" / "paypal"
+RECORDED = Path(__file__).resolve().parents[2] / "crates/provider/src/webhook/paypal"
 ROOT = Path(paypalrestsdk.__file__).parent / "data" / "DigiCertHighAssuranceEVRootCA.crt.pem"
 URL = "https://hooks.example.com/webhooks/paypal"
 CALLS = [
