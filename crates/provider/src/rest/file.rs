@@ -74,11 +74,15 @@ pub(crate) struct ProviderFile {
     /// Default: `30s`.
     pub(super) timeout: Option<String>,
     /// The largest response body that is read; a size with its unit. Default: `1MiB`.
+    #[serde(default)]
+    #[schemars(schema_with = "ferryd_settings::units::size::schema")]
     pub(super) max_response_size: Option<String>,
     /// The most calls at the same time for each account, 1 to 65535. Default: the daemon's setting.
     pub(super) max_in_flight: Option<NonZeroU16>,
     /// The most bytes of commands that are processed at the same time; a size with its unit.
     /// Default: the daemon's setting.
+    #[serde(default)]
+    #[schemars(schema_with = "ferryd_settings::units::size::schema")]
     pub(super) max_bytes_in_flight: Option<String>,
     /// A name for delay queues of its own, `a-z`, then up to 62 of a-z, 0-9, `_`, `-`: the
     /// provider's retries wait there, apart from those of providers without a group or in another
