@@ -39,7 +39,7 @@ fn lines_are_written_in_their_order_and_a_flush_waits_for_them() {
 #[test]
 fn a_pipe_that_nobody_reads_holds_nobody_up_and_what_was_dropped_is_told_at_its_place() {
     const LENGTH: usize = 32 << 10;
-    const LINES: usize = 2 * MAX_QUEUED / LENGTH;
+    const LINES: usize = 4 * MAX_QUEUED / LENGTH;
     let (reader, writer) = io::pipe().unwrap();
     let mut queue = LogQueue::start(writer, notice).unwrap();
     for number in 0..LINES {
