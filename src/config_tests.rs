@@ -109,7 +109,7 @@ fn the_password_of_the_broker_may_stand_elsewhere() {
 }
 
 #[test]
-fn every_fault_of_a_file_is_told_at_once() {
+fn every_fault_of_a_file_is_reported_at_once() {
     let text = r#"prefix = "Shop"
 colour = "red"
 
@@ -223,7 +223,7 @@ fn a_missing_secret_is_named() {
 }
 
 #[test]
-fn what_is_no_toml_is_told_with_its_line() {
+fn invalid_toml_is_reported_with_its_line() {
     let faults = faults("prefix = 'a'\n[amqp]\nuri = hunter2\n", &[]);
     assert_eq!(faults.len(), 1);
     assert!(faults[0].starts_with(&format!("{PATH}:3: not TOML: ")), "{}", faults[0]);

@@ -244,13 +244,13 @@ async fn serve_http(
 ) {
     let ApiSetup { listener, tokens, proxies } = api;
     let stop = pipeline.stop.clone();
-    let desk = ApiState::new(
+    let state = ApiState::new(
         Arc::new(LedgerCommandService::new(pipeline, amqp, Arc::clone(&registry))),
         registry,
         tokens,
         stop,
     );
-    serve_api(listener, desk, ConnectionLimits::default(), proxies).await;
+    serve_api(listener, state, ConnectionLimits::default(), proxies).await;
 }
 
 /// Accepts webhooks until ferryd stops.

@@ -125,13 +125,13 @@ fn main() -> Result<(), BenchError> {
 
 async fn measure_all(arguments: &BenchArguments) -> Result<(), BenchError> {
     let sizes = LoadSizes::of(arguments);
-    let asked = |question| arguments.only.is_empty() || arguments.only.contains(&question);
+    let is_selected = |question| arguments.only.is_empty() || arguments.only.contains(&question);
     eprintln!("starting a RabbitMQ node and a sandbox");
     let mut bench = BenchSetup::new(BenchPlace::start()?).await?;
     let mut report = BenchReport::default();
     for round in 1..=sizes.rounds {
         eprintln!("round {round} of {}", sizes.rounds);
-        for &prefetch in sizes.prefetches.iter().filter(|_| asked(MeasuredQuestion::Drain)) {
+        for &prefetch in sizes.prefetches.iter().filter(|_| is_selected(MeasuredQuestion::Drain)) {
             for contender in CommandCarrier::ALL {
                 report.drained(
                     contender,
@@ -141,16 +141,17 @@ async fn measure_all(arguments: &BenchArguments) -> Result<(), BenchError> {
             }
         }
         for contender in
-            CommandCarrier::ALL.into_iter().filter(|_| asked(MeasuredQuestion::Latency))
+            CommandCarrier::ALL.into_iter().filter(|_| is_selected(MeasuredQuestion::Latency))
         {
             report.answered(contender, &bench.latency(contender, sizes.rate, sizes.seconds).await?);
         }
-        for contender in CommandCarrier::ALL.into_iter().filter(|_| asked(MeasuredQuestion::Memory))
+        for contender in
+            CommandCarrier::ALL.into_iter().filter(|_| is_selected(MeasuredQuestion::Memory))
         {
             report.held(contender, &bench.memory(contender, sizes.in_flight).await?);
         }
         // The messages of waiting commands stay with the broker.
-        if asked(MeasuredQuestion::Waiting) {
+        if is_selected(MeasuredQuestion::Waiting) {
             let (counts, shown) = sizes.waiting;
             report.waited(
                 CommandCarrier::Ferryd,

@@ -172,7 +172,7 @@ impl BenchSetup {
                 self.client.publish_all(ids, &json!({ "accepted": true })).await?;
                 open.extend(ids.iter().cloned());
                 while !open.is_empty() {
-                    open.remove(&self.client.told("waiting").await?);
+                    open.remove(&self.client.next_event("waiting").await?);
                 }
             }
             waiting = count;

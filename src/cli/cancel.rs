@@ -75,7 +75,7 @@ impl CancelArguments {
                     problem.reason.and_then(|word| serde_json::from_value(word.into()).ok());
                 if json {
                     out.json(&LateCancel { id: &id, outcome: "too_late", reason })?;
-                    return Err(CommandError::Told(ExitStatus::Failed));
+                    return Err(CommandError::Reported(ExitStatus::Failed));
                 }
                 let why = reason.map_or(problem.detail, |reason: TooLate| reason.to_string());
                 Err(CommandError::Refused(format!("it is too late to cancel `{id}`: {why}")))

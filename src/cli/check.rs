@@ -116,10 +116,10 @@ impl CheckArguments {
         }
         match (report.ok, self.json) {
             (true, _) if report.is_in_doubt() => {
-                Err(CommandError::Told(super::ExitStatus::Unreachable))
+                Err(CommandError::Reported(super::ExitStatus::Unreachable))
             }
             (true, _) => Ok(()),
-            (false, true) => Err(CommandError::Told(super::ExitStatus::Configuration)),
+            (false, true) => Err(CommandError::Reported(super::ExitStatus::Configuration)),
             (false, false) => Err(CommandError::Providers(report.faults)),
         }
     }
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_tells_providers_warnings_and_faults() {
+    fn a_report_lists_providers_warnings_and_faults() {
         let (payments, messages) = (fixture::payments(), fixture::called_back(fixture::messages()));
         let report = CheckReport::of(
             Some("/etc/ferryd/ferryd.toml".into()),

@@ -52,7 +52,7 @@ fn every_command_shows_examples() {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_and_ends_with_its_code() {
+fn a_wrong_configuration_is_reported_and_ends_with_its_code() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ferryd.toml");
     std::fs::write(&path, "colour = 'red'\n[amqp]\nheartbeat = 'ten'\n").unwrap();

@@ -75,10 +75,10 @@ impl CommandChecks {
                 });
             }
         }
-        let told = |name: &Name| {
+        let warning = |name: &Name| {
             format!("commands of `{name}` are published unchecked: {}", self.unusable[name])
         };
-        (faults, unchecked.into_iter().map(told).collect())
+        (faults, unchecked.into_iter().map(warning).collect())
     }
 
     fn check_one<'c>(

@@ -97,8 +97,8 @@ fn every_filter_is_passed_on() {
 
 #[test]
 fn a_list_is_aligned_and_says_how_it_goes_on() {
-    let wished = CommandRow {
-        id: "wished".parse().unwrap(),
+    let requested = CommandRow {
+        id: "requested".parse().unwrap(),
         provider: None,
         operation: None,
         reference: None,
@@ -111,8 +111,8 @@ fn a_list_is_aligned_and_says_how_it_goes_on() {
         dead: false,
         ..row("x")
     };
-    let next = "1a.0badcafe.wished".parse().ok();
-    let page = CommandPage { commands: vec![row("shop.order-1001.charge"), wished], next };
+    let next = "1a.0badcafe.requested".parse().ok();
+    let page = CommandPage { commands: vec![row("shop.order-1001.charge"), requested], next };
     let now = "2026-11-25T15:00:00Z".parse().unwrap();
     insta::assert_snapshot!(printed(|out| print(&page, now, out).unwrap()));
     let none = CommandPage { commands: Vec::new(), next: None };

@@ -93,7 +93,7 @@ impl EraseArguments {
         } else {
             print(&report, out)?;
         }
-        if is_whole { Ok(()) } else { Err(CommandError::Told(ExitStatus::Failed)) }
+        if is_whole { Ok(()) } else { Err(CommandError::Reported(ExitStatus::Failed)) }
     }
 }
 

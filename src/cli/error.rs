@@ -124,8 +124,8 @@ pub enum CommandError {
     #[error("cannot run: {0}")]
     Runtime(io::Error),
     /// The subcommand has already printed the fault.
-    #[error("failed as told")]
-    Told(ExitStatus),
+    #[error("failed as reported")]
+    Reported(ExitStatus),
     /// The operating system refuses an operation, mostly because the output can't be written.
     #[error("failed on input or output: {0}")]
     Output(#[from] io::Error),
@@ -175,7 +175,7 @@ impl CommandError {
             | Self::Runtime(_)
             | Self::Output(_) => ExitStatus::Failed,
             Self::Api(error) => error.exit(),
-            Self::Told(exit) => *exit,
+            Self::Reported(exit) => *exit,
         }
     }
 
@@ -186,7 +186,7 @@ impl CommandError {
         match self {
             Self::Config(error) => error.lines(),
             Self::Providers(lines) | Self::Partly(lines) | Self::NoCommand(lines) => lines.clone(),
-            Self::Told(_) => Vec::new(),
+            Self::Reported(_) => Vec::new(),
             Self::Output(_) if self.exit() == ExitStatus::Done => Vec::new(),
             other => vec![other.to_string()],
         }

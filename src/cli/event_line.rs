@@ -42,12 +42,12 @@ pub(super) fn event_line(event: &Event) -> StyledLine {
     EventLine {
         at: event.time,
         id: command.id.as_str(),
-        word: state.as_str(),
+        label: state.as_str(),
         style: style(*state),
         about: operation_of(command),
         step,
         reference: command.reference.as_deref(),
-        told: came_of_it(&event.data),
+        summary: came_of_it(&event.data),
     }
     .styled()
 }
@@ -72,12 +72,12 @@ fn conflict_line(conflict: &ConflictEvent) -> StyledLine {
     EventLine {
         at: conflict.time,
         id: command.id.as_str(),
-        word: "conflict",
+        label: "conflict",
         style: AnsiColor::Red.on_default(),
         about: operation_of(command),
         step: String::new(),
         reference: command.reference.as_deref(),
-        told: excerpt(message),
+        summary: excerpt(message),
     }
     .styled()
 }
@@ -102,12 +102,12 @@ fn webhook_line(received: &ReceivedEvent) -> StyledLine {
     EventLine {
         at: received.time,
         id: command.as_ref().map_or("-", |command| command.id.as_str()),
-        word: "webhook",
+        label: "webhook",
         style: Style::new(),
         about,
         step: String::new(),
         reference: provider_reference.as_deref(),
-        told: excerpt(&format!(
+        summary: excerpt(&format!(
             "{}{} means {meaning}",
             if *verified { "" } else { "unverified: " },
             event.as_deref().unwrap_or("a call")
@@ -120,31 +120,32 @@ fn webhook_line(received: &ReceivedEvent) -> StyledLine {
 struct EventLine<'e> {
     at: Timestamp,
     id: &'e str,
-    word: &'e str,
+    label: &'e str,
     style: Style,
     about: String,
     step: String,
     reference: Option<&'e str>,
-    told: String,
+    summary: String,
 }
 
 impl EventLine<'_> {
     fn styled(self) -> StyledLine {
-        let Self { at, id, word, style, about, step, reference, told } = self;
+        let Self { at, id, label, style, about, step, reference, summary } = self;
         let line = StyledLine::default()
             .with_column(clock_time(at), 8)
             .with_column(id, 28)
-            .with_styled_column(style, word, 10);
+            .with_styled_column(style, label, 10);
         line.with_column(about, 24)
             .with_column(step, 5)
             .with_column(reference.unwrap_or("-"), 16)
-            .with_text(told)
+            .with_text(summary)
     }
 }
 
 fn operation_of(command: &EchoedIdentity) -> String {
-    let word = |name: &Option<_>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
-    format!("{}.{}", word(&command.provider), word(&command.operation))
+    let name_or_unknown =
+        |name: &Option<_>| name.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+    format!("{}.{}", name_or_unknown(&command.provider), name_or_unknown(&command.operation))
 }
 
 fn clock_time(time: Timestamp) -> String {
@@ -165,9 +166,9 @@ fn style(state: LifecycleState) -> Style {
 fn came_of_it(data: &EventData) -> String {
     if let Some(error) = &data.error {
         let kind = error.kind.map(FailureKind::as_str);
-        let words: Vec<_> = kind.into_iter().chain(error.code.as_deref()).collect();
+        let parts: Vec<_> = kind.into_iter().chain(error.code.as_deref()).collect();
         let dead = if error.dead_lettered { " (dead-lettered)" } else { "" };
-        return excerpt(&format!("{}: {}{dead}", words.join(" "), error.message));
+        return excerpt(&format!("{}: {}{dead}", parts.join(" "), error.message));
     }
     data.result.as_ref().map_or_else(String::new, |result| excerpt(&result.to_string()))
 }

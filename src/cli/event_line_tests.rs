@@ -5,7 +5,7 @@ use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity};
 use ferryd_domain::event::{EventKind, EventMoment, TraceContext};
 use ferryd_domain::outcome::{Failure, Success};
 
-fn told(generation: u32, kind: EventKind) -> String {
+fn print_event(generation: u32, kind: EventKind) -> String {
     let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","reference":"r-1"}"#;
     let identity = Command::decode(body, CommandEnvelope::default())
         .unwrap()
@@ -24,24 +24,24 @@ fn an_event_is_one_aligned_line() {
     let result = Success { result: Some(json!({ "id": "pi_1" })), ..Success::default() };
     let failure = Failure::new("timeout", "no\nanswer");
     let lines = [
-        told(0, EventKind::Processing),
-        told(0, EventKind::Completed(result)),
-        told(1, EventKind::Failed(FailureKind::Unavailable, failure.clone())),
-        told(1, EventKind::Pending { due: jiff::Timestamp::UNIX_EPOCH, failure }),
+        print_event(0, EventKind::Processing),
+        print_event(0, EventKind::Completed(result)),
+        print_event(1, EventKind::Failed(FailureKind::Unavailable, failure.clone())),
+        print_event(1, EventKind::Pending { due: jiff::Timestamp::UNIX_EPOCH, failure }),
     ];
     insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]
-fn conflicts_and_what_webhook_calls_tell_are_aligned_lines_too() {
+fn conflicts_and_webhook_events_are_aligned_lines_too() {
     let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge"}"#;
     let known = Command::decode(body, CommandEnvelope::default())
         .unwrap()
         .identity(&"stripe".parse().unwrap());
-    let told = |command: Option<EchoedIdentity>,
-                account: &str,
-                reference: Option<&str>,
-                event: Option<&str>| {
+    let webhook_line = |command: Option<EchoedIdentity>,
+                        account: &str,
+                        reference: Option<&str>,
+                        event: Option<&str>| {
         let data = ReceivedData {
             command,
             r#type: "payment".parse().unwrap(),
@@ -65,9 +65,9 @@ fn conflicts_and_what_webhook_calls_tell_are_aligned_lines_too() {
     );
     let lines = [
         conflict_line(&conflict).unstyled(),
-        told(Some(known), "default", Some("pi_1"), Some("payment_intent.succeeded")),
-        told(None, "eu", None, Some("bad\nname")),
-        told(None, "default", None, None),
+        webhook_line(Some(known), "default", Some("pi_1"), Some("payment_intent.succeeded")),
+        webhook_line(None, "eu", None, Some("bad\nname")),
+        webhook_line(None, "default", None, None),
     ];
     insta::assert_snapshot!(lines.join("\n"));
 }
@@ -75,5 +75,5 @@ fn conflicts_and_what_webhook_calls_tell_are_aligned_lines_too() {
 #[test]
 fn a_long_result_is_cut() {
     let result = Success { result: Some(json!("x".repeat(5_000))), ..Success::default() };
-    assert!(told(0, EventKind::Completed(result)).chars().count() < 300);
+    assert!(print_event(0, EventKind::Completed(result)).chars().count() < 300);
 }

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hangup_that_nohup_has_ignored_is_told_from_one_that_counts() {
+    fn a_hangup_that_nohup_has_ignored_is_distinguished_from_one_that_counts() {
         for (status, ignored) in [
             (
                 "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n",

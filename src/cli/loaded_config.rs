@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_by_an_id_that_only_an_answer_tells_is_warned_of() {
+    fn a_lookup_by_an_id_that_only_an_answer_contains_is_warned_of() {
         let file = |request: &str| {
             format!(
                 "name = \"acme\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n\
@@ -251,8 +251,8 @@ mod tests {
             let config = Config::from_parts(None, &environment).unwrap();
             let provider = Provider::parse(text, "file.toml", &config.provider_defaults()).unwrap();
             let found = warnings(&config, &provider);
-            let is_told = |line: &String| warning.is_some_and(|start| line.starts_with(start));
-            assert_eq!(found.iter().any(is_told), warning.is_some(), "{found:?}");
+            let is_warned = |line: &String| warning.is_some_and(|start| line.starts_with(start));
+            assert_eq!(found.iter().any(is_warned), warning.is_some(), "{found:?}");
             assert_eq!(
                 found.iter().any(|line| line.contains("token`")),
                 warning.is_some(),

@@ -94,8 +94,8 @@ impl CommandLookup {
         let before = find_story(&self.client, &self.id)?;
         let request = ApiRequest::post(["commands", self.id.as_str(), "lookup"])
             .with_timeout(2 * MESSAGE_PATIENCE);
-        let asked = self.client.send_request::<LookupReceipt>(&request);
-        asked.or_else(|error| {
+        let receipt = self.client.send_request::<LookupReceipt>(&request);
+        receipt.or_else(|error| {
             Err(unknown_command(&self.id, error.into_problem(ProblemKind::UnknownCommand)?))
         })?;
         if self.wait.is_zero() {

@@ -50,7 +50,7 @@ impl ProgressCounter {
     }
 
     /// Reports the number of finished items, and a total that becomes known as the work goes on.
-    pub(super) fn tell_of(&mut self, done: u64, total: Option<u64>) {
+    pub(super) fn show_progress_of(&mut self, done: u64, total: Option<u64>) {
         self.total = total;
         self.show_progress(done);
     }
@@ -105,9 +105,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_done_is_told_with_its_total_rate_and_time_left() {
+    fn progress_is_shown_with_its_total_rate_and_time_left() {
         let ms = Duration::from_millis;
-        for (done, total, elapsed, told) in [
+        for (done, total, elapsed, expected) in [
             (0, Some(300_000), ms(0), "published: 0 of 300000 (0 %)"),
             (500, Some(300_000), ms(100), "published: 500 of 300000 (0 %)"),
             (
@@ -128,7 +128,7 @@ mod tests {
             (100, Some(90), ms(10_000), "published: 100, 10/s"),
             (0, Some(0), ms(10_000), "published: 0"),
         ] {
-            assert_eq!(line("published", done, total, elapsed), told);
+            assert_eq!(line("published", done, total, elapsed), expected);
         }
     }
 }

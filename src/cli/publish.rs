@@ -274,7 +274,7 @@ pub(super) fn code_for(event: &Event) -> Result<(), CommandError> {
     if event.data.state == LifecycleState::Completed {
         Ok(())
     } else {
-        Err(CommandError::Told(ExitStatus::Failed))
+        Err(CommandError::Reported(ExitStatus::Failed))
     }
 }
 

@@ -243,7 +243,7 @@ mod tests {
         let account = provider.default_account().unwrap();
         let (id, payload) = ("example-1".to_owned(), "{}".to_owned());
         let operation_name = Some(name.to_string());
-        let asked = RenderArguments {
+        let arguments = RenderArguments {
             name: "acme".to_owned(),
             operation: operation_name,
             verification: false,
@@ -255,7 +255,7 @@ mod tests {
             json: false,
         };
         let shown =
-            show(&provider, account, operation, &asked.command(&provider).unwrap()).unwrap();
+            show(&provider, account, operation, &arguments.command(&provider).unwrap()).unwrap();
         let url = "https://hooks.example.com/webhooks/acme?ferry=token";
         assert_eq!(shown.url, format!("https://api.example.com/acts?cb={url}"));
         assert_eq!(shown.body, format!("{{\"notify\":\"{url}\",\"proof\":\"token\"}}"));

@@ -15,7 +15,7 @@ use ferryd_broker::topology::Topology;
 
 /// The longest time until the management API shows what was declared just now: the broker updates
 /// it every 5 s.
-const TOLD_WITHIN: Duration = Duration::from_secs(15);
+const UPDATE_DELAY: Duration = Duration::from_secs(15);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Finds queues and streams with too few replicas; `None` where no management API is configured.
@@ -27,7 +27,7 @@ pub(super) async fn find_replicas(
         return Ok(None);
     };
     let vhost = &context.operator.amqp.nodes.first().vhost;
-    let end = Instant::now() + TOLD_WITHIN;
+    let end = Instant::now() + UPDATE_DELAY;
     loop {
         let report = ask(&api, vhost, topology).await.map_err(OperatorError::from)?;
         if report.unknown.is_empty() || Instant::now() >= end {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_lacking_or_nobody_can_tell_it_says_so() {
+    fn where_nothing_is_lacking_or_the_number_is_unknown_the_report_says_so() {
         let all = printed(&[("ferry.unroutable", "quorum", &["a", "b", "c"])], [true; 3]);
         assert_eq!(all, "every queue and stream has its replicas, on 3 nodes\n");
         let none = fixture::printed(|out| print_replicas(None, out).unwrap());

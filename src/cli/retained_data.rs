@@ -73,7 +73,7 @@ mod tests {
     use crate::cli::fixture;
 
     #[test]
-    fn what_the_ledger_keeps_is_told_with_what_asks_for_it() {
+    fn retained_data_is_listed_with_the_command_that_shows_it() {
         let (config, payments) = (Config::default(), fixture::payments());
         let data = kept_data(&config, &[&payments]);
         insta::assert_snapshot!(fixture::printed(|out| out

@@ -311,7 +311,7 @@ fn describe_next_action(story: &CommandStory, now: Timestamp) -> String {
                 Some(WaitingFor::Provider) => "the provider",
                 None => "the provider, or its customer,",
             };
-            let asked = due
+            let queried = due
                 .filter(|_| until != story.deadline)
                 .map(|due| format!("; the provider is queried{due}"));
             let longest = story.deadline.map(|end| {
@@ -319,7 +319,7 @@ fn describe_next_action(story: &CommandStory, now: Timestamp) -> String {
             });
             format!(
                 "it is accepted, and {who} finishes it{}{}",
-                asked.unwrap_or_default(),
+                queried.unwrap_or_default(),
                 longest.unwrap_or_default()
             )
         }

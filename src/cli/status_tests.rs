@@ -36,7 +36,7 @@ fn at(millis: i64) -> Timestamp {
     "2026-11-25T12:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_millis(millis)
 }
 
-fn opening() -> CommandIdentity {
+fn identity() -> CommandIdentity {
     let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","reference":"r-1"}"#;
     let identity = Command::decode(body, CommandEnvelope::default())
         .unwrap()
@@ -52,7 +52,7 @@ fn opening() -> CommandIdentity {
 fn started(step: Step) -> RecordBody {
     RecordBody::Started(Box::new(StartedRecord {
         step,
-        identity: Some(opening()),
+        identity: Some(identity()),
         fresh: step == FIRST,
         recorded: false,
         guard: CallGuard::Key(1_000),
@@ -69,7 +69,7 @@ fn started(step: Step) -> RecordBody {
 
 fn finished(step: Step, after: i64, unknown: bool, kind: EventKind) -> RecordBody {
     let moment = EventMoment { generation: step.generation, attempt: step.attempt, at: at(after) };
-    let event = Event::new(opening().command, moment, kind, TraceContext::default());
+    let event = Event::new(identity().command, moment, kind, TraceContext::default());
     let effects = RecordedEffects { event, publish_event: true, message: None };
     let (command_identity, call, by) = (None, None, DecidedBy::Holder);
     RecordBody::Finished(Box::new(FinishedRecord {
@@ -110,7 +110,7 @@ fn a_command_that_waits_for_its_next_call_says_when_that_is() {
 }
 
 #[test]
-fn a_dead_letter_tells_what_a_person_can_do() {
+fn a_dead_letter_names_the_actions_of_a_person() {
     let second = Step { attempt: 2, ..FIRST };
     let failure =
         Failure { http_status: Some(503), ..Failure::new("timeout", "no answer within 2 s") };
@@ -128,7 +128,7 @@ fn what_comes_next_fits_where_a_command_is() {
     let success = || Success { provider_reference: Some("pi_1".to_owned()), ..Success::default() };
     let person = Actor { by: "ann".to_owned(), reason: Some("a mistake".to_owned()) };
     let opened = OpenedRecord {
-        identity: opening(),
+        identity: identity(),
         step: FIRST,
         fresh: true,
         recorded: false,
@@ -172,7 +172,7 @@ fn asking(step: Step, after: i64, kind: EventKind, deadline: Option<Timestamp>) 
 }
 
 #[test]
-fn a_command_that_is_asked_about_says_when_and_until_when() {
+fn a_queried_command_shows_when_it_is_queried_next_and_until_when() {
     let first = Step { query: 1, ..FIRST };
     let failure = Failure::new("timeout", "no answer");
     let waiting = |next| {
@@ -224,8 +224,8 @@ fn a_command_that_is_asked_about_says_when_and_until_when() {
 
 #[test]
 fn programs_get_all_of_it() {
-    let told = story(&case(retried()));
-    let story = serde_json::to_value(&told).unwrap();
+    let shown = story(&case(retried()));
+    let story = serde_json::to_value(&shown).unwrap();
     for (pointer, value) in [
         ("/id", "order-1".into()),
         ("/state", "pending".into()),
@@ -236,11 +236,11 @@ fn programs_get_all_of_it() {
     ] {
         assert_eq!(story.pointer(pointer), Some(&value), "{pointer}: {story:#}");
     }
-    assert_eq!(serde_json::from_value::<CommandStory>(story).unwrap(), told);
+    assert_eq!(serde_json::from_value::<CommandStory>(story).unwrap(), shown);
 }
 
 #[test]
-fn the_timeline_tells_what_the_provider_said_what_it_was_asked_and_why() {
+fn the_timeline_shows_answers_queries_and_their_causes() {
     let query = |number, after, early, kind| {
         let step = Step { query: number, ..FIRST };
         let RecordBody::Finished(mut fact) = finished(step, after, false, kind) else {

@@ -72,7 +72,7 @@ impl TestFile {
         } else {
             report.print(out)?;
         }
-        if report.ok { Ok(()) } else { Err(CommandError::Told(ExitStatus::Failed)) }
+        if report.ok { Ok(()) } else { Err(CommandError::Reported(ExitStatus::Failed)) }
     }
 }
 
@@ -222,7 +222,7 @@ expect = [{ as = "completed", event = "paid" }, { as = "nothing" }]
     }
 
     #[test]
-    fn what_differs_is_told_to_people_and_to_machines() {
+    fn differences_are_shown_to_people_and_to_programs() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shop.toml");
         std::fs::write(&path, FILE).unwrap();

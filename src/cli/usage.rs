@@ -74,7 +74,7 @@ mod tests {
     use crate::cli::fixture::printed;
 
     /// Returns the usage errors of a wrong command line.
-    fn told(arguments: &[&str]) -> String {
+    fn usage_error(arguments: &[&str]) -> String {
         let error = CliArguments::try_parse_from(["ferryd"].iter().chain(arguments)).unwrap_err();
         printed(|out| out.lines(&describe(error)).unwrap())
     }
@@ -95,7 +95,7 @@ mod tests {
             &[&publish[..], &[&pair]].concat(),
             &[&publish[..], &[&file]].concat(),
         ] {
-            let text = told(arguments);
+            let text = usage_error(arguments);
             assert!(text.starts_with("error: ") && text.contains(shown), "{text}");
             assert!(!text.lines().any(|line| line.starts_with("error: forged")), "{text}");
         }
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_wrong_command_line_says_what_is_right() {
-        let text = told(&["schema", "configs"]);
+        let text = usage_error(&["schema", "configs"]);
         assert!(text.contains("a similar value exists: 'config'"), "{text}");
         assert!(text.contains("\n\nFor more information, try '--help'."), "{text}");
     }

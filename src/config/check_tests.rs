@@ -1,7 +1,7 @@
 use super::super::tests::read;
 
 #[test]
-fn a_broker_on_another_host_without_tls_needs_a_written_word() {
+fn a_broker_on_another_host_without_tls_has_to_be_allowed() {
     let fault = "amqp.uri: leads to another host without TLS, so the password and every command can be read and changed on the \
                  way: write amqps://, or `amqp.allow_plaintext = true`";
     for (text, variables, is_refused) in [

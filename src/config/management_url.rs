@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn only_tls_or_this_machine_is_asked_and_the_password_is_never_printed() {
+    fn only_tls_or_this_machine_is_queried_and_the_password_is_never_printed() {
         use InvalidManagementUrl::{NoUrl, NotHttps, TooMuch};
         for text in
             ["https://rabbit1:15671", "http://127.0.0.1:15672", "http://localhost:15672/broker"]

@@ -171,7 +171,7 @@ mod tests {
     const PUBLIC: &str = "public_url = 'https://hooks.example.com'\n";
 
     #[test]
-    fn nothing_listens_without_a_public_address_and_one_that_was_forgotten_is_told() {
+    fn nothing_listens_without_a_public_address_and_a_forgotten_one_is_reported() {
         assert!(!read("").unwrap().is_enabled());
         assert!(read(PUBLIC).unwrap().is_enabled());
         assert!(
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_by_its_key() {
+    fn every_fault_is_reported_by_its_key() {
         for (text, fault) in [
             ("bind = '0.0.0.0:8421'", Some("webhooks.bind = \"0.0.0.0:8421\": can be reached")),
             ("bind = '0.0.0.0:8421'\ntrusted_proxies = ['10.0.0.0/8']", None),

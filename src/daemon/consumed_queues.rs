@@ -47,9 +47,13 @@ pub(super) fn find_consumed_queues(
         (
             names.unroutable(),
             number(1),
-            DeliveryRoute::Strays(Arc::clone(&unroutable), UnroutableSource::Unroutable),
+            DeliveryRoute::Unroutable(Arc::clone(&unroutable), UnroutableSource::Unroutable),
         ),
-        (names.poison(), number(1), DeliveryRoute::Strays(unroutable, UnroutableSource::Poison)),
+        (
+            names.poison(),
+            number(1),
+            DeliveryRoute::Unroutable(unroutable, UnroutableSource::Poison),
+        ),
     ];
     for lanes in lanes {
         if lanes.provider.is_called_back() {
@@ -90,7 +94,7 @@ pub(super) fn find_consumed_queues(
 /// The part of ferryd that takes the deliveries of a queue.
 enum DeliveryRoute {
     Lanes(Arc<Pipeline>, Arc<ProviderLanes>),
-    Strays(Arc<UnroutableHandler>, UnroutableSource),
+    Unroutable(Arc<UnroutableHandler>, UnroutableSource),
     Webhooks(Arc<WebhookHandler>),
 }
 
@@ -127,10 +131,10 @@ impl DeliveryHandler for DeliveryDispatch {
                     pipeline.handle_delivery(&lanes, delivery).await;
                 });
             }
-            DeliveryRoute::Strays(unroutable, stray) => {
-                let (unroutable, stray) = (Arc::clone(unroutable), *stray);
+            DeliveryRoute::Unroutable(unroutable, source) => {
+                let (unroutable, source) = (Arc::clone(unroutable), *source);
                 self.dispatch_delivery(place, async move {
-                    Box::pin(unroutable.take(stray, delivery)).await;
+                    Box::pin(unroutable.take(source, delivery)).await;
                 });
             }
             DeliveryRoute::Webhooks(webhooks) => {

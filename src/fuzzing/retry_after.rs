@@ -89,10 +89,10 @@ fn assert_is_waited_for(outcome: &Outcome, hint: Option<RetryAfter>) {
                 random,
             );
             let Decision::Retry { rung, .. } = decision else { continue };
-            let asked = hint.map_or(0, |hint| hint.seconds_from(now));
+            let requested = hint.map_or(0, |hint| hint.seconds_from(now));
             assert!(
-                rung.duration() >= Duration::from_secs(asked).min(cap),
-                "never earlier than was asked"
+                rung.duration() >= Duration::from_secs(requested).min(cap),
+                "never earlier than was requested"
             );
             assert!(rung <= Rung::at_least(cap), "never later than the schedule's longest");
         }

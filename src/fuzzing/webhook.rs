@@ -40,7 +40,7 @@ const DOCUMENT: &str = include_str!("../../docs/WEBHOOKS.md");
 const ED25519: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
 const P256: &str = include_str!("../../tests/fixtures/webhooks/p256.pem");
 const P256_PUBLIC: &str = include_str!("../../tests/fixtures/webhooks/p256-public.pem");
-const VERIFY_TOKEN: &str = "word-of-mine";
+const VERIFY_TOKEN: &str = "verify-token-of-mine";
 const BATCH: &str = r#"{"notificationItems":[{"NotificationRequestItem":{"pspReference":"1","success":"true"}},{"NotificationRequestItem":{"pspReference":"2","amount":{"value":5,"currency":"EUR"}}}]}"#;
 
 /// A scheme, and the calls that were signed by it.
@@ -104,8 +104,8 @@ pub(super) fn check(bytes: &[u8]) {
     let steps = scheme.endpoint.explain_verification(&call, now);
     let failed = steps.iter().filter(|step| step.result == StepResult::Failed).count();
     assert_eq!(failed, usize::from(verified.is_err()), "a refusal has one reason: {steps:#?}");
-    let told: String = steps.into_iter().map(|step| step.looked_for + &step.found).collect();
-    assert!(!told.contains(&scheme.secret), "a secret is told: {told}");
+    let trace: String = steps.into_iter().map(|step| step.looked_for + &step.found).collect();
+    assert!(!trace.contains(&scheme.secret), "a secret is shown: {trace}");
     if verified.is_ok() {
         was_signed(scheme, seconds, &call);
     }
@@ -118,7 +118,7 @@ pub(super) fn check(bytes: &[u8]) {
         assert_eq!(received.err(), verified.err(), "what is not verified is not received");
     }
     if let Ok(signed) = scheme.endpoint.sign(&call, now, scheme.private_key.as_ref()) {
-        assert_eq!(scheme.endpoint.verify(&signed, now), Ok(()), "what ferryd signs it believes");
+        assert_eq!(scheme.endpoint.verify(&signed, now), Ok(()), "ferryd verifies what it signs");
     }
 }
 

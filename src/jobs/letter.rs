@@ -66,8 +66,8 @@ impl LetterWorker {
         self.context.ledger.command_state(id)
     }
 
-    /// Tells a dead letter that this job has acted on before from one whose command has gone on
-    /// otherwise.
+    /// Distinguishes a dead letter that this job has acted on before from one whose command has
+    /// gone on otherwise.
     pub fn gone_on(&self, id: &CommandId) -> LetterOutcome {
         let mark = self.command_state(id).and_then(|state| state.job);
         if mark.is_some_and(|mark| mark.id == self.job) {

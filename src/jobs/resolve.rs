@@ -154,12 +154,12 @@ impl LetterWorker {
     }
 
     /// The record by which the command of a dead letter ends.
-    pub fn end_record(&self, dead: &QueuedDeadLetter, event: Event, told: bool) -> Record {
+    pub fn end_record(&self, dead: &QueuedDeadLetter, event: Event, publish_event: bool) -> Record {
         let step = Step::call(event.data.generation, event.data.attempt.saturating_sub(1).max(1));
         let by = DecidedBy::Job(JobDecision { id: self.job, actor: self.spec.actor.clone() });
         let finished = FinishedRecord {
             identity: Some(command_identity(dead)),
-            ..FinishedRecord::for_event(step, by, event, told)
+            ..FinishedRecord::for_event(step, by, event, publish_event)
         };
         Record {
             at: Timestamp::now(),

@@ -29,8 +29,8 @@ impl JobContext {
         self.ledger.wait_for_barrier().await?;
         self.ledger.flush().await;
         let index = Arc::clone(self.ledger.index());
-        let asked = tokio::task::spawn_blocking(move || question(&index)).await;
-        Ok(asked.unwrap_or_else(|error| Err(IndexError::Damaged(error.to_string())))?)
+        let answer = tokio::task::spawn_blocking(move || question(&index)).await;
+        Ok(answer.unwrap_or_else(|error| Err(IndexError::Damaged(error.to_string())))?)
     }
 
     /// The dead letters that the ledger knows to be meant, but for those that are `known` to stay.

@@ -15,7 +15,7 @@ pub(super) enum HaltReason {
     Ends(JobEndReason, String),
 }
 
-/// Tells everything that works on a job to stop.
+/// Signals everything that works on a job to stop.
 #[derive(Debug, Default)]
 pub(super) struct JobHalt {
     token: CancellationToken,

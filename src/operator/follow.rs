@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_event_is_told_as_it_is() {
+    fn a_message_that_is_no_event_is_shown_as_it_is() {
         let body = br#"{"type":"ferry.webhook.received","time":"2026-11-01T00:00:00Z"}"#;
         let followed = read("a.b".to_owned(), body);
         assert!(

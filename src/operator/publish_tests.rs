@@ -19,11 +19,11 @@ fn commands_are_read_one_after_the_other_whatever_their_layout() {
     let text = "{\"id\":\"a\",\"type\":\"payment\",\"provider\":\"stripe\",\"operation\":\"charge\"}\n\
                 {\n  \"type\": \"notification\",\n  \"operation\": \"send_sms\", \"payload\": {\"n\": 1.10}\n}\n\n";
     let commands = read_all(text).unwrap();
-    let told: Vec<_> = commands
+    let routed: Vec<_> = commands
         .iter()
         .map(|outgoing| (outgoing.command.id.as_str(), outgoing.message.routing_key.as_str()))
         .collect();
-    assert_eq!(told, [("a", "payment.stripe.charge"), ("new-2", "notification.any.send_sms")]);
+    assert_eq!(routed, [("a", "payment.stripe.charge"), ("new-2", "notification.any.send_sms")]);
     let places: Vec<_> =
         commands.iter().map(|outgoing| (outgoing.line, outgoing.has_own_id)).collect();
     assert_eq!(places, [(1, true), (2, false)]);
@@ -36,7 +36,7 @@ fn commands_are_read_one_after_the_other_whatever_their_layout() {
 }
 
 #[test]
-fn what_is_no_command_is_told_with_its_line() {
+fn a_line_that_is_no_command_is_reported_with_its_number() {
     let good = r#"{"type":"payment","operation":"charge"}"#;
     for (text, error) in [
         (
@@ -53,14 +53,14 @@ fn what_is_no_command_is_told_with_its_line() {
         ),
     ] {
         let faults = read_all(&text).unwrap_err();
-        let told = format!("{}: {}", faults[0].line(), faults[0]);
-        assert!(told.starts_with(error), "{text}: {told}");
+        let fault = format!("{}: {}", faults[0].line(), faults[0]);
+        assert!(fault.starts_with(error), "{text}: {fault}");
     }
     let three = read_all(&format!("1\n{good}\n2\n{{\n]")).unwrap_err();
     assert_eq!(
         three.iter().map(InvalidCommandText::line).collect::<Vec<_>>(),
         [1, 3, 4],
-        "all that is wrong is told"
+        "all that is wrong is reported"
     );
     assert_eq!(read_all(" \n").unwrap(), []);
 }

@@ -82,17 +82,17 @@ pub async fn verify(
     mut progress: impl FnMut(LedgerRead),
 ) -> Result<VerifyReport, OperatorError> {
     let mut host = HostIndex::open(operator, place, &mut progress).await?;
-    let aside = ScratchFolder::create_folder(&place.dir)?;
+    let scratch = ScratchFolder::create_folder(&place.dir)?;
     let key = operator.names.ledger_key(&operator.amqp.first_address());
     let cut_at = cut_at(operator).await?;
     let fresh =
-        IndexOwner::start(operator, place, LedgerIndex::open(&aside.0, &key)?, &mut progress)
+        IndexOwner::start(operator, place, LedgerIndex::open(&scratch.0, &key)?, &mut progress)
             .await?;
     let terms = ComparisonTerms { cut_at, forgets: Timestamp::now() - place.retention };
-    let verdict = compare(&mut host, &fresh, &terms).await;
+    let report = compare(&mut host, &fresh, &terms).await;
     fresh.close().await;
     host.close().await;
-    verdict
+    report
 }
 
 /// A folder for the second index, gone with this.
@@ -239,27 +239,27 @@ async fn compare(
 ) -> Result<VerifyReport, OperatorError> {
     fresh.refresh().await?;
     host.refresh().await?;
-    let mut verdict = VerifyReport::default();
+    let mut report = VerifyReport::default();
     let mut suspects = Vec::new();
     let mut pairs = PairWalk::new(host.index().await, fresh.ledger().index());
     while let Some((id, index, stream)) = pairs.next()? {
-        verdict.commands += u64::from(stream.is_some());
-        verdict.count(terms.compare(index.as_ref(), stream.as_ref()), id, &mut suspects);
+        report.commands += u64::from(stream.is_some());
+        report.count(terms.compare(index.as_ref(), stream.as_ref()), id, &mut suspects);
     }
     drop(pairs);
     for _ in 0..ROUNDS {
-        if suspects.is_empty() || verdict.more > 0 {
+        if suspects.is_empty() || report.more > 0 {
             break;
         }
         fresh.refresh().await?;
         host.refresh().await?;
         for CommandDifference { id, .. } in std::mem::take(&mut suspects) {
             let (index, stream) = (host.case(&id)?, fresh.ledger().command_state(&id));
-            verdict.count(terms.compare(index.as_deref(), stream.as_deref()), id, &mut suspects);
+            report.count(terms.compare(index.as_deref(), stream.as_deref()), id, &mut suspects);
         }
     }
-    verdict.different = suspects;
-    Ok(verdict)
+    report.different = suspects;
+    Ok(report)
 }
 
 impl VerifyReport {

@@ -11,7 +11,7 @@ fn at(hours: i64) -> Timestamp {
 }
 
 /// A command that was only requested to be cancelled, and so is over.
-fn wished(hours: i64, by: &str) -> CommandState {
+fn cancel_requested(hours: i64, by: &str) -> CommandState {
     let mut slot = None;
     let body = RecordBody::CancelRequested(CancelRequested {
         actor: Actor { by: by.to_owned(), reason: None },
@@ -42,7 +42,8 @@ fn differ(
 fn only_what_retention_does_not_explain_is_a_difference() {
     let whole = ComparisonTerms { cut_at: None, forgets: at(10) };
     let cut = ComparisonTerms { cut_at: Some(at(50)), forgets: at(10) };
-    let (early, late, other) = (wished(1, "ann"), wished(99, "ann"), wished(99, "bob"));
+    let (early, late, other) =
+        (cancel_requested(1, "ann"), cancel_requested(99, "ann"), cancel_requested(99, "bob"));
     assert_eq!(differ(&whole, Some(&late), Some(&late)), ["same"]);
     assert_eq!(differ(&whole, Some(&late), Some(&other)), ["cancel", "history"]);
     assert_eq!(differ(&whole, None, Some(&late)), ["command"]);
@@ -54,7 +55,8 @@ fn only_what_retention_does_not_explain_is_a_difference() {
 
 fn index(dir: &TempDir, ids: &[String]) -> LedgerIndex {
     let index = LedgerIndex::open(dir.path(), "key").unwrap();
-    let states = ids.iter().map(|id| (id.parse().unwrap(), Arc::new(wished(1, "ann")))).collect();
+    let states =
+        ids.iter().map(|id| (id.parse().unwrap(), Arc::new(cancel_requested(1, "ann")))).collect();
     let checkpoint = IndexCheckpoint { offset: 1, hash: 1 };
     let changes = IndexChanges {
         cases: states,

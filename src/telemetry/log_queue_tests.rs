@@ -37,7 +37,7 @@ fn lines_are_written_in_their_order_and_a_flush_waits_for_them() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_holds_nobody_up_and_what_was_dropped_is_told_at_its_place() {
+fn an_unread_pipe_blocks_nobody_and_dropped_lines_are_counted_at_their_place() {
     const LENGTH: usize = 32 << 10;
     const LINES: usize = 4 * MAX_QUEUED / LENGTH;
     let (reader, writer) = io::pipe().unwrap();

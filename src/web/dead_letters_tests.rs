@@ -80,11 +80,11 @@ async fn what_was_refused_under_an_id_is_shown_with_its_dead_letter() {
 }
 
 #[tokio::test]
-async fn a_provider_is_asked_about_a_dead_letter_for_the_holder_of_the_token() {
+async fn a_dead_letter_is_looked_up_for_the_holder_of_the_token() {
     let api = api_with_dead_letter();
-    let asked = api.ask(Method::POST, "/v1/commands/order-1/lookup", &[], "").await;
+    let answer = api.ask(Method::POST, "/v1/commands/order-1/lookup", &[], "").await;
     let receipt = json!({ "id": "order-1", "location": "/v1/commands/order-1" });
-    assert_eq!((asked.status, asked.body), (StatusCode::ACCEPTED, receipt));
+    assert_eq!((answer.status, answer.body), (StatusCode::ACCEPTED, receipt));
     let looked_up = api.fake.looked_up.lock().unwrap().clone();
     assert_eq!(looked_up, [("order-1".parse().unwrap(), "api:shop".to_owned())]);
 }
@@ -93,8 +93,8 @@ async fn a_provider_is_asked_about_a_dead_letter_for_the_holder_of_the_token() {
 async fn there_is_nothing_to_ask_about_a_command_that_was_not_sent() {
     let api = TestApi::new();
     api.post(COMMAND, &[]).await;
-    let asked = api.ask(Method::POST, "/v1/commands/order-1/lookup", &[], "").await;
-    assert_eq!(asked.problem(), (409, "nothing-to-ask"));
-    assert_eq!(asked.body["detail"], json!("`order-1` is not looked up: it waits for nothing"));
+    let answer = api.ask(Method::POST, "/v1/commands/order-1/lookup", &[], "").await;
+    assert_eq!(answer.problem(), (409, "nothing-to-ask"));
+    assert_eq!(answer.body["detail"], json!("`order-1` is not looked up: it waits for nothing"));
     assert!(api.fake.looked_up.lock().unwrap().is_empty());
 }

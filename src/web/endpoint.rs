@@ -101,8 +101,8 @@ fn problems(kinds: &[ProblemKind], schemas: &mut SchemaRegistry) -> Map<String, 
         by_status.entry(kind.status().as_u16()).or_default().push(kind);
     }
     let problem = |(status, kinds): (u16, Vec<ProblemKind>)| {
-        let told = kinds.iter().map(|kind| format!("`{}`: {}", kind.slug(), kind.title()));
-        let description = told.collect::<Vec<_>>().join("; ");
+        let titles = kinds.iter().map(|kind| format!("`{}`: {}", kind.slug(), kind.title()));
+        let description = titles.collect::<Vec<_>>().join("; ");
         let content = json!({ problem::MEDIA_TYPE: { "schema": schema.clone() } });
         (status.to_string(), json!({ "description": description, "content": content }))
     };

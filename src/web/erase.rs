@@ -78,9 +78,9 @@ async fn erase(
     State(api): State<ApiState>,
     access: EraseAccess,
     CommandPath(id): CommandPath,
-    ApiQuery(wish): ApiQuery<ErasureQuery>,
+    ApiQuery(request): ApiQuery<ErasureQuery>,
 ) -> Result<Json<ErasedCommand>, ApiProblem> {
-    let person = person(&access, wish);
+    let person = person(&access, request);
     let results = apply(&api, &access, ErasureTarget::One(id.clone()), person, false).await?;
     let result = results.into_iter().next().ok_or_else(|| unknown_command(&id))?;
     match result.outcome {
@@ -97,7 +97,7 @@ async fn erase(
 async fn erase_all(
     State(api): State<ApiState>,
     access: EraseAccess,
-    ApiQuery((wish, which)): ApiQuery<(ErasureQuery, ErasedCommandsQuery)>,
+    ApiQuery((request, which)): ApiQuery<(ErasureQuery, ErasedCommandsQuery)>,
 ) -> Result<Json<ErasureReport>, ApiProblem> {
     let ErasedCommandsQuery { reference, ids, dry_run } = which;
     let target = match (reference, ids.is_empty()) {
@@ -108,7 +108,7 @@ async fn erase_all(
             return Err(ApiProblem::new(ProblemKind::InvalidRequest, detail));
         }
     };
-    let commands = apply(&api, &access, target, person(&access, wish), dry_run).await?;
+    let commands = apply(&api, &access, target, person(&access, request), dry_run).await?;
     Ok(Json(ErasureReport { dry_run, commands }))
 }
 

@@ -109,9 +109,9 @@ impl<S: Send + Sync, T: QueryFields> FromRequestParts<S> for ApiQuery<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
         let mut query = QueryParameters::read(parts.uri.query())?;
-        let asked = T::take(&mut query)?;
+        let value = T::take(&mut query)?;
         query.finish()?;
-        Ok(Self(asked))
+        Ok(Self(value))
     }
 }
 

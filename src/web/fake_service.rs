@@ -136,7 +136,7 @@ impl FakeCommandService {
 
     /// Records the refusal of a message that bears a command's id.
     pub fn refuse(&self, body: &str) -> CommandId {
-        self.fail(refused_opening(body), FailureKind::Invalid, false)
+        self.fail(refused_identity(body), FailureKind::Invalid, false)
     }
 
     /// Records that a command was given up.
@@ -151,7 +151,7 @@ impl FakeCommandService {
 
     /// Records the refusal of a message under the id of a command, with a dead letter.
     pub fn give_up_refused(&self, body: &str) -> CommandId {
-        self.fail(refused_opening(body), FailureKind::Invalid, true)
+        self.fail(refused_identity(body), FailureKind::Invalid, true)
     }
 
     fn fail(
@@ -177,7 +177,7 @@ impl FakeCommandService {
         });
         let headers =
             [(dead_letter::HEADER.to_owned(), HeaderValue::Text(record.to_string()))].into();
-        let carried = ContinuationEffect {
+        let continuation = ContinuationEffect {
             exchange: "ferry.dead".to_owned(),
             routing_key: "stripe".to_owned(),
             headers,
@@ -195,7 +195,7 @@ impl FakeCommandService {
             effects: RecordedEffects {
                 event,
                 publish_event: true,
-                message: is_kept.then_some(carried),
+                message: is_kept.then_some(continuation),
             },
         };
         assert!(matches!(
@@ -241,14 +241,14 @@ impl FakeCommandService {
     }
 
     async fn confirm(&self) {
-        assert!(!self.panics.load(Ordering::SeqCst), "told to panic");
+        assert!(!self.panics.load(Ordering::SeqCst), "a panic is requested");
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
     }
 }
 
-fn refused_opening(body: &str) -> CommandIdentity {
+fn refused_identity(body: &str) -> CommandIdentity {
     let command = Command::decode(body.as_bytes(), CommandEnvelope::default()).unwrap();
     let mut identity = CommandIdentity::of(&command, &"stripe".parse().unwrap());
     identity.command.id = command.id.for_refused(&[body.as_bytes()]);

@@ -142,7 +142,7 @@ fn a_file_of_somebody_else_is_refused() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_to_is_told_with_what_to_do() {
+fn an_unwritable_folder_is_reported_with_what_to_do() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
     let error = HostToken::load_or_create(&dir.path().join("file/api-token"), None)

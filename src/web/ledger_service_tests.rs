@@ -143,7 +143,7 @@ fn calls_are_looked_for_where_calls_were_made() {
 }
 
 #[test]
-fn calls_are_looked_for_where_the_provider_was_asked_of_a_long_time_in_the_last_day() {
+fn calls_are_searched_for_where_the_provider_was_queried_and_otherwise_within_the_last_day() {
     let now = Timestamp::from_second(900_000).unwrap();
     let table = [
         (
@@ -155,7 +155,7 @@ fn calls_are_looked_for_where_the_provider_was_asked_of_a_long_time_in_the_last_
         (vec![("started", 10), ("waiting", 12)], (900_000 - 86_400, 900_000)),
     ];
     for (history, expected) in table {
-        let asked = CallWindow::of_calls(&case(&history), now)[1];
-        assert_eq!((asked.from.as_second(), asked.to.as_second()), expected, "{history:?}");
+        let window = CallWindow::of_calls(&case(&history), now)[1];
+        assert_eq!((window.from.as_second(), window.to.as_second()), expected, "{history:?}");
     }
 }

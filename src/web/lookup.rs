@@ -54,9 +54,9 @@ pub(super) async fn lookup(
 ) -> Result<LookupReceipt, ApiProblem> {
     api.require_ready()?;
     let asking = api.commands.look_up(&access, id.clone());
-    let asked =
+    let receipt =
         api.run_with_timeout(PATIENCE, asking, "the provider may be asked all the same").await?;
-    match asked.ok_or_else(|| unknown_command(&id))? {
+    match receipt.ok_or_else(|| unknown_command(&id))? {
         LookupStart::Asked => {
             let location = format!("/v1/commands/{}", id.as_str().replace('/', "%2F"));
             Ok(LookupReceipt { id, location })

@@ -8,14 +8,14 @@ type ReadQuery = (CommandFilter, PageQuery, CommandListQuery);
 
 fn read(text: &str) -> Result<ReadQuery, ApiProblem> {
     let mut query = QueryParameters::read(Some(text))?;
-    let asked = (query.filter()?, query.take()?, query.take()?);
+    let query_parts = (query.filter()?, query.take()?, query.take()?);
     query.finish()?;
-    Ok(asked)
+    Ok(query_parts)
 }
 
 #[test]
 fn every_filter_is_read_and_written() {
-    let asked = read(
+    let query_parts = read(
         "ids=a,b&provider=stripe&account=default&type=payment&operation=charge&reference=order%201&state=failed&kind=declined\
          &code=card%2Fx&http_status=402&generation=1&older_than=2026-11-24T00:00:00Z&newer_than=2026-01-31T12:00:00Z\
          &dead=true&cancel_requested=true&conflicts=true&limit=7&cursor=1f.0a1b2c3d.order-1",
@@ -39,12 +39,13 @@ fn every_filter_is_read_and_written() {
     };
     let page = PageQuery { limit: 7, cursor: "1f.0a1b2c3d.order-1".parse().ok() };
     let list = CommandListQuery { dead: true, cancel_requested: true };
-    let asked = asked.unwrap();
-    assert_eq!(asked, (filter, page, list));
-    let written = [write_query(&asked.0), write_query(&asked.1), write_query(&asked.2)]
-        .map(Result::unwrap)
-        .join("&");
-    assert_eq!(read(&written).unwrap(), asked, "{written}");
+    let query_parts = query_parts.unwrap();
+    assert_eq!(query_parts, (filter, page, list));
+    let written =
+        [write_query(&query_parts.0), write_query(&query_parts.1), write_query(&query_parts.2)]
+            .map(Result::unwrap)
+            .join("&");
+    assert_eq!(read(&written).unwrap(), query_parts, "{written}");
     assert_eq!(read("").unwrap(), ReadQuery::default());
     assert_eq!(write_query(&CommandFilter::default()).unwrap(), "");
     assert!(write_query(&json!("text")).is_err());

@@ -11,7 +11,7 @@ use ferryd_serve::server::{BoundListener, ConnectionLimits, ServerConfig, Server
 pub const API_SERVER: ServerName =
     ServerName { name: "the API", remedy: "write another `api.bind`, or `api.enabled = false`" };
 
-/// Answers requests to the API until the desk's `stop` is cancelled, and then those under way.
+/// Answers requests to the API until the state's `stop` is cancelled, and then those under way.
 /// Submitted commands are published before this returns. The limit per address does not hold for
 /// `proxies`.
 pub async fn serve_api(

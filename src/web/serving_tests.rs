@@ -71,7 +71,7 @@ fn posting(length: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_taken_address_is_told_with_what_to_do() {
+async fn a_taken_address_is_reported_with_what_to_do() {
     let first = BoundListener::bind(API_SERVER, "127.0.0.1:0".parse().unwrap()).unwrap();
     let error = BoundListener::bind(API_SERVER, first.address()).unwrap_err().to_string();
     assert!(

@@ -167,7 +167,7 @@ async fn a_client_may_wait_for_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_when_ferryd_stops_is_told_so_far() {
+async fn a_client_that_waits_when_ferryd_stops_gets_the_state_so_far() {
     let api = TestApi::new();
     let stop = api.stop.clone();
     tokio::spawn(async move {

@@ -81,9 +81,10 @@ fn what_is_no_address_of_an_api_is_refused() {
 /// Runs a daemon that answers each request with the next of these answers, and with the last of
 /// them from then on.
 fn daemon(answers: &'static [(u16, Value)]) -> String {
-    let asked = Arc::new(AtomicUsize::new(0));
+    let requests = Arc::new(AtomicUsize::new(0));
     let answer = move || {
-        let (status, body) = &answers[asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+        let (status, body) =
+            &answers[requests.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
         let media_type = if *status == 200 { "application/json" } else { MEDIA_TYPE };
         let answer =
             (StatusCode::from_u16(*status).unwrap(), [(CONTENT_TYPE, media_type)], Json(body));
@@ -117,7 +118,7 @@ fn ask(url: &str) -> Result<Value, ApiError> {
 }
 
 #[test]
-fn a_daemon_that_cannot_answer_yet_is_asked_again() {
+fn a_request_is_repeated_while_the_daemon_cannot_answer_yet() {
     let answers = vec![
         problem("catching-up", 503, "wait"),
         problem("busy", 503, "wait"),

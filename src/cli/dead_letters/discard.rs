@@ -19,7 +19,7 @@ Examples:
 
 The daemon runs it as a job, which is followed to its end: Ctrl-C, or a terminal that is lost, leaves
 the job, which goes on; with --stop it stops it. Each command ends with a final `failed` event of kind
-`discarded` that tells who and why; then its dead letter is removed.
+`discarded` that says who and why; then its dead letter is removed.
 
 Ends with 0 where all that was meant is done, else with 1.";
 

@@ -44,17 +44,17 @@ impl JobFollow<'_> {
         while job.phase != JobPhase::Ended {
             if interrupted.is_cancelled() && !self.stops {
                 drop(progress);
-                tell_way_back(&job);
-                return Err(CommandError::Told(ExitStatus::Failed));
+                print_how_to_return(&job);
+                return Err(CommandError::Reported(ExitStatus::Failed));
             }
-            progress.tell_of(gone_through(&job), job.state.progress.total);
+            progress.show_progress_of(gone_through(&job), job.state.progress.total);
             sleep(ASK_EVERY);
             match self.ask_again(&job, &interrupted) {
                 Ok(found) => (job, heard) = (found, Instant::now()),
                 Err(_) if heard.elapsed() < PATIENCE => {}
                 Err(error) => {
                     drop(progress);
-                    tell_way_back(&job);
+                    print_how_to_return(&job);
                     return Err(error);
                 }
             }
@@ -67,7 +67,7 @@ impl JobFollow<'_> {
         }
         let is_whole = job.state.progress.refused == 0 && without_letter(&job) == 0;
         let well = end_reason(&job) == Some(JobEndReason::Finished) && is_whole;
-        if well { Ok(()) } else { Err(CommandError::Told(ExitStatus::Failed)) }
+        if well { Ok(()) } else { Err(CommandError::Reported(ExitStatus::Failed)) }
     }
 
     /// Asks for the job as it is now; stops it, where an interruption does that.
@@ -84,7 +84,7 @@ impl JobFollow<'_> {
 }
 
 /// Says that the job goes on, and how to come back.
-fn tell_way_back(job: &JobView) {
+fn print_how_to_return(job: &JobView) {
     // Whoever lost the terminal does not see it.
     let _ = TerminalOutput::stderr().line(format!(
         "left the job, which goes on; `ferryd jobs follow {}` comes back to it",

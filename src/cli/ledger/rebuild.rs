@@ -49,7 +49,7 @@ impl RebuildArguments {
         let path = index.path().display().to_string();
         let mut progress = ProgressCounter::new("messages of the ledger read", None);
         let rebuilding = rebuild(&context.operator, place, index, |read| {
-            progress.tell_of(read.done, read.total);
+            progress.show_progress_of(read.done, read.total);
         });
         let (counts, records) = context.runtime.block_on(rebuilding)?;
         drop(progress);

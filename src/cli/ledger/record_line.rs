@@ -167,13 +167,15 @@ fn summarize_record(body: &RecordBody) -> String {
         RecordBody::ClaimExpired(taken) => format!("claim {} was waited out", short(taken.claim)),
         RecordBody::Finished(finished) => finished_gist(finished),
         RecordBody::Settled(settled) => format!("{} is published", short(settled.finished)),
-        RecordBody::CancelRequested(wish) => wish.actor.to_string(),
+        RecordBody::CancelRequested(request) => request.actor.to_string(),
         RecordBody::Replayed(replayed) => {
             let ReplayedRecord { actor: person, key, .. } = replayed.as_ref();
             let key = if key.is_some() { ", under the old key" } else { "" };
             format!("{person}{key}")
         }
-        RecordBody::ReplyRequested(asked) => format!("the end is to be sent to {}", asked.reply_to),
+        RecordBody::ReplyRequested(target) => {
+            format!("the end is to be sent to {}", target.reply_to)
+        }
         RecordBody::Conflicted(note) => format!("{}: {}", note.conflict, note.message),
         RecordBody::Erased(erased) => erased.actor.to_string(),
         RecordBody::Prompted(PromptRecord { prompt, starts_query: asks }) => {

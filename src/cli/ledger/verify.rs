@@ -42,28 +42,28 @@ impl LedgerVerifyArguments {
         out: &mut TerminalOutput,
     ) -> Result<(), CommandError> {
         let mut progress = ProgressCounter::new("messages of the ledger read", None);
-        let verdict = context.runtime.block_on(verify(&context.operator, place, |read| {
-            progress.tell_of(read.done, read.total);
+        let report = context.runtime.block_on(verify(&context.operator, place, |read| {
+            progress.show_progress_of(read.done, read.total);
         }))?;
         drop(progress);
         if self.json {
-            out.json(&verdict)?;
+            out.json(&report)?;
         } else {
-            print(&verdict, out)?;
+            print(&report, out)?;
         }
-        if verdict.different.is_empty() {
+        if report.different.is_empty() {
             Ok(())
         } else {
-            Err(CommandError::Told(ExitStatus::Failed))
+            Err(CommandError::Reported(ExitStatus::Failed))
         }
     }
 }
 
-fn print(verdict: &VerifyReport, out: &mut TerminalOutput) -> Result<(), CommandError> {
-    let VerifyReport { commands, older, forgotten, different, .. } = verdict;
+fn print(report: &VerifyReport, out: &mut TerminalOutput) -> Result<(), CommandError> {
+    let VerifyReport { commands, older, forgotten, different, .. } = report;
     out.line(format!(
         "{commands} commands in the stream, {} differ in the index",
-        verdict.count_differences()
+        report.count_differences()
     ))?;
     if *older > 0 {
         out.line(format!(
@@ -107,7 +107,7 @@ mod tests {
     use crate::cli::fixture::printed;
 
     #[test]
-    fn what_differs_is_told_field_by_field() {
+    fn differences_are_shown_field_by_field() {
         let field =
             |name: &str, index, stream| FieldDifference { name: name.to_owned(), index, stream };
         let history = json!([{ "reason": "started" }, { "reason": "x".repeat(100) }]);
@@ -120,7 +120,7 @@ mod tests {
             CommandDifference { id: "order-1".parse().unwrap(), fields },
             CommandDifference { id: "order-2".parse().unwrap(), fields: gone },
         ];
-        let verdict = VerifyReport { commands: 12, older: 1, forgotten: 2, different, more: 0 };
-        insta::assert_snapshot!(printed(|out| print(&verdict, out).unwrap()));
+        let report = VerifyReport { commands: 12, older: 1, forgotten: 2, different, more: 0 };
+        insta::assert_snapshot!(printed(|out| print(&report, out).unwrap()));
     }
 }

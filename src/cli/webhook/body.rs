@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_example_is_taken_by_its_name_and_the_others_are_told() {
+    fn an_example_is_taken_by_its_name_and_the_others_are_listed() {
         let sample = |name: &str| WebhookSample {
             name: name.to_owned(),
             headers: vec![("x-a".to_owned(), "b".to_owned())],

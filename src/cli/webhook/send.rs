@@ -160,16 +160,16 @@ impl WebhookSendArguments {
         let reply = self.send_call(&request, &to)?;
         let mask = provider.mask_of(LoadedConfig::account(provider, self.account.as_ref())?);
         let mut report = WebhookSendReport::of(endpoint, &mask, (&signed, &request), &reply);
-        for told in &mut report.notices {
-            told.command =
-                told.command.take().or_else(|| self.command.as_ref().map(ToString::to_string));
+        for notice in &mut report.notices {
+            notice.command =
+                notice.command.take().or_else(|| self.command.as_ref().map(ToString::to_string));
         }
         if self.json {
             out.json(&report)?;
         } else {
             report.print(out)?;
         }
-        if report.taken { Ok(()) } else { Err(CommandError::Told(ExitStatus::Failed)) }
+        if report.taken { Ok(()) } else { Err(CommandError::Reported(ExitStatus::Failed)) }
     }
 
     fn content(
@@ -294,8 +294,8 @@ impl WebhookSendReport {
     fn print(&self, out: &mut TerminalOutput) -> Result<(), CommandError> {
         out.line(format!("called    {}", self.called))?;
         out.line(format!("sent to   {}", self.sent_to))?;
-        for told in self.notices.iter().take(MOST_SHOWN) {
-            out.line(format!("notice    {}", told.line()))?;
+        for notice in self.notices.iter().take(MOST_SHOWN) {
+            out.line(format!("notice    {}", notice.line()))?;
         }
         if self.notices.len() > MOST_SHOWN {
             out.line(format!("          and {} more", self.notices.len() - MOST_SHOWN))?;

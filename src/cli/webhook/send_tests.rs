@@ -34,7 +34,7 @@ fn the_address_of_the_daemon_follows_from_its_configuration() {
 }
 
 #[test]
-fn what_was_signed_is_asked_of_the_daemon_with_the_path_behind_its_address() {
+fn a_signed_call_is_sent_to_the_path_behind_the_address_of_the_daemon() {
     let public = address("https://hooks.example.com/ferry").unwrap();
     let url = public.called("/webhooks/twilio?a=1&bodySHA256=00").unwrap();
     let headers = vec![("x-twilio-signature".to_owned(), "AA==".to_owned())];

@@ -82,16 +82,16 @@ impl WebhookVerifyArguments {
             captured.call.certificate = Some(pem.into());
         }
         let now = self.at.unwrap_or_else(Timestamp::now);
-        let (verdict, result) = VerificationReport::of(endpoint, &captured, now);
+        let (report, result) = VerificationReport::of(endpoint, &captured, now);
         if self.json {
-            out.json(&verdict)?;
+            out.json(&report)?;
         } else {
-            verdict.print(result, endpoint.is_verifying(), out)?;
+            report.print(result, endpoint.is_verifying(), out)?;
             if result == Err(VerificationError::Stale) && self.at.is_none() {
                 out.line("it was held against this moment; say with --at when it came")?;
             }
         }
-        if verdict.verified { Ok(()) } else { Err(CommandError::Told(ExitStatus::Failed)) }
+        if report.verified { Ok(()) } else { Err(CommandError::Reported(ExitStatus::Failed)) }
     }
 }
 
@@ -127,13 +127,13 @@ impl VerificationReport {
             VerificationError::Untrusted => "untrusted",
             VerificationError::Stale => "stale",
         });
-        let verdict = Self {
+        let report = Self {
             verified: received.is_ok(),
             reason,
             challenge,
             steps: notes.chain(steps).collect(),
         };
-        (verdict, received.map(drop))
+        (report, received.map(drop))
     }
 
     fn print(

@@ -59,17 +59,17 @@ fn a_call_that_is_signed_is_verified_and_an_altered_one_refused() {
 
     let (result, json) = run(folder.path(), &["verify", "stripe", signed, "--at", NOW, "--json"]);
     assert_eq!(result.unwrap_err().exit(), ExitStatus::Failed);
-    let verdict: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((&verdict["verified"], &verdict["reason"]), (&false.into(), &"forged".into()));
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&report["verified"], &report["reason"]), (&false.into(), &"forged".into()));
     assert!(
-        verdict["steps"].as_array().unwrap().iter().any(|step| step["result"] == "failed"),
+        report["steps"].as_array().unwrap().iter().any(|step| step["result"] == "failed"),
         "{json}"
     );
     assert!(!json.contains("hush") && !forged.contains("hush"));
 }
 
 #[test]
-fn what_is_missing_is_told() {
+fn missing_endpoints_providers_and_files_are_reported() {
     let folder = folder();
     let call = folder.path().join("call.http");
     for (arguments, words) in [

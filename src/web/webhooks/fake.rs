@@ -46,7 +46,7 @@ impl WebhookSink for MemorySink {
                 *behaviour.wait_for(|behaviour| *behaviour != SinkBehaviour::Hang).await.unwrap();
             match behaviour {
                 SinkBehaviour::Refuse(why) => return Err(why),
-                SinkBehaviour::Panic => panic!("told to"),
+                SinkBehaviour::Panic => panic!("requested"),
                 SinkBehaviour::Confirm | SinkBehaviour::Hang => {
                     self.kept.lock().unwrap().push(webhook);
                 }
@@ -61,12 +61,12 @@ impl WebhookSink for MemorySink {
 #[derive(Default)]
 pub(super) struct FakeCertificates {
     pub found: Mutex<BTreeMap<String, Result<Bytes, CertificateFetchError>>>,
-    pub asked: Mutex<Vec<String>>,
+    pub fetched: Mutex<Vec<String>>,
 }
 
 impl CertificateSource for FakeCertificates {
     fn certificate(&self, url: Url) -> BoxFuture<'_, Result<Bytes, CertificateFetchError>> {
-        self.asked.lock().unwrap().push(url.to_string());
+        self.fetched.lock().unwrap().push(url.to_string());
         let found = self.found.lock().unwrap().get(url.as_str()).cloned();
         async move { found.unwrap_or(Err(CertificateFetchError::Absent)) }.boxed()
     }

@@ -40,7 +40,7 @@ async fn status(site: &FakeSite, path: &str, headers: &[(&'static str, String)])
 }
 
 #[tokio::test]
-async fn a_certificate_is_asked_for_where_one_could_make_the_call_good_and_whatever_is_wrong_with_it_is_refused()
+async fn a_certificate_is_fetched_where_one_could_verify_the_call_and_whatever_is_wrong_with_it_is_refused()
  {
     let site = FakeSite::of([paypal("webhook_id = \"4JH86294D6297924G\"")], settings());
     let own =
@@ -59,8 +59,8 @@ async fn a_certificate_is_asked_for_where_one_could_make_the_call_good_and_whate
             assert_eq!(status(&site, path, &headers(ADDRESS)).await, expected, "{path} {found:?}");
         }
     }
-    assert_eq!(site.certificates.asked.lock().unwrap().len(), 8);
-    site.certificates.asked.lock().unwrap().clear();
+    assert_eq!(site.certificates.fetched.lock().unwrap().len(), 8);
+    site.certificates.fetched.lock().unwrap().clear();
     let stale = |(name, value): (&'static str, String)| {
         (
             name,
@@ -81,7 +81,7 @@ async fn a_certificate_is_asked_for_where_one_could_make_the_call_good_and_whate
         assert_eq!(status(&site, "/webhooks/paypal", &headers).await, 401, "{headers:?}");
     }
     assert_eq!(
-        site.certificates.asked.lock().unwrap().len(),
+        site.certificates.fetched.lock().unwrap().len(),
         0,
         "nobody is asked for what can't be good"
     );
@@ -93,7 +93,7 @@ async fn without_the_webhooks_id_a_call_is_taken_and_kept_as_what_it_is_about() 
     let site = FakeSite::of([paypal("")], settings());
     assert_eq!(status(&site, "/webhooks/paypal", &headers(ADDRESS)).await, 200);
     assert!(!site.queues.kept.lock().unwrap()[0].is_verified);
-    assert_eq!(site.certificates.asked.lock().unwrap().len(), 0);
+    assert_eq!(site.certificates.fetched.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_cannot_be_used_are_told_by_their_key() {
+    fn unusable_files_are_reported_by_their_key() {
         let dir = tempfile::tempdir().unwrap();
         let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (one, other) = (made(), made());
