@@ -71,7 +71,7 @@ pub enum CommandError {
         source: io::Error,
     },
     /// A provider was queried about a command, and its answer does not end the command.
-    #[error("`{id}` has not ended: the provider was asked, and {answer}")]
+    #[error("`{id}` has not ended: the provider was queried, and {answer}")]
     StillOpen {
         /// The id of the command.
         id: String,

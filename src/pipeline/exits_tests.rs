@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::incoming_message::tests::{at, parcel};
+use super::incoming_message::tests::{at, build_message};
 use super::log::log_decision;
 use super::messages::MessageFactory;
 use crate::captured_text::CapturedText;
@@ -133,18 +133,18 @@ impl HostileSite {
     }
 
     /// Writes every value that must stay hidden, in one spelling.
-    fn told(&self, spelling: SecretSpelling) -> String {
+    fn write_hidden(&self, spelling: SecretSpelling) -> String {
         let is_encoded = matches!(
             spelling,
             SecretSpelling::Basic | SecretSpelling::UrlSafeBase64 | SecretSpelling::Hex
         );
-        let told = self.hidden.iter().map(|hidden| match hidden.as_str() {
+        let spelled = self.hidden.iter().map(|hidden| match hidden.as_str() {
             // Sensitive values are not looked for in what was encoded.
             IBAN if is_encoded => IBAN.to_owned(),
             hidden => spelling.write(hidden),
         });
-        let told: Vec<String> = told.collect();
-        format!("{} {}", told.join(", "), spelling.write(&self.webhook_url))
+        let spelled: Vec<String> = spelled.collect();
+        format!("{} {}", spelled.join(", "), spelling.write(&self.webhook_url))
     }
 }
 
@@ -211,7 +211,7 @@ fn exits_of_answer(site: &HostileSite, reply: HttpReply) -> Vec<String> {
         vec![serde_json::to_string(&http_call).unwrap(), logged(|| http_call.log(&site.mask))];
 
     let outcome = adapter.interpret_reply(&site.call(), &answer).masked(&site.mask);
-    let mut incoming = parcel(None);
+    let mut incoming = build_message(None);
     incoming.identity = site.command.identity(&site.provider.name);
     let progress = &mut incoming.state.progress;
     progress.record_attempt(AttemptSummary::new(1, at(0), Duration::ZERO, &outcome));
@@ -233,8 +233,8 @@ fn exits_of_answer(site: &HostileSite, reply: HttpReply) -> Vec<String> {
         "host".to_owned(),
     );
     let effects = messages.recorded_effects(&incoming, 1, decision, None, at(0));
-    let asked = ReplyTarget { reply_to: "answers".to_owned(), correlation_id: None };
-    let published = messages.decision_effects(&incoming, &effects, &[asked]);
+    let target = ReplyTarget { reply_to: "answers".to_owned(), correlation_id: None };
+    let published = messages.decision_effects(&incoming, &effects, &[target]);
     for message in published.messages.iter().chain(&published.replies) {
         exits.push(format!("{:?} {}", message.properties, String::from_utf8_lossy(&message.body)));
     }
@@ -285,8 +285,8 @@ fn exits_of_notice(site: &HostileSite, meaning: &str, body: &Value) -> Vec<Strin
     let webhook = site.provider.default_account().unwrap().webhook.clone().unwrap();
     let mut exits = Vec::new();
     for notice in webhook.read_notices(&call).masked(&site.mask).unwrap() {
-        let told = (&notice.event, &notice.id, &notice.reference, &notice.amount);
-        exits.push(format!("{told:?} {}", site.mask.value(notice.body.clone())));
+        let shown = (&notice.event, &notice.id, &notice.reference, &notice.amount);
+        exits.push(format!("{shown:?} {}", site.mask.value(notice.body.clone())));
         let identity = site.command.identity(&site.provider.name);
         if let Some(reference) = &notice.reference {
             let conflict = ConflictEvent::of_reference(
@@ -377,16 +377,16 @@ proptest! {
         has_reference: bool,
     ) {
         let site = HostileSite::new(&secret);
-        let text = format!("{} {}", "-".repeat(before), site.told(spelling));
+        let text = format!("{} {}", "-".repeat(before), site.write_hidden(spelling));
         let reference = if has_reference { json!("4242424242424242") } else { json!(text) };
-        let told = body(&text, &reference);
+        let content = body(&text, &reference);
         let headers = [("content-type", "application/json"), ("x-hint", &text), ("retry-after", "7")];
         let reply = HttpReply {
             status,
             headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-            body: if is_json { told.to_string() } else { text.clone() }.into(),
+            body: if is_json { content.to_string() } else { text.clone() }.into(),
         };
-        for exit in exits_of_answer(&site, reply).iter().chain(&exits_of_notice(&site, meaning, &told)) {
+        for exit in exits_of_answer(&site, reply).iter().chain(&exits_of_notice(&site, meaning, &content)) {
             assert_hidden(&site.hidden, exit)?;
         }
     }
@@ -395,8 +395,8 @@ proptest! {
 #[test]
 fn an_id_that_looks_like_a_card_reaches_the_event_and_the_next_question() {
     let site = HostileSite::new("a secret of the account");
-    let told = json!({"id": "4242424242424242", "checkout_url": "https://pay.example/4242424242424242?key=pk_1_secret_2"});
-    let reply = HttpReply { status: 202, headers: Vec::new(), body: told.to_string().into() };
+    let content = json!({"id": "4242424242424242", "checkout_url": "https://pay.example/4242424242424242?key=pk_1_secret_2"});
+    let reply = HttpReply { status: 202, headers: Vec::new(), body: content.to_string().into() };
     let exits = exits_of_answer(&site, reply);
     let event = exits.iter().find(|exit| exit.contains("ferry.command.waiting")).unwrap();
     assert!(event.contains("\"provider_reference\":\"4242424242424242\""), "{event}");

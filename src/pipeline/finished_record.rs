@@ -20,10 +20,10 @@ pub(super) fn finished_record(
         |call: &&AttemptSummary| progress.inquiry.is_none() && call.attempt == progress.attempt;
     let call = progress.history.last().filter(called).cloned();
     // Once a call was made, its recorded start has identified the command.
-    let told = known && (call.is_some() || !message.fresh);
+    let is_identified = known && (call.is_some() || !message.fresh);
     FinishedRecord {
         step: message.step(),
-        identity: (!told).then(|| message.command_identity().clone()),
+        identity: (!is_identified).then(|| message.command_identity().clone()),
         fresh: message.fresh,
         call,
         unknown: progress.unknown,

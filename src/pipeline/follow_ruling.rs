@@ -80,10 +80,10 @@ impl Pipeline {
                 }
                 NextAction::TakeOver(claim) => self.ledger_gate.take_over(message, claim).await?,
                 NextAction::WaitOut { claim, ttl_ms } => {
-                    if let Some(asked) =
+                    if let Some(target) =
                         self.messages.reply_target(message).filter(|_| message.fresh)
                     {
-                        self.ledger_gate.add_reply_target(message, asked).await?;
+                        self.ledger_gate.add_reply_target(message, target).await?;
                     }
                     message.state.expired_claim = Some(claim);
                     message.state.recorded = true;
@@ -99,7 +99,8 @@ impl Pipeline {
                 }
                 NextAction::Ask => match self.messages.reply_target(message) {
                     None => return Ok(drop_copy(message)),
-                    Some(asked) => match self.ledger_gate.add_reply_target(message, asked).await? {
+                    Some(target) => match self.ledger_gate.add_reply_target(message, target).await?
+                    {
                         None => return Ok(Effects::default()),
                         Some(instead) => instead,
                     },
@@ -138,10 +139,11 @@ impl Pipeline {
     ) -> Result<Effects, BrokerError> {
         let conflict = content_conflict(message);
         self.record_conflict(&conflict).await?;
-        let told = self.messages.conflict_effects(message, &conflict);
-        let carried = decided.and_then(|effects| effects.message.as_ref());
-        let kept = carried.map(|carried| self.messages.continuation_message(message, carried));
-        Ok(Effects { messages: kept.into_iter().chain(told.messages).collect(), ..told })
+        let published = self.messages.conflict_effects(message, &conflict);
+        let continuation = decided.and_then(|effects| effects.message.as_ref());
+        let kept = continuation
+            .map(|continuation| self.messages.continuation_message(message, continuation));
+        Ok(Effects { messages: kept.into_iter().chain(published.messages).collect(), ..published })
     }
 
     async fn publish_contradiction(

@@ -36,29 +36,29 @@ impl Pipeline {
         refusal: Box<MessageRefusal>,
         acker: Acker,
     ) {
-        let MessageRefusal { message: mut parcel, mut kind, failure, perhaps_sent, is_disallowed } =
+        let MessageRefusal { mut message, mut kind, failure, perhaps_sent, is_disallowed } =
             *refusal;
-        if parcel.source.is_unproven() {
+        if message.source.is_unproven() {
             // The message's command has been taken up, so the rest of what it claims does not
             // count.
-            self.ledger_gate.locate_message(&mut parcel);
+            self.ledger_gate.locate_message(&mut message);
             kind = FailureKind::Unresolved;
-        } else if is_disallowed && !self.ledger_gate.may_have_begun(&parcel) {
+        } else if is_disallowed && !self.ledger_gate.may_have_begun(&message) {
             // A publisher who knows another's command id is not the publisher of that command: the
             // records under that id are not about this message.
-            parcel.clear_identity();
+            message.clear_identity();
         } else if perhaps_sent {
-            self.ledger_gate.recall_all(&mut parcel);
+            self.ledger_gate.recall_all(&mut message);
         }
         if kind == FailureKind::Invalid {
-            kind = lifecycle::misfit_kind(&parcel.state.progress);
+            kind = lifecycle::misfit_kind(&message.state.progress);
         }
         // The failure may quote the published message.
         let decision = Decision::GiveUp(kind, UnmaskedValue::new(failure).masked(&lanes.mask()));
-        log_decision(&parcel, &decision);
+        log_decision(&message, &decision);
         // The provider can't be queried either: the message is no valid command.
-        let options = RecoveryOptions { lookup: None, ..options_of(&lanes.provider, &parcel) };
-        self.give_up(parcel, decision, options, acker).await;
+        let options = RecoveryOptions { lookup: None, ..options_of(&lanes.provider, &message) };
+        self.give_up(message, decision, options, acker).await;
     }
 
     /// Ends a message by a decision, as it is.

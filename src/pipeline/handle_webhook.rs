@@ -52,15 +52,15 @@ const ITEMS: &str = "ferry-notices";
 /// The most indices in one message, so that its headers stay small.
 const MOST_ITEMS: usize = 1000;
 /// The header that is true once events about these notices are published.
-const TOLD: &str = "ferry-published";
+const PUBLISHED: &str = "ferry-published";
 /// The number of waits, about eight seconds, after which a notice is published without its command.
-const TOLD_AFTER: usize = 3;
+const PUBLISHED_AFTER: usize = 3;
 /// The number of waits, about two hours, after which a notice is dropped.
 const MOST_WAITS: usize = 11;
 /// The number of waits, about four minutes, after which a notice that only asks for a lookup is
 /// dropped. The lookup is also made at its planned time, and anybody can make such calls where they
 /// are unsigned.
-const MOST_WAITS_TO_ASK: usize = 7;
+const MOST_WAITS_TO_QUERY: usize = 7;
 
 /// The number of waits that a call counts as having when the record of its command needs a later
 /// version of ferryd. The call then comes back every five minutes, like the message of the command.
@@ -70,7 +70,7 @@ const FOREIGN_WAIT: usize = 8;
 #[derive(Debug, Clone, Default)]
 struct WebhookProgress {
     tried: usize,
-    told: bool,
+    is_published: bool,
     /// The indices of the notices that are left; `None` for all of them.
     items: Option<BTreeSet<usize>>,
 }
@@ -88,8 +88,8 @@ struct WebhookEffects {
 }
 
 impl WebhookEffects {
-    fn again(&mut self, item: usize, tried: usize, told: bool) {
-        self.again.entry((tried, told)).or_default().push(item);
+    fn again(&mut self, item: usize, tried: usize, is_published: bool) {
+        self.again.entry((tried, is_published)).or_default().push(item);
     }
 
     fn add(&mut self, id: &CommandId, effects: Effects) {
@@ -150,11 +150,11 @@ impl WebhookHandler {
         }
         // One message for all notices that wait alike: a batch may have thousands, and each message
         // holds the whole batch.
-        for ((tried, told), items) in std::mem::take(&mut following.again) {
+        for ((tried, is_published), items) in std::mem::take(&mut following.again) {
             following.messages.extend(
                 items
                     .chunks(MOST_ITEMS)
-                    .filter_map(|items| self.retry_later(&webhook, items, tried, told)),
+                    .filter_map(|items| self.retry_later(&webhook, items, tried, is_published)),
             );
         }
         Ok(following)
@@ -196,7 +196,7 @@ impl WebhookHandler {
             let concerned: Vec<_> = std::iter::once(identity.clone()).chain(sharing).collect();
             let mask = self.mask_of_commands(webhook, &concerned);
             let shown = mask_echoes(&notice, &mask);
-            if tried <= TOLD_AFTER && !state.told {
+            if tried <= PUBLISHED_AFTER && !state.is_published {
                 following.messages.extend(self.notice_event(
                     webhook,
                     item,
@@ -206,7 +206,8 @@ impl WebhookHandler {
                 ));
             }
             for identity in concerned {
-                let prompt = (webhook.is_verified && !state.told).then(|| prompt_of(&shown, true));
+                let prompt =
+                    (webhook.is_verified && !state.is_published).then(|| prompt_of(&shown, true));
                 // A notice that causes a lookup is recorded with the lookup.
                 if let Some(prompt) = prompt.filter(|_| notice.meaning != NoticeMeaning::Lookup) {
                     self.pipeline.note_prompt(&identity.id, prompt, false);
@@ -217,14 +218,15 @@ impl WebhookHandler {
             return Ok(());
         }
         let names_one = notice.command.is_some() || notice.reference.is_some();
-        let tells = matches!(notice.meaning, NoticeMeaning::Nothing | NoticeMeaning::Progress(_));
+        let only_informs =
+            matches!(notice.meaning, NoticeMeaning::Nothing | NoticeMeaning::Progress(_));
         let waits = match notice.meaning {
-            _ if tells => TOLD_AFTER,
-            NoticeMeaning::Lookup => MOST_WAITS_TO_ASK,
+            _ if only_informs => PUBLISHED_AFTER,
+            NoticeMeaning::Lookup => MOST_WAITS_TO_QUERY,
             _ => MOST_WAITS,
         };
         let goes_on = names_one && tried < waits;
-        if tried == TOLD_AFTER || (!goes_on && tried < TOLD_AFTER) {
+        if tried == PUBLISHED_AFTER || (!goes_on && tried < PUBLISHED_AFTER) {
             following.messages.extend(self.notice_event(
                 webhook,
                 item,
@@ -235,8 +237,8 @@ impl WebhookHandler {
         }
         if goes_on {
             debug!(provider = %webhook.provider, webhook.id = %webhook.id, tried, "no command is known for a webhook yet");
-            following.again(item, tried + 1, tried >= TOLD_AFTER);
-        } else if !tells {
+            following.again(item, tried + 1, tried >= PUBLISHED_AFTER);
+        } else if !only_informs {
             let reference = notice.reference.as_deref().unwrap_or_default();
             info!(provider = %webhook.provider, webhook.id = %webhook.id, reference, "a webhook belongs to no command");
         }
@@ -308,8 +310,8 @@ impl WebhookHandler {
                 });
                 // The call may still be running: the provider can be queried once its outcome is
                 // recorded.
-                let may_come =
-                    state.is_some_and(|state| state.ending.is_none()) && tried < MOST_WAITS_TO_ASK;
+                let may_come = state.is_some_and(|state| state.ending.is_none())
+                    && tried < MOST_WAITS_TO_QUERY;
                 if question.is_none() && may_come {
                     following.again(item, tried + 1, true);
                 }
@@ -366,7 +368,7 @@ impl WebhookHandler {
         webhook: &WebhookMessage,
         items: &[usize],
         tried: usize,
-        told: bool,
+        is_published: bool,
     ) -> Option<OutgoingMessage> {
         let names = &self.pipeline.names;
         let message = webhook_message::to_message(webhook, names).ok()?;
@@ -374,7 +376,7 @@ impl WebhookHandler {
         let mut headers = message.properties.headers().clone().unwrap_or_else(FieldTable::default);
         headers
             .insert(TRIED.into(), AMQPValue::LongLongInt(i64::try_from(tried).unwrap_or(i64::MAX)));
-        headers.insert(TOLD.into(), AMQPValue::Boolean(told));
+        headers.insert(PUBLISHED.into(), AMQPValue::Boolean(is_published));
         let items: Vec<String> = items.iter().map(ToString::to_string).collect();
         put_text(&mut headers, ITEMS, &items.join(","));
         let rung = self.pipeline.messages.rung_word(Some(&webhook.provider), rung);
@@ -422,8 +424,8 @@ fn read_progress(delivery: &Delivery) -> WebhookProgress {
     let tried = get_number(headers, TRIED)
         .and_then(|number| usize::try_from(number).ok())
         .unwrap_or_default();
-    let told =
-        headers.and_then(|headers| headers.inner().get(TOLD)) == Some(&AMQPValue::Boolean(true));
+    let is_published = headers.and_then(|headers| headers.inner().get(PUBLISHED))
+        == Some(&AMQPValue::Boolean(true));
     let items = get_text(headers, ITEMS)
         .map(|items| items.split(',').filter_map(|item| item.parse().ok()).collect());
     // The previous version wrote a single index.
@@ -433,5 +435,5 @@ fn read_progress(delivery: &Delivery) -> WebhookProgress {
             .map(|item| [item].into())
     };
     let items = items.or_else(single);
-    WebhookProgress { tried, told, items }
+    WebhookProgress { tried, is_published, items }
 }

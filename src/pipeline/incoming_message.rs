@@ -1,8 +1,8 @@
 //! Reads a delivery into a message that can be worked on.
 //!
-//! A [`IncomingMessage`] is any message with the identity that it shows; an [`CommandMessage`] is a
-//! parcel that holds a valid command for its provider. The module [`message_origin`] determines how
-//! far each has come.
+//! An [`IncomingMessage`] is any message with the identity that it shows; a [`CommandMessage`] is
+//! one that holds a valid command for its provider. The module [`message_origin`] determines how far
+//! each has come.
 
 use std::sync::OnceLock;
 
@@ -67,7 +67,7 @@ pub struct CommandMessage {
     pub webhook_url: Option<String>,
 }
 
-/// A parcel that is given up without a call.
+/// A message that is given up without a call.
 #[derive(Debug)]
 pub struct MessageRefusal {
     /// The message.
@@ -237,9 +237,9 @@ impl IncomingMessage {
     }
 
     fn refused(&self) -> CommandIdentity {
-        let (asked, publisher) = (self.reply_target.clone(), self.state.publisher.clone());
+        let (target, publisher) = (self.reply_target.clone(), self.state.publisher.clone());
         CommandIdentity {
-            reply_target: asked,
+            reply_target: target,
             publisher,
             ..CommandIdentity::for_refused(&self.identity, &self.body)
         }
@@ -248,11 +248,11 @@ impl IncomingMessage {
     fn identity_of(&self, command: &Command) -> CommandIdentity {
         let provider = self.identity.provider.as_ref().or(command.provider.as_ref());
         let Some(provider) = provider else { return self.refused() };
-        let (identity, asked) = (self.identity.clone().shorten(), self.reply_target.clone());
+        let (identity, target) = (self.identity.clone().shorten(), self.reply_target.clone());
         CommandIdentity {
             command: identity,
             content_digest: content_digest(command, provider),
-            reply_target: asked,
+            reply_target: target,
             publisher: self.state.publisher.clone(),
         }
     }

@@ -10,7 +10,7 @@ pub(in crate::pipeline) fn at(second: i64) -> Timestamp {
 }
 
 /// Builds a message whose only call ended unknown.
-pub(in crate::pipeline) fn parcel(query: Option<ProviderQuery>) -> IncomingMessage {
+pub(in crate::pipeline) fn build_message(query: Option<ProviderQuery>) -> IncomingMessage {
     let mut state = MessageState::fresh(at(0));
     state.progress.mark_unknown(at(0));
     state.progress.inquiry = query;
@@ -35,7 +35,7 @@ pub(in crate::pipeline) fn parcel(query: Option<ProviderQuery>) -> IncomingMessa
 
 /// Builds the recorded state of a command whose call was begun.
 fn begun(guard: CallGuard) -> CommandState {
-    let message = parcel(None);
+    let message = build_message(None);
     let started = StartedRecord {
         step: message.step(),
         identity: Some(message.command_identity().clone()),
@@ -68,7 +68,7 @@ fn how_long_nothing_is_proved_does_not_count_from_before_a_call_that_nobody_answ
         (CallGuard::Claim(9), Some(at(0))),
         (CallGuard::ReadOnly, Some(at(0))),
     ] {
-        let mut message = parcel(None);
+        let mut message = build_message(None);
         message.merge_recorded(&begun(guard));
         assert!(message.state.progress.unknown);
         assert_eq!(message.state.progress.unknown_since, since, "{guard:?}");
@@ -78,8 +78,8 @@ fn how_long_nothing_is_proved_does_not_count_from_before_a_call_that_nobody_answ
 #[test]
 fn a_message_that_asks_is_at_a_step_of_its_own() {
     let question = ProviderQuery::new(3, QueryPurpose::Lookup, at(0));
-    assert_eq!(parcel(Some(question)).step(), Step { generation: 0, attempt: 1, query: 3 });
-    assert_eq!(parcel(None).step(), Step::call(0, 1));
+    assert_eq!(build_message(Some(question)).step(), Step { generation: 0, attempt: 1, query: 3 });
+    assert_eq!(build_message(None).step(), Step::call(0, 1));
 }
 
 /// Builds an operation whose keys have so many characters at most; with 0, one without keys.
@@ -118,7 +118,7 @@ fn a_message_without_a_key_has_the_one_of_before_and_none_is_changed_once_it_was
         (1, None, false, none, None),
         (1, None, true, none, None),
     ] {
-        let mut message = parcel(None);
+        let mut message = build_message(None);
         message.state.progress.generation = generation;
         message.state.progress.key = named.map(IdempotencyKey::from_header);
         message.state.progress.first_sent = is_sent.then(|| at(0));

@@ -275,10 +275,10 @@ impl LedgerGate {
     pub async fn add_reply_target(
         &self,
         message: &IncomingMessage,
-        asked: ReplyTarget,
+        target: ReplyTarget,
     ) -> Result<Option<NextAction>, BrokerError> {
         let RuledRecord { ruling, .. } =
-            self.ledger.append(make_record(message, RecordBody::ReplyRequested(asked))).await?;
+            self.ledger.append(make_record(message, RecordBody::ReplyRequested(target))).await?;
         Ok(match next_action(reply_waiter(message), ruling) {
             NextAction::Answer(event) => Some(NextAction::Answer(event)),
             _ => None,

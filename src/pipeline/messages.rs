@@ -54,7 +54,7 @@ impl Effects {
 }
 
 impl MessageFactory {
-    /// Makes an outbox that publishes events of `states` only.
+    /// Creates a factory that publishes events of `states` only.
     #[must_use]
     pub fn new(
         names: TopologyNames,
@@ -85,8 +85,9 @@ impl MessageFactory {
         kind: EventKind,
         now: Timestamp,
     ) -> Option<OutgoingMessage> {
-        let told = self.states.contains(&kind.state());
-        told.then(|| self.event(&event_of(message, message.state.progress.attempt, kind, now)))
+        let publish_event = self.states.contains(&kind.state());
+        publish_event
+            .then(|| self.event(&event_of(message, message.state.progress.attempt, kind, now)))
     }
 
     /// Derives the effects of a decision about a message, to be recorded: the event, which states
@@ -101,7 +102,7 @@ impl MessageFactory {
         idempotency: Option<IdempotencyPolicy>,
         now: Timestamp,
     ) -> RecordedEffects {
-        let (event_kind, carried) = match decision {
+        let (event_kind, continuation) = match decision {
             Decision::Wait(accepted) => {
                 return self.waiting_effects(incoming, attempt, *accepted, now);
             }
@@ -114,15 +115,15 @@ impl MessageFactory {
             Decision::Complete(success) => (EventKind::Completed(success), None),
             Decision::GiveUp(kind, failure) => {
                 let letter = || self.dead_letter(incoming, kind, failure.clone(), idempotency, now);
-                let carried = kind.dead_letters().then(letter);
-                (EventKind::Failed(kind, failure), carried)
+                let continuation = kind.dead_letters().then(letter);
+                (EventKind::Failed(kind, failure), continuation)
             }
         };
-        let told = self.states.contains(&event_kind.state());
+        let publish_event = self.states.contains(&event_kind.state());
         RecordedEffects {
             event: event_of(incoming, attempt, event_kind, now),
-            publish_event: told,
-            message: carried,
+            publish_event,
+            message: continuation,
         }
     }
 
@@ -142,12 +143,12 @@ impl MessageFactory {
         state.progress.inquiry = None;
         let attempt = state.progress.attempt;
         let kind = EventKind::Pending { due, failure };
-        let told = self.states.contains(&kind.state());
-        let carried = self.waiting_on(incoming, state, headers::ContinuationKind::Retry, rung);
+        let publish_event = self.states.contains(&kind.state());
+        let continuation = self.waiting_on(incoming, state, headers::ContinuationKind::Retry, rung);
         RecordedEffects {
             event: event_of(incoming, attempt, kind, now),
-            publish_event: told,
-            message: Some(carried),
+            publish_event,
+            message: Some(continuation),
         }
     }
 
@@ -160,14 +161,16 @@ impl MessageFactory {
         recorded: &RecordedEffects,
         replies: &[ReplyTarget],
     ) -> Effects {
-        let RecordedEffects { event, publish_event: told, message: carried } = recorded;
+        let RecordedEffects { event, publish_event, message: continuation } = recorded;
         let event = &event.clone().with_names(&incoming.identity);
-        let carried = carried.as_ref().map(|carried| sent_on(incoming, carried));
-        let event_message = told.then(|| self.event(event));
+        let continuation =
+            continuation.as_ref().map(|continuation| sent_on(incoming, continuation));
+        let event_message = publish_event.then(|| self.event(event));
         let ends = event.data.state.is_terminal();
         // A dead letter is published before its event. The event is published before the
         // continuation, whose existence proves it.
-        let messages = if ends { [carried, event_message] } else { [event_message, carried] };
+        let messages =
+            if ends { [continuation, event_message] } else { [event_message, continuation] };
         let replies = if ends { self.replies(Some(incoming), event, replies) } else { Vec::new() };
         Effects { messages: messages.into_iter().flatten().collect(), replies, settles: None }
     }
@@ -196,10 +199,10 @@ impl MessageFactory {
     #[must_use]
     pub fn recovered_ending(&self, decided: &DecidedCommand) -> Effects {
         let DecidedCommand { by, effects, replies } = decided;
-        let told = effects.publish_event;
+        let publish_event = effects.publish_event;
         let mut effects =
             Effects { settles: Some(*by), ..self.ending_messages(&effects.event, replies) };
-        effects.messages.retain(|_| told);
+        effects.messages.retain(|_| publish_event);
         effects
     }
 
@@ -213,10 +216,10 @@ impl MessageFactory {
         let message = |exchange, key| conflict_message(conflict, exchange, key);
         let replies = self
             .reply_target(incoming)
-            .map(|asked| reply_message(&asked, |queue| message(ShortString::default(), queue)));
-        let told =
+            .map(|target| reply_message(&target, |queue| message(ShortString::default(), queue)));
+        let event =
             message(short_or_empty(&self.names.events()), short_or_empty(&conflict.routing_key()));
-        Effects { messages: vec![told], replies: replies.into_iter().collect(), settles: None }
+        Effects { messages: vec![event], replies: replies.into_iter().collect(), settles: None }
     }
 
     /// Builds the event about a conflict for a command whose message no instance holds.
@@ -249,13 +252,13 @@ impl MessageFactory {
     /// Makes a message wait on a rung without spending an attempt.
     #[must_use]
     pub fn park_effects(&self, incoming: &IncomingMessage, rung: Rung) -> Effects {
-        let carried = self.waiting_on(
+        let continuation = self.waiting_on(
             incoming,
             incoming.state.clone(),
             headers::ContinuationKind::Park,
             rung,
         );
-        Effects::message(sent_on(incoming, &carried))
+        Effects::message(sent_on(incoming, &continuation))
     }
 
     /// Sends a delivery that was not started to the end of its provider's queue, where it does not
@@ -263,13 +266,13 @@ impl MessageFactory {
     #[must_use]
     pub fn give_back(&self, incoming: &IncomingMessage) -> Effects {
         let key = format!("back.{}", provider_word(incoming));
-        let carried = continuation(
+        let continuation = continuation(
             incoming.state.clone(),
             headers::ContinuationKind::Park,
             self.names.redeliver(),
             key,
         );
-        Effects::message(sent_on(incoming, &carried))
+        Effects::message(sent_on(incoming, &continuation))
     }
 
     /// Builds the message that a decision sends on.
@@ -277,9 +280,9 @@ impl MessageFactory {
     pub fn continuation_message(
         &self,
         message: &IncomingMessage,
-        carried: &ContinuationEffect,
+        continuation: &ContinuationEffect,
     ) -> OutgoingMessage {
-        sent_on(message, carried)
+        sent_on(message, continuation)
     }
 
     pub(super) fn waiting_on(
@@ -317,8 +320,8 @@ impl MessageFactory {
     ) -> Vec<OutgoingMessage> {
         let own = message.and_then(|message| self.reply_target(message));
         let others = others.iter().filter(|other| own.as_ref() != Some(other)).cloned();
-        let reply = |asked: ReplyTarget| {
-            reply_message(&asked, |queue| event_message(event, ShortString::default(), queue))
+        let reply = |target: ReplyTarget| {
+            reply_message(&target, |queue| event_message(event, ShortString::default(), queue))
         };
         own.clone().into_iter().chain(others).map(reply).collect()
     }
@@ -326,11 +329,11 @@ impl MessageFactory {
 
 /// Addresses a message to the queue of a reply target.
 fn reply_message(
-    asked: &ReplyTarget,
+    target: &ReplyTarget,
     message: impl FnOnce(ShortString) -> OutgoingMessage,
 ) -> OutgoingMessage {
-    let mut message = message(short_or_empty(&asked.reply_to));
-    if let Some(correlation) = &asked.correlation_id {
+    let mut message = message(short_or_empty(&target.reply_to));
+    if let Some(correlation) = &target.correlation_id {
         message.properties = message.properties.with_correlation_id(short_or_empty(correlation));
     }
     message
@@ -347,8 +350,8 @@ fn continuation(
 }
 
 /// Builds the message that sends the delivery on.
-fn sent_on(message: &IncomingMessage, carried: &ContinuationEffect) -> OutgoingMessage {
-    let ContinuationEffect { exchange, routing_key, headers } = carried;
+fn sent_on(message: &IncomingMessage, continuation: &ContinuationEffect) -> OutgoingMessage {
+    let ContinuationEffect { exchange, routing_key, headers } = continuation;
     let properties =
         headers::add_own_headers(headers::carried_properties(&message.properties), headers);
     OutgoingMessage {

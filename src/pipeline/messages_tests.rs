@@ -1,4 +1,4 @@
-use super::super::incoming_message::tests::{at, parcel};
+use super::super::incoming_message::tests::{at, build_message};
 use super::*;
 use ferryd_domain::command::EchoedIdentity;
 use ferryd_domain::event::TraceContext;
@@ -6,7 +6,7 @@ use ferryd_domain::lifecycle::FailureKind;
 use ferryd_domain::outcome::{Success, WaitingFor};
 use ferryd_domain::query::{AcceptedCommand, ProviderQuery, QueryPurpose};
 
-fn outbox() -> MessageFactory {
+fn factory() -> MessageFactory {
     MessageFactory::new(
         TopologyNames::new("ferry".parse().unwrap()),
         LifecycleState::ALL,
@@ -24,8 +24,8 @@ fn travel(message: &OutgoingMessage) -> MessageState {
 }
 
 #[test]
-fn an_acceptance_is_told_and_goes_on_to_the_first_poll_with_its_deadline() {
-    let (messages, message) = (outbox(), parcel(None));
+fn an_acceptance_is_published_and_goes_on_to_the_first_poll_with_its_deadline() {
+    let (messages, message) = (factory(), build_message(None));
     let success = Success { provider_reference: Some("pi_1".to_owned()), ..Success::default() };
     let query = question(QueryPurpose::Poll, 100);
     let accepted = AcceptedCommand {
@@ -42,7 +42,7 @@ fn an_acceptance_is_told_and_goes_on_to_the_first_poll_with_its_deadline() {
         None,
         at(0),
     );
-    assert!(!again.publish_event, "it is told once");
+    assert!(!again.publish_event, "it is published once");
     let recorded =
         messages.recorded_effects(&message, 1, Decision::Wait(Box::new(accepted)), None, at(0));
     assert_eq!((&again.message, &again.event), (&recorded.message, &recorded.event));
@@ -58,8 +58,8 @@ fn an_acceptance_is_told_and_goes_on_to_the_first_poll_with_its_deadline() {
 }
 
 #[test]
-fn a_question_that_brings_nothing_is_told_to_nobody_even_where_all_states_are() {
-    let (messages, message) = (outbox(), parcel(Some(question(QueryPurpose::Poll, 0))));
+fn a_query_without_a_result_is_not_published_even_where_all_states_are() {
+    let (messages, message) = (factory(), build_message(Some(question(QueryPurpose::Poll, 0))));
     for purpose in [QueryPurpose::Poll, QueryPurpose::Lookup] {
         let recorded = messages.recorded_effects(
             &message,
@@ -78,39 +78,39 @@ fn a_question_that_brings_nothing_is_told_to_nobody_even_where_all_states_are() 
 
 #[test]
 fn a_lookup_says_since_when_a_call_is_in_doubt() {
-    let mut message = parcel(None);
+    let mut message = build_message(None);
     for (since, expected) in [(Some(at(-60)), at(-60)), (None, at(0))] {
         message.state.progress.unknown_since = since;
-        let recorded = outbox().recorded_effects(
+        let recorded = factory().recorded_effects(
             &message,
             1,
             Decision::Inquire(question(QueryPurpose::Lookup, 45), None),
             None,
             at(0),
         );
-        let next = outbox().decision_effects(&message, &recorded, &[]).messages.remove(0);
+        let next = factory().decision_effects(&message, &recorded, &[]).messages.remove(0);
         assert_eq!(travel(&next).progress.unknown_since, Some(expected));
     }
 }
 
 #[test]
 fn a_retry_after_a_lookup_is_up_for_a_call() {
-    let message = parcel(Some(question(QueryPurpose::Lookup, 0)));
+    let message = build_message(Some(question(QueryPurpose::Lookup, 0)));
     let decision = Decision::Retry {
         rung: Rung::SHORTEST,
         due: at(1),
         failure: Failure::new("not_found", "none"),
     };
-    let recorded = outbox().recorded_effects(&message, 1, decision, None, at(0));
+    let recorded = factory().recorded_effects(&message, 1, decision, None, at(0));
     assert_eq!(recorded.deadline(), None);
-    let next = outbox().decision_effects(&message, &recorded, &[]).messages.remove(1);
+    let next = factory().decision_effects(&message, &recorded, &[]).messages.remove(1);
     let progress = travel(&next).progress;
     assert_eq!((progress.attempt, progress.inquiry), (2, None));
 }
 
 #[test]
 fn an_end_that_was_left_unpublished_is_published_as_it_would_have_been() {
-    let (factory, message) = (outbox(), parcel(None));
+    let (factory, message) = (factory(), build_message(None));
     let by = RecordId { writer: uuid::Uuid::nil(), number: 7 };
     let replies = vec![ReplyTarget { reply_to: "answers".to_owned(), correlation_id: None }];
     let recorded =
@@ -120,14 +120,17 @@ fn an_end_that_was_left_unpublished_is_published_as_it_would_have_been() {
     assert_eq!(published.messages, factory.decision_effects(&message, &recorded, &[]).messages);
     assert_eq!((published.settles, published.replies.len()), (Some(by), 1));
     // The events of its state are not published, so the decision is only settled and answered.
-    let untold =
+    let unpublished =
         DecidedCommand { effects: RecordedEffects { publish_event: false, ..recorded }, ..decided };
-    assert_eq!(factory.recovered_ending(&untold), Effects { messages: Vec::new(), ..published });
+    assert_eq!(
+        factory.recovered_ending(&unpublished),
+        Effects { messages: Vec::new(), ..published }
+    );
 }
 
 #[test]
 fn the_end_of_a_command_that_came_after_it_has_the_names_that_it_came_with() {
-    let (messages, message) = (outbox(), parcel(None));
+    let (messages, message) = (factory(), build_message(None));
     let moment = EventMoment { generation: 0, attempt: 1, at: at(0) };
     let kind =
         EventKind::Failed(FailureKind::Cancelled, Failure::new("cancelled", "cancelled by ann"));
@@ -140,8 +143,8 @@ fn the_end_of_a_command_that_came_after_it_has_the_names_that_it_came_with() {
             .starts_with("unknown.unknown.unknown.")
     );
     let answer = messages.ending_reply(&message, &event);
-    let told: Event = serde_json::from_slice(&answer.messages[0].body).unwrap();
-    assert_eq!((told.data.command, told.id), (message.identity.clone(), event.id));
+    let answered: Event = serde_json::from_slice(&answer.messages[0].body).unwrap();
+    assert_eq!((answered.data.command, answered.id), (message.identity.clone(), event.id));
     assert_eq!(
         answer.messages[0].routing_key.as_str(),
         ferryd_domain::event::routing_key(&message.identity, "failed")

@@ -35,12 +35,12 @@ impl MessageFactory {
             state.progress.provider_reference.clone_from(&success.provider_reference);
         }
         let kind = EventKind::Waiting(success, waiting_for);
-        let told = first && self.states.contains(&kind.state());
+        let publish_event = first && self.states.contains(&kind.state());
         let mut event = event_of(incoming, attempt, kind, now);
         event.data.next_attempt_at = Some(query.due);
         RecordedEffects {
             event,
-            publish_event: told,
+            publish_event,
             message: Some(self.query_message(incoming, state, query, now)),
         }
     }

@@ -37,7 +37,7 @@ pub struct CallAttempt<'r> {
 pub struct SentCalls<'r> {
     /// The additional HTTP calls: requests for a token, and a call that was refused for an expired
     /// one.
-    pub aside: Vec<CallAttempt<'r>>,
+    pub additional: Vec<CallAttempt<'r>>,
     /// The HTTP call that decides; an error where no token was available and it was not made.
     pub last: Result<CallAttempt<'r>, TokenUnavailable>,
 }
@@ -45,7 +45,7 @@ pub struct SentCalls<'r> {
 impl SentCalls<'_> {
     /// Lists every HTTP call, in order.
     pub fn calls(&self) -> impl Iterator<Item = &CallAttempt<'_>> {
-        self.aside.iter().chain(self.last.as_ref().ok())
+        self.additional.iter().chain(self.last.as_ref().ok())
     }
 
     /// Returns the answer that decides. A call without a token was certainly not sent.
@@ -94,12 +94,14 @@ impl Lane {
         request: &'r HttpRequest,
         is_refused: impl Fn(&CallResult) -> bool,
     ) -> SentCalls<'r> {
-        let mut aside = Vec::new();
+        let mut additional = Vec::new();
         let last = match self.tokens() {
             None => Ok(self.perform_call(Cow::Borrowed(request)).await),
-            Some(tokens) => self.send_authorised(tokens, request, is_refused, &mut aside).await,
+            Some(tokens) => {
+                self.send_authorised(tokens, request, is_refused, &mut additional).await
+            }
         };
-        SentCalls { aside, last }
+        SentCalls { additional, last }
     }
 
     async fn send_authorised<'r>(
@@ -107,10 +109,10 @@ impl Lane {
         tokens: &TokenCache,
         request: &HttpRequest,
         is_refused: impl Fn(&CallResult) -> bool,
-        aside: &mut Vec<CallAttempt<'r>>,
+        additional: &mut Vec<CallAttempt<'r>>,
     ) -> Result<CallAttempt<'r>, TokenUnavailable> {
         let time = CallTime::of(request, self.provider.http.connect_timeout);
-        let token = self.access_token(tokens, time, aside).await?;
+        let token = self.access_token(tokens, time, additional).await?;
         let first = self.call_with(&token, request, time).await?;
         let status = match &first.answer {
             CallResult::Reply(reply) => Some(reply.status),
@@ -124,8 +126,8 @@ impl Lane {
         if let CallResult::Incomplete(_) = first.answer {
             return Ok(first);
         }
-        aside.push(first);
-        let token = self.access_token(tokens, time, aside).await?;
+        additional.push(first);
+        let token = self.access_token(tokens, time, additional).await?;
         self.call_with(&token, request, time).await
     }
 
@@ -134,11 +136,11 @@ impl Lane {
         &self,
         tokens: &TokenCache,
         time: CallTime,
-        aside: &mut Vec<CallAttempt<'_>>,
+        additional: &mut Vec<CallAttempt<'_>>,
     ) -> Result<Arc<GrantedToken>, TokenUnavailable> {
         let ask = async |within| {
             let (made, granted) = self.ask_for_token(within).await;
-            aside.extend(made);
+            additional.extend(made);
             granted.inspect(|access| self.mask_token(access, tokens))
         };
         tokens.get(time.latest, ask).await

@@ -54,16 +54,16 @@ pub enum UnroutableSource {
 impl UnroutableHandler {
     /// Ends such a message, or sends it on. A message whose handling panics is dead-lettered as it
     /// is.
-    pub async fn take(&self, stray: UnroutableSource, delivery: Delivery) {
+    pub async fn take(&self, source: UnroutableSource, delivery: Delivery) {
         let handling = async {
-            match stray {
+            match source {
                 UnroutableSource::Unroutable => self.end_unroutable(&delivery).await,
                 UnroutableSource::Poison => self.end_poisoned(&delivery).await,
             }
         };
         if AssertUnwindSafe(handling).catch_unwind().await.is_err() {
             error!(
-                ?stray,
+                ?source,
                 "handling an unroutable message failed in ferryd itself; it is dead-lettered unchanged"
             );
             self.finish(&delivery, self.pipeline.messages.dead_letter_message(&delivery)).await;

@@ -328,9 +328,9 @@ impl CommandService for LedgerCommandService {
                     state.identity.as_ref().and_then(|identity| identity.command.provider.as_ref());
                 return self.look_up_dead(id, provider).await;
             }
-            let wish = self.pipeline.look_up_now(id, by).await?;
-            info!(command.id = id.as_str(), by, ?wish, "lookup requested");
-            Ok(match wish.refusal_reason() {
+            let lookup = self.pipeline.look_up_now(id, by).await?;
+            info!(command.id = id.as_str(), by, ?lookup, "lookup requested");
+            Ok(match lookup.refusal_reason() {
                 None => LookupStart::Asked,
                 Some(why) => LookupStart::Refused(why.to_owned()),
             })

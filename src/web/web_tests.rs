@@ -95,8 +95,7 @@ async fn the_token_of_the_host_may_operate_wherever_the_request_is_meant_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_tokens_are_told_in_the_log_once_in_a_while_with_their_number_and_never_themselves()
-{
+async fn refused_tokens_are_logged_once_in_a_while_with_their_number_and_never_themselves() {
     let log = CapturedText::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
@@ -118,13 +117,13 @@ async fn refused_tokens_are_told_in_the_log_once_in_a_while_with_their_number_an
     tokio::time::sleep(Duration::from_secs(11)).await;
     let text = log.text();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told = |reason: &str| -> Vec<u64> {
+    let logged_counts = |reason: &str| -> Vec<u64> {
         let lines =
             lines.iter().map(|line| &line["fields"]).filter(|fields| fields["reason"] == reason);
         lines.map(|fields| fields["count"].as_u64().unwrap()).collect()
     };
     for reason in ["its token is not known", "it has no token", "its token does not allow it"] {
-        assert_eq!(told(reason), [1, 99], "{reason}: {text}");
+        assert_eq!(logged_counts(reason), [1, 99], "{reason}: {text}");
     }
     assert_eq!(lines.len(), 6);
     assert!(
@@ -135,7 +134,7 @@ async fn refused_tokens_are_told_in_the_log_once_in_a_while_with_their_number_an
 }
 
 #[tokio::test]
-async fn a_request_that_does_not_fit_is_told_what_is_wrong() {
+async fn an_invalid_request_is_answered_with_what_is_wrong() {
     let api = TestApi::new();
     let large = format!("{{\"id\":\"{}\"}}", "x".repeat(1 << 20));
     let json = ("content-type", "application/json");
@@ -266,7 +265,7 @@ async fn a_cancel_says_what_came_of_it() {
 }
 
 #[tokio::test]
-async fn a_refused_message_can_be_asked_for_and_neither_published_nor_cancelled() {
+async fn a_refused_message_can_be_read_and_neither_published_nor_cancelled() {
     let api = TestApi::new();
     let id = format!("order-1/refused/{}", "0".repeat(32));
     let path = format!("/v1/commands/{}", id.replace('/', "%2F"));
@@ -410,8 +409,7 @@ async fn a_token_is_good_for_the_commands_in_its_scope_and_others_do_not_exist_f
 }
 
 #[tokio::test]
-async fn whoever_asks_for_an_id_under_which_messages_were_refused_is_told_so_within_the_scope_of_the_token()
- {
+async fn the_status_of_an_id_lists_the_messages_refused_under_it_within_the_scope_of_the_token() {
     let api = TestApi::new();
     let refused = api.fake.refuse(COMMAND);
     let expected = json!([{

@@ -1,6 +1,6 @@
 """Payloads that together have every field of every operation, for what Prism holds against the official documents.
 
-What ferryd is to make of the answer is told by `expect`, of Prism's own answer: the state of the command, and its error's code.
+What ferryd is to make of the answer is said by `expect`, of Prism's own answer: the state of the command, and its error's code.
 """
 
 SID = "0123456789abcdef" * 2

@@ -45,7 +45,7 @@ def method(port, number):
 
 
 def notices(stage, command):
-    """The webhooks about a command, as events tell them."""
+    """The webhooks about a command, as events show them."""
     events = [event for event in stage.events() if event["type"] == "ferry.webhook.received"]
     return [event["data"] for event in events if (event["data"].get("command") or {}).get("id") == command]
 
@@ -80,7 +80,7 @@ def hold_localstripe(stage, port, front, tally):
 
 
 def hold_webhooks(stage, port, shop, charge, tally):
-    """A customer who proves who they are, after which the payment is made, and localstripe tells of it."""
+    """A customer who proves who they are, after which the payment is made, and localstripe reports it."""
     proving = {**charge, "payment_method": method(port, "4000002760003184")}
     waiting = shop.carry("proving", "charge", proving, ("waiting", *ENDED))
     tally.expect((waiting["state"], waiting.get("waiting_for")) == ("waiting", "customer"), f"localstripe: {waiting}")
@@ -89,8 +89,8 @@ def hold_webhooks(stage, port, shop, charge, tally):
     # A charge is asked about every half a minute: what ends it sooner is the call.
     end = stage.await_event("stripe-local.proving", ENDED, "after the webhook")
     tally.expect(end["state"] == "completed" and end["result"]["amount"] == 1099, f"localstripe: {end}")
-    told = wait_for("the webhook of localstripe as an event", lambda: notices(stage, "stripe-local.proving"), 15)
-    tally.expect(told[0]["verified"] and told[0]["event"] == "payment_intent.succeeded", f"localstripe: {told}")
+    received = wait_for("the webhook of localstripe as an event", lambda: notices(stage, "stripe-local.proving"), 15)
+    tally.expect(received[0]["verified"] and received[0]["event"] == "payment_intent.succeeded", f"localstripe: {received}")
 
     # The same call under another secret is refused.
     endpoint = f"{stage.webhooks()}/webhooks/stripe-local"

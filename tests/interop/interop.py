@@ -61,12 +61,12 @@ class Ferryd:
         return subprocess.run([*line, *options], capture_output=True, env=environment, check=False)
 
     def reason(self, secret, call, at):
-        """Why ferryd does not believe a call; None where it does."""
+        """Why ferryd does not verify a call; None where it does."""
         done = self.run(secret, "verify", call, at, "--json")
         assert done.returncode in (0, 1) and done.stdout, done.stderr.decode()
-        verdict = json.loads(done.stdout)
-        assert verdict["verified"] == (done.returncode == 0), verdict
-        return verdict["reason"]
+        report = json.loads(done.stdout)
+        assert report["verified"] == (done.returncode == 0), report
+        return report["reason"]
 
     def sign(self, secret, call, at):
         """A call that ferryd signs."""
@@ -93,7 +93,7 @@ def fragment(name):
 
 
 def agrees(scheme, secret, call):
-    """Whether the library believes a call; an exception is its no."""
+    """Whether the library verifies a call; an exception is its no."""
     try:
         # Some of them answer nothing where all is well.
         return scheme.check(secret, call) is not False
@@ -102,11 +102,11 @@ def agrees(scheme, secret, call):
 
 
 def alterations(scheme, call):
-    """The call in ways that nobody may believe: what was done, and whether the library is asked as well."""
+    """The call in ways that nobody may verify: what was done, and whether the library checks it as well."""
     if scheme.signs_body:
         letter = next((letter for letter in "71e" if letter in call.body), "")
         other = call.body.replace(letter, "2", 1) if letter else call.body + "x"
-        # What Twilio's libraries make of a body that their caller did not parse is not asked.
+        # What Twilio's libraries make of a body that their caller did not parse is not checked.
         yield "another body", replace(call, body=other), bool(call.body)
     drafted = {name for draft in scheme.drafts for name in draft.headers}
     for name, value in call.headers.items():
@@ -122,13 +122,13 @@ def alterations(scheme, call):
 
 
 class Tally:
-    """What was asked, and what was not answered as it should be."""
+    """What was checked, and what was not answered as it should be."""
 
     def __init__(self):
-        self.asked, self.wrong = 0, []
+        self.checked, self.wrong = 0, []
 
     def expect(self, truth, what):
-        self.asked += 1
+        self.checked += 1
         if not truth:
             self.wrong.append(what)
 
@@ -145,10 +145,10 @@ def hold(scheme, ferryd, now, tally):
             tally.expect(agrees(scheme, scheme.secret, call), f"{what}: the library refuses it")
             tally.expect(ferryd.reason(scheme.other, call, now) == "forged", f"{what}: another secret is taken")
             tally.expect(not agrees(scheme, scheme.other, call), f"{what}: the library takes another secret")
-            for change, altered, asked in alterations(scheme, call):
+            for change, altered, checks in alterations(scheme, call):
                 reason = ferryd.reason(scheme.secret, altered, now)
                 tally.expect(reason is not None, f"{what}: ferryd takes {change}")
-                tally.expect(not asked or not agrees(scheme, scheme.secret, altered), f"{what}: the library takes {change}")
+                tally.expect(not checks or not agrees(scheme, scheme.secret, altered), f"{what}: the library takes {change}")
         if scheme.timed:
             hold_times(scheme, ferryd, draft, now, tally)
 
@@ -189,8 +189,8 @@ def main():
     print(f"{'ok' if len(tally.wrong) == before else 'WRONG':6}paypal")
     for what in tally.wrong:
         print(f"  {what}", file=sys.stderr)
-    print(f"{tally.asked} answers, {len(tally.wrong)} wrong, {time.monotonic() - started:.0f} s")
-    return 1 if tally.wrong or not tally.asked else 0
+    print(f"{tally.checked} answers, {len(tally.wrong)} wrong, {time.monotonic() - started:.0f} s")
+    return 1 if tally.wrong or not tally.checked else 0
 
 
 if __name__ == "__main__":

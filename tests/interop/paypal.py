@@ -54,7 +54,7 @@ class Recorded:
         self.headers, self.body = dict(line.split(": ", 1) for line in lines), body.decode()
 
     def altered(self):
-        """The call in ways that nobody may believe: what was done, the webhook's id, headers and body."""
+        """The call in ways that nobody may verify: what was done, the webhook's id, headers and body."""
         yield "another webhook id", self.webhook_id[::-1], self.headers, self.body
         for at in range(0, len(self.body), 311):
             other = "1" if self.body[at] != "1" else "2"
@@ -66,8 +66,8 @@ class Recorded:
             other = value[:-8] + ("1" if value[-8] != "1" else "2") + value[-7:]
             yield f"another {name}", self.webhook_id, self.headers | {name: other}, self.body
 
-    def library_believes(self, webhook_id, headers, body):
-        """Whether PayPal's library believes a call that is like this one."""
+    def library_verifies(self, webhook_id, headers, body):
+        """Whether PayPal's library verifies a call that is like this one."""
         certificate = crypto.load_certificate(crypto.FILETYPE_PEM, self.certificate.read_bytes())
         store = STORE()
         store.set_time(datetime.fromisoformat(self.at))
@@ -80,7 +80,7 @@ class Recorded:
             return bool(WebhookEvent.verify(*named, webhook_id, body, *signed))
 
     def ferryd_reason(self, folder, webhook_id, headers, body):
-        """Why ferryd does not believe it; None where it does."""
+        """Why ferryd does not verify it; None where it does."""
         (folder / "providers").mkdir(exist_ok=True)
         (folder / "providers" / "paypal.toml").write_text(PROVIDER.replace("= \"ID\"", f"= \"{webhook_id}\""))
         (folder / "ferryd.toml").write_text(f'[providers]\ndir = "{folder}/providers"\n')
@@ -95,14 +95,14 @@ class Recorded:
 
 
 def hold(folder, tally):
-    """Holds ferryd against the library: both believe what PayPal sent, and neither what is altered."""
+    """Holds ferryd against the library: both verify what PayPal sent, and neither what is altered."""
     for recorded in CALLS:
         call, name = Recorded(*recorded), recorded[0]
         reason = call.ferryd_reason(folder, call.webhook_id, call.headers, call.body)
         tally.expect(reason is None, f"paypal, {name}: ferryd says {reason}")
-        believes = call.library_believes(call.webhook_id, call.headers, call.body)
-        tally.expect(believes, f"paypal, {name}: the library refuses it")
+        verifies = call.library_verifies(call.webhook_id, call.headers, call.body)
+        tally.expect(verifies, f"paypal, {name}: the library refuses it")
         for change, *altered in call.altered():
             reason = call.ferryd_reason(folder, *altered)
             tally.expect(reason is not None, f"paypal, {name}: ferryd takes {change}")
-            tally.expect(not call.library_believes(*altered), f"paypal, {name}: the library takes {change}")
+            tally.expect(not call.library_verifies(*altered), f"paypal, {name}: the library takes {change}")

@@ -249,7 +249,7 @@ async fn a_command_that_was_taken_up_is_not_published_again() {
 }
 
 #[tokio::test]
-async fn of_two_commands_with_one_id_at_two_instances_one_is_carried() {
+async fn of_two_commands_with_one_id_at_two_instances_one_is_carried_out() {
     let rig = TestRig::new("").await;
     let daemons = [rig.start().await, rig.start().await];
     let clients = [TestClient::of(&daemons[0]).await, TestClient::of(&daemons[1]).await];
@@ -336,13 +336,13 @@ async fn stopping_ends_requests_that_wait_and_loses_none_that_was_taken() {
     let soon = Timestamp::now() + SignedDuration::from_secs(3);
     let command = and(charge("order-1", json!({})), json!({"not_before": soon.to_string()}));
     let waiting = client.with("prefer", "wait=60");
-    let asked = tokio::spawn(async move { waiting.post(&command).await.status });
+    let posted = tokio::spawn(async move { waiting.post(&command).await.status });
     eventually(SOON, "it is known", async || {
         (client.get("/v1/commands/order-1").await.status == 200).then_some(())
     })
     .await;
     daemon.sigterm();
-    assert_eq!(timeout(SOON, asked).await.unwrap().unwrap(), 202);
+    assert_eq!(timeout(SOON, posted).await.unwrap().unwrap(), 202);
     assert!(daemon.wait(SOON).await.success());
     let daemon = rig.start().await;
     assert_eq!(word(&rig.terminal("order-1").await, "data.state"), "completed");

@@ -87,12 +87,12 @@ async fn the_first_start_makes_a_token_and_the_command_line_of_the_host_reads_it
     {
         assert_eq!(anybody.ask(method, path, "").await.status, 401, "{method} {path}");
     }
-    let told =
+    let line =
         daemon.wait_for_log(SOON, |line| line["message"] == "refused requests to the API").await;
     assert_eq!(
-        (word(&told, "reason"), told["client.address"].as_str().unwrap_or_default()),
+        (word(&line, "reason"), line["client.address"].as_str().unwrap_or_default()),
         ("it has no token", "127.0.0.1"),
-        "{told}"
+        "{line}"
     );
     let header = String::from_utf8(token(&rig).stdout).unwrap();
     let (name, value) = header.trim().split_once(": ").unwrap();

@@ -61,11 +61,11 @@ async fn every_call_is_one_record_and_no_secret_is_in_the_log() {
     rig.finish(&daemon).await;
 
     let records = call_records(&daemon, "acme");
-    let told: Vec<_> = records
+    let attempts: Vec<_> = records
         .iter()
         .map(|record| (&record["attempt"], &record["http.response.status_code"]))
         .collect();
-    assert_eq!(told, [(&json!(1), &json!(429)), (&json!(2), &json!(200))]);
+    assert_eq!(attempts, [(&json!(1), &json!(429)), (&json!(2), &json!(200))]);
     for record in &records {
         assert_eq!(
             (word(record, "provider"), word(record, "operation"), word(record, "sent")),
@@ -132,10 +132,10 @@ async fn every_call_can_be_looked_up_and_no_secret_is_in_its_stream() {
     let mut command = rig.setup.command(&["calls", "looked-up", "--json"]);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told: Vec<_> =
-        told.iter().map(|line| (&line["attempt"], &line["response"]["status"])).collect();
-    assert_eq!(told, [(&json!(1), &json!(429)), (&json!(2), &json!(200))], "{text}");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let attempts: Vec<_> =
+        lines.iter().map(|line| (&line["attempt"], &line["response"]["status"])).collect();
+    assert_eq!(attempts, [(&json!(1), &json!(429)), (&json!(2), &json!(200))], "{text}");
     for secret in [SECRET, CARD, IBAN, PIN] {
         assert!(!text.contains(secret), "{secret} is in the stream");
     }

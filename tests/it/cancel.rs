@@ -89,7 +89,7 @@ async fn a_command_that_is_not_known_yet_is_cancelled_when_it_comes() {
 }
 
 #[tokio::test]
-async fn what_was_asked_to_be_cancelled_and_has_not_come_is_listed_apart_and_ends_after_a_day() {
+async fn a_cancelled_command_that_has_not_come_is_listed_apart_and_ends_after_a_day() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let client = ready_client(&daemon).await;
@@ -190,25 +190,28 @@ async fn of_a_cancel_and_a_call_at_the_same_time_one_holds() {
 }
 
 #[tokio::test]
-async fn a_cancel_whose_instance_died_before_it_was_told_is_told_by_another() {
+async fn a_cancellation_whose_instance_died_before_publishing_it_is_published_by_another() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
-    let untold = in_a_moment(send("untold", json!({})), SignedDuration::from_hours(1));
-    rig.publish(&untold).await;
+    let unpublished = in_a_moment(send("unpublished", json!({})), SignedDuration::from_hours(1));
+    rig.publish(&unpublished).await;
     rig.broker.await_depth("ferry.retry.30m", 1).await;
     let person = shop();
     let command =
-        Command::decode(untold.to_string().as_bytes(), CommandEnvelope::default()).unwrap();
+        Command::decode(unpublished.to_string().as_bytes(), CommandEnvelope::default()).unwrap();
     let identity = command.identity(&"acme".parse().unwrap());
     let moment = EventMoment { generation: 0, attempt: 1, at: Timestamp::now() };
-    let happening = EventKind::Failed(FailureKind::Cancelled, cancelled_failure(&person));
-    let event = Event::new(identity, moment, happening, TraceContext::default());
+    let kind = EventKind::Failed(FailureKind::Cancelled, cancelled_failure(&person));
+    let event = Event::new(identity, moment, kind, TraceContext::default());
     let finished =
         FinishedRecord::for_event(Step::call(0, 1), DecidedBy::Canceller(person), event, true);
     let fact = RecordBody::Finished(Box::new(finished));
-    write_record(&rig, &Record { at: Timestamp::now(), command: "untold".parse().unwrap(), fact })
-        .await;
-    assert_cancelled(&rig.terminal("untold").await);
+    write_record(
+        &rig,
+        &Record { at: Timestamp::now(), command: "unpublished".parse().unwrap(), fact },
+    )
+    .await;
+    assert_cancelled(&rig.terminal("unpublished").await);
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
 }

@@ -106,7 +106,7 @@ async fn an_answer_ends_a_command_as_it_means() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_asked_for_again_under_the_same_key_and_the_provider_acts_once() {
+async fn a_call_without_an_answer_is_repeated_under_the_same_key_and_the_provider_acts_once() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let lost = |id: &str, behaviour: Value| charge(id, and(behaviour, json!({"fail_times": 1})));
@@ -131,7 +131,7 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_key_and_the_provider_ac
 }
 
 #[tokio::test]
-async fn a_lost_answer_at_an_operation_without_a_key_is_never_asked_for_again() {
+async fn a_call_without_an_answer_and_without_a_key_is_never_repeated() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let cases = [

@@ -137,7 +137,7 @@ fn place(setup: DaemonFolder, file: &str, certificates: &[(&str, i64)]) -> Daemo
 }
 
 /// Returns the lines about the certificates of one file, without the folder.
-fn told(setup: &DaemonFolder, key: &str) -> Vec<String> {
+fn certificate_lines(setup: &DaemonFolder, key: &str) -> Vec<String> {
     let (_, report) = json(setup);
     let folder = format!("{}/", setup.path().display());
     lines(&report, key).into_iter().map(|line| line.replace(&folder, "")).collect()
@@ -146,13 +146,13 @@ fn told(setup: &DaemonFolder, key: &str) -> Vec<String> {
 #[test]
 fn certificates_that_are_over_or_soon_will_be_are_named_with_their_dates() {
     let setup = with_certificates();
-    assert_eq!(told(&setup, "faults"), Vec::<String>::new());
-    assert_eq!(told(&setup, "warnings"), Vec::<String>::new());
+    assert_eq!(certificate_lines(&setup, "faults"), Vec::<String>::new());
+    assert_eq!(certificate_lines(&setup, "warnings"), Vec::<String>::new());
 
     let setup = place(setup, "broker-ca", &[("one", 400), ("two", -10), ("three", 20)]);
     let setup = place(setup, "client", &[("me", 20)]);
-    assert_eq!(told(&setup, "faults"), Vec::<String>::new());
-    let warnings = told(&setup, "warnings");
+    assert_eq!(certificate_lines(&setup, "faults"), Vec::<String>::new());
+    let warnings = certificate_lines(&setup, "warnings");
     let two = format!(
         "amqp.ca_file = \"broker-ca.pem\": certificate 2 of 3 `CN=two` expired on {}; put",
         end(-10)
@@ -222,7 +222,7 @@ fn a_file_of_authorities_that_holds_none_is_refused_before_anything_is_called() 
     let setup = with_certificates()
         .file("providers/ca.pem", "no certificate")
         .file("broker-ca.pem", "none either");
-    let faults = told(&setup, "faults");
+    let faults = certificate_lines(&setup, "faults");
     assert_eq!(faults.len(), 2, "{faults:?}");
     for (fault, start) in faults
         .iter()

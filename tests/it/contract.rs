@@ -179,7 +179,7 @@ async fn a_command_for_any_provider_goes_where_its_type_is_routed() {
 }
 
 #[tokio::test]
-async fn a_command_published_while_ferryd_is_down_is_carried_when_it_comes_up() {
+async fn a_command_published_while_ferryd_is_down_is_carried_out_when_it_comes_up() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     rig.finish(&daemon).await;

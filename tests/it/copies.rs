@@ -113,14 +113,14 @@ async fn another_content_under_a_known_id_is_a_conflict_and_changes_nothing() {
         rig.publish(&command).await;
     }
     let conflict = |event: &Value| event["type"] == "ferry.command.conflict";
-    eventually(SOON, "every conflict is told", async || {
+    eventually(SOON, "every conflict is published", async || {
         (rig.events.of("taken").iter().filter(|event| conflict(event)).count() == 3).then_some(())
     })
     .await;
     let events = rig.events.of("taken");
-    let told: std::collections::BTreeSet<_> =
+    let ids: std::collections::BTreeSet<_> =
         events.iter().filter(|event| conflict(event)).map(|event| word(event, "id")).collect();
-    assert_eq!(told.len(), 2, "one for each content, however often it comes: {told:?}");
+    assert_eq!(ids.len(), 2, "one for each content, however often it comes: {ids:?}");
     let one = events.iter().find(|event| conflict(event)).unwrap();
     assert_eq!((word(one, "data.conflict"), word(one, "source")), ("content", "/ferryd/acme"));
     assert_eq!(word(&first, "data.state"), "completed");

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
 use crate::harness::wait::eventually;
-use crate::load::{CommandLoad, file, tell};
+use crate::load::{CommandLoad, file, notify};
 use crate::rig::{SOON, TestRig, word};
 
 /// The number of commands that can be in flight, and so become unresolved, when a daemon dies.
@@ -67,7 +67,7 @@ async fn a_daemon_that_is_killed_while_the_provider_works_loses_nothing() {
 #[tokio::test]
 async fn what_may_have_been_sent_before_a_crash_becomes_a_dead_letter_for_a_person() {
     let rig = rig().await;
-    rig.publish(&tell("sent", json!({}))).await;
+    rig.publish(&notify("sent", json!({}))).await;
     let killed = rig.setup.start_armed("answered=kill");
     assert_eq!(killed.wait(SOON).await.signal(), Some(9));
     let successor = rig.setup.start();

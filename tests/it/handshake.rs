@@ -35,7 +35,7 @@ async fn a_handshake_reaches_a_trusted_provider_and_sends_it_nothing() {
 }
 
 #[tokio::test]
-async fn a_handshake_tells_why_a_provider_is_not_reached() {
+async fn a_handshake_shows_why_a_provider_is_not_reached() {
     let authority = CertificateAuthority::new();
     let wrong_name = TlsServer::start(authority.issue("other.test"), |_| async {}).await;
     let unknown =

@@ -108,7 +108,7 @@ async fn a_publisher_cannot_say_how_far_its_command_has_come() {
 }
 
 #[tokio::test]
-async fn a_command_that_expired_in_its_queue_is_told_of_and_kept() {
+async fn a_command_that_expired_in_its_queue_ends_with_an_event_and_is_kept() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     rig.finish(&daemon).await;
@@ -187,8 +187,8 @@ async fn a_webhook_call_that_names_its_user_is_dead_lettered_without_him() {
     )
     .await;
     rig.broker.await_depth("ferry.webhooks.dead", 1).await;
-    let aside = rig.broker.peek("ferry.webhooks.dead").await.remove(0).properties;
-    assert_eq!((aside.user_id(), aside.expiration()), (&None, &None));
+    let dead_lettered = rig.broker.peek("ferry.webhooks.dead").await.remove(0).properties;
+    assert_eq!((dead_lettered.user_id(), dead_lettered.expiration()), (&None, &None));
     has_kept_its_session(&daemon);
     rig.finish(&daemon).await;
 }

@@ -102,7 +102,7 @@ fn assert_kept(letter: &QueuedMessage, case: &InvalidCase, reference: &str) {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_with_a_message_is_told_once_kept_whole_and_not_sent() {
+async fn an_invalid_message_is_reported_once_kept_whole_and_not_sent() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let cases: Vec<(String, InvalidCase)> =

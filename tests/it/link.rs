@@ -16,7 +16,7 @@ use crate::harness::daemon::RunningDaemon;
 use crate::harness::node::BrokerNode;
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
-use crate::load::{CommandLoad, file, pay, tell};
+use crate::load::{CommandLoad, file, notify, pay};
 use crate::rig::{SOON, SandboxFile, TestRig, word};
 
 const QUEUE: &str = "ferry.commands.acme";
@@ -92,7 +92,7 @@ async fn cut_connections_make_nothing_unknown_that_the_daemon_works_on() {
     for cut in 1..=3 {
         // As many as can be in flight: all have arrived once all are being called.
         let commands: Vec<_> = (0..IN_FLIGHT)
-            .map(|number| tell(&format!("{cut}-{number}"), json!({"latency": "1s"})))
+            .map(|number| notify(&format!("{cut}-{number}"), json!({"latency": "1s"})))
             .collect();
         assert_eq!(rig.broker.publish_commands(&commands).await.len(), IN_FLIGHT);
         provider_works(&rig, IN_FLIGHT as u64).await;
@@ -138,7 +138,7 @@ async fn sessions_that_die_at_once_are_opened_again_after_growing_pauses() {
 }
 
 #[tokio::test]
-async fn a_deleted_queue_is_declared_again_and_what_was_published_meanwhile_is_carried() {
+async fn a_deleted_queue_is_declared_again_and_what_was_published_meanwhile_is_carried_out() {
     let rig = rig().await;
     let daemon = rig.start().await;
     rig.publish(&pay("held", json!({"latency": "1s"}))).await;
@@ -180,12 +180,13 @@ async fn a_channel_that_the_broker_closes_for_a_long_hold_is_opened_again_and_th
     node.eval(impatient).await;
     let rig = TestRig::on(&node, "", &file("max_in_flight = 12")).await;
     let daemon = rig.start().await;
-    let commands = [tell("told", json!({"latency": "3s"})), pay("paid", json!({"latency": "3s"}))];
+    let commands =
+        [notify("notified", json!({"latency": "3s"})), pay("paid", json!({"latency": "3s"}))];
     assert_eq!(rig.broker.publish_commands(&commands).await.len(), 2);
     let again =
         |line: &serde_json::Value| line["message"] == "the consumer is gone; consuming again";
     daemon.wait_for_log(SOON, again).await;
-    for id in ["told", "paid"] {
+    for id in ["notified", "paid"] {
         assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed");
         assert_eq!(rig.calls(id).calls, 1, "{id}");
     }
@@ -226,7 +227,7 @@ async fn a_reader_of_the_ledger_to_which_nothing_comes_is_not_closed_for_what_it
     let config = "log.filter = \"info,ferryd_broker::stream=debug\"";
     let rig = TestRig::on(&node, config, &[("acme", SandboxFile::default())]).await;
     let daemon = rig.start().await;
-    rig.carry(&crate::rig::send("told", json!({}))).await;
+    rig.carry(&crate::rig::send("notified", json!({}))).await;
     // Every delivery of the reader is held longer than this message.
     for _ in 0..2 {
         hold_until_timed_out(&rig).await;

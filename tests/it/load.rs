@@ -19,23 +19,23 @@ enum LoadSort {
     /// The provider declines for a business reason.
     Declined,
     /// Completes at once, at an operation without a key.
-    Tell,
+    Notify,
     /// The provider refuses once, and has certainly not acted; the second call completes the
     /// command.
-    TellAgain,
+    NotifyAgain,
 }
 
 /// One round of a load.
 const ROUND: [LoadSort; 10] = [
     LoadSort::Pay,
-    LoadSort::Tell,
+    LoadSort::Notify,
     LoadSort::PayAgain,
-    LoadSort::Tell,
+    LoadSort::Notify,
     LoadSort::Pay,
-    LoadSort::TellAgain,
+    LoadSort::NotifyAgain,
     LoadSort::Declined,
     LoadSort::Pay,
-    LoadSort::Tell,
+    LoadSort::Notify,
     LoadSort::Pay,
 ];
 
@@ -48,8 +48,8 @@ retry = { schedule = ["1s", "1s", "1s", "1s", "1s", "1s"], jitter = false }
 timeout = "40s"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 
-[operations.tell]
-request = { method = "POST", path = "/acme/tell" }
+[operations.notify]
+request = { method = "POST", path = "/acme/notify" }
 retry = { schedule = ["1s", "1s", "1s"], jitter = false }
 timeout = "4s"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
@@ -76,7 +76,7 @@ impl CommandLoad {
     }
 
     /// Publishes everything at once. A command that the broker did not confirm, because it died, is
-    /// no longer part of the load: it may be carried or not.
+    /// no longer part of the load: it may be carried out or not.
     pub(crate) async fn publish(&mut self, broker: &TestBroker) {
         let commands: Vec<_> = self.items.iter().map(|(_, command)| command.clone()).collect();
         let confirmed: BTreeSet<_> = broker.publish_commands(&commands).await.into_iter().collect();
@@ -94,7 +94,7 @@ impl CommandLoad {
         let keyless = self
             .items
             .iter()
-            .filter(|(sort, _)| matches!(sort, LoadSort::Tell | LoadSort::TellAgain));
+            .filter(|(sort, _)| matches!(sort, LoadSort::Notify | LoadSort::NotifyAgain));
         let ids = keyless.map(|(_, command)| word(command, "id").to_owned());
         ids.filter(|id| calls.ids.contains_key(id)).collect()
     }
@@ -129,17 +129,17 @@ pub(crate) fn pay(id: &str, sandbox: Value) -> Value {
 }
 
 /// Builds a command for the operation without one.
-pub(crate) fn tell(id: &str, sandbox: Value) -> Value {
-    command("acme", "tell", id, sandbox)
+pub(crate) fn notify(id: &str, sandbox: Value) -> Value {
+    command("acme", "notify", id, sandbox)
 }
 
 /// The end of one command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LoadVerdict {
+enum LoadEnd {
     AsPlanned,
     Unresolved,
 }
-use LoadVerdict::{AsPlanned, Unresolved};
+use LoadEnd::{AsPlanned, Unresolved};
 
 impl LoadSort {
     fn command(self, id: &str, latency: &str) -> Value {
@@ -147,34 +147,34 @@ impl LoadSort {
             Self::Pay => pay(id, json!({"latency": latency})),
             Self::PayAgain => pay(id, json!({"latency": latency, "fail_times": 1})),
             Self::Declined => pay(id, json!({"latency": latency, "decline": "card_declined"})),
-            Self::Tell => tell(id, json!({"latency": latency})),
-            Self::TellAgain => {
-                tell(id, json!({"latency": latency, "fail_times": 1, "status": 429}))
+            Self::Notify => notify(id, json!({"latency": latency})),
+            Self::NotifyAgain => {
+                notify(id, json!({"latency": latency, "fail_times": 1, "status": 429}))
             }
         }
     }
 
-    fn verify(self, events: &[Value], counted: &CallsSnapshot, id: &str) -> LoadVerdict {
+    fn verify(self, events: &[Value], counted: &CallsSnapshot, id: &str) -> LoadEnd {
         let calls = counted.ids.get(id).copied().unwrap_or_default();
         // A late event, which a crash can cause, has a lower sequence.
         let sequence = |event: &&Value| event["data"]["sequence"].as_u64();
         let last = events.iter().max_by_key(sequence).unwrap();
-        let told = format!("{self:?} {id}: {calls:?}\n{events:#?}");
-        assert!(calls.acted <= 1, "acted twice: {told}");
-        assert!(self != Self::Tell || calls.calls <= 1, "called twice without a key: {told}");
-        let keyless = matches!(self, Self::Tell | Self::TellAgain);
+        let details = format!("{self:?} {id}: {calls:?}\n{events:#?}");
+        assert!(calls.acted <= 1, "acted twice: {details}");
+        assert!(self != Self::Notify || calls.calls <= 1, "called twice without a key: {details}");
+        let keyless = matches!(self, Self::Notify | Self::NotifyAgain);
         if !keyless {
             let key = counted.keys.get(id).copied();
-            assert_eq!(key, Some(calls), "not every call had the one key: {told}");
+            assert_eq!(key, Some(calls), "not every call had the one key: {details}");
         }
         match (word(last, "data.state"), word(last, "data.error.kind")) {
             ("completed", _) if self != Self::Declined => {
-                assert_eq!(calls.acted, 1, "completed without an act: {told}");
+                assert_eq!(calls.acted, 1, "completed without an act: {details}");
                 AsPlanned
             }
             ("failed", "declined") if self == Self::Declined => AsPlanned,
             ("failed", "unresolved") if keyless => Unresolved,
-            _ => panic!("ended otherwise: {told}"),
+            _ => panic!("ended otherwise: {details}"),
         }
     }
 }

@@ -186,8 +186,8 @@ async fn a_call_that_still_runs_is_not_acquitted_by_a_lookup_that_is_due_for_the
     let successor = rig.start().await;
     let end = rig.terminal("once").await;
     assert_eq!(word(&end, "data.state"), "completed", "{end:#}");
-    let asked = rig.count_queries("once");
-    assert_eq!((rig.calls("once").acted, asked), (1, 1), "it is asked once it has to be there");
+    let queries = rig.count_queries("once");
+    assert_eq!((rig.calls("once").acted, queries), (1, 1), "it is queried once it has to be there");
     rig.finish(&successor).await;
 }
 
@@ -233,9 +233,9 @@ async fn a_job_has_every_unresolved_command_looked_up_that_can_be() {
         (1, &json!(2), &json!(1)),
         "{planned:#}"
     );
-    let (_, asked) = look_up(&rig, &["one", "silent"]).await;
-    assert_eq!((&asked["done"], word(&asked, "spec.action")), (&json!(1), "lookup"), "{asked:#}");
-    let why = word(&asked["progress"]["refusals"][0], "reason");
+    let (_, job) = look_up(&rig, &["one", "silent"]).await;
+    assert_eq!((&job["done"], word(&job, "spec.action")), (&json!(1), "lookup"), "{job:#}");
+    let why = word(&job["progress"]["refusals"][0], "reason");
     assert!(why.contains("its operation has no `lookup`"), "{why}");
     // The provider does not show at first what it did.
     eventually(SOON, "the answers end both", async || {
@@ -251,7 +251,7 @@ async fn a_job_has_every_unresolved_command_looked_up_that_can_be() {
     })
     .await;
     for id in ["one", "two", "silent"] {
-        assert_eq!(rig.calls(id).calls, 1, "{id} is asked about, and not sent again");
+        assert_eq!(rig.calls(id).calls, 1, "{id} is queried, and not sent again");
     }
     let (code, listed) = ferryd(&rig, &["dead-letters", "list", "--json"]).await;
     let listed: Vec<_> =
@@ -268,20 +268,20 @@ async fn a_person_has_a_waiting_command_looked_up_before_its_time() {
         rig.publish(&acme(operation, id, json!({"accepted": true}))).await;
         rig.events.state(id, "waiting", SOON).await;
     }
-    let asked = || rig.count_queries("slow");
+    let query_count = || rig.count_queries("slow");
     // The provider still works on it, so the command goes on waiting, which the answer shows at
     // once.
     let mut command = rig.setup.command(&["lookup", "slow", "--wait", "2m"]);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!((output.status.code(), asked()), (Some(5), 1));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), query_count()), (Some(5), 1));
     assert!(
-        told.contains("`slow` has not ended: the provider was asked, and still works on it"),
-        "{told}"
+        error.contains("`slow` has not ended: the provider was queried, and still works on it"),
+        "{error}"
     );
     let (code, answer) = look_up(&rig, &["slow", "--wait", "0s"]).await;
     assert_eq!((code, answer), (0, json!({"id": "slow", "asked": true})));
-    eventually(SOON, "it is asked again", async || (asked() == 2).then_some(())).await;
+    eventually(SOON, "it is queried again", async || (query_count() == 2).then_some(())).await;
     rig.sandbox.end("slow", "succeeded");
     let (code, end) = look_up(&rig, &["slow"]).await;
     assert_eq!((code, word(&end, "data.state")), (0, "completed"), "{end:#}");
@@ -292,9 +292,9 @@ async fn a_person_has_a_waiting_command_looked_up_before_its_time() {
     ] {
         let mut command = rig.setup.command(&["lookup", id]);
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{id}");
-        assert!(told.contains(why), "{told}");
+        assert!(error.contains(why), "{error}");
     }
     assert_eq!((rig.calls("slow").calls, rig.calls("slow").acted), (1, 1));
     rig.end(&daemon).await;

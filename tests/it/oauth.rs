@@ -33,7 +33,7 @@ struct EndpointScript {
     /// The number of the first token that the provider accepts.
     takes: AtomicUsize,
     granted: AtomicUsize,
-    asked: AtomicUsize,
+    token_requests: AtomicUsize,
     called: AtomicUsize,
 }
 
@@ -47,8 +47,8 @@ struct OauthScene {
 impl OauthScene {
     async fn new(script: EndpointScript) -> Self {
         let (script, authority) = (Arc::new(script), CertificateAuthority::new());
-        let told = Arc::clone(&script);
-        let serve = move |stream| serve(stream, Arc::clone(&told));
+        let shared = Arc::clone(&script);
+        let serve = move |stream| serve(stream, Arc::clone(&shared));
         let server = TlsServer::start(authority.issue("localhost"), serve).await;
         let file = file(server.address.port(), &authority);
         let retry = RetryPolicy::default();
@@ -95,7 +95,7 @@ impl OauthScene {
     }
 
     fn counts(&self) -> [usize; 2] {
-        [&self.script.asked, &self.script.called].map(|count| count.load(Ordering::SeqCst))
+        [&self.script.token_requests, &self.script.called].map(|count| count.load(Ordering::SeqCst))
     }
 }
 
@@ -149,7 +149,7 @@ impl EndpointScript {
             request.ends_with(&format!("&client_id=client-1&client_secret={SECRET}")),
             "{request}"
         );
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.token_requests.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(self.slow).await;
         if let Some((status, headers, body)) = *self.refusal.lock().unwrap() {
             return answer(status, headers, body);
@@ -310,8 +310,8 @@ async fn a_command_waits_for_the_token_endpoint_and_nobody_sees_secret_or_token(
     let event = rig.carry(&pay("refused")).await;
     assert_eq!(word(&event, "data.error.kind"), "rejected", "{event:#}");
     assert_eq!(word(&event, "data.error.message"), "*** is not taken");
-    let told = call_records(&daemon, "refused");
-    let told: Vec<_> = told
+    let records = call_records(&daemon, "refused");
+    let calls: Vec<_> = records
         .iter()
         .map(|record| {
             (record["url.full"].as_str().unwrap_or_default(), &record["http.response.status_code"])
@@ -321,7 +321,7 @@ async fn a_command_waits_for_the_token_endpoint_and_nobody_sees_secret_or_token(
         .map(|path| format!("https://localhost:{}/{path}", scene.server.address.port()));
     let expected =
         [(pay.as_str(), json!(401)), (token.as_str(), json!(200)), (pay.as_str(), json!(401))];
-    assert_eq!(told, expected.each_ref().map(|(url, status)| (*url, status)));
+    assert_eq!(calls, expected.each_ref().map(|(url, status)| (*url, status)));
     let mut listing = rig.setup.command(&["calls", "refused", "--json"]);
     let output = tokio::task::spawn_blocking(move || listing.output()).await.unwrap().unwrap();
     let streamed = String::from_utf8(output.stdout).unwrap();
@@ -330,7 +330,7 @@ async fn a_command_waits_for_the_token_endpoint_and_nobody_sees_secret_or_token(
     for secret in [SECRET, "access-token-"] {
         assert!(
             !daemon.log_text().contains(secret) && !streamed.contains(secret),
-            "{secret} is told"
+            "{secret} is shown"
         );
     }
 }

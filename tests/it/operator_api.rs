@@ -81,8 +81,8 @@ async fn a_dead_letter_is_shown_with_its_message_and_looked_up_by_the_api() {
     );
     // At first the provider does not show its action.
     let story = eventually(SOON, "the answer ends the command", async || {
-        let asked = client.ask("POST", "/v1/commands/found/lookup", "").await;
-        assert!([202, 409].contains(&asked.status), "{}", asked.body);
+        let answer = client.ask("POST", "/v1/commands/found/lookup", "").await;
+        assert!([202, 409].contains(&answer.status), "{}", answer.body);
         let story = client.get("/v1/commands/found").await.body;
         (story["state"] == "completed").then_some(story)
     })

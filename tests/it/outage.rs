@@ -132,10 +132,10 @@ async fn a_memory_alarm_holds_everything_and_repeats_nothing() {
     node.set_memory_alarm(false).await;
     assert_eq!(load.verify(&rig).await, Vec::<String>::new());
     let mut ids: Vec<_> = rig.events.all().iter().map(|event| event["id"].to_string()).collect();
-    let told = ids.len();
+    let count = ids.len();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), told, "an event was told twice");
+    assert_eq!(ids.len(), count, "an event was published twice");
     assert_eq!(
         daemon.logs(|line| line["message"] == "connected").len(),
         1,
@@ -149,7 +149,7 @@ async fn an_answer_that_nobody_takes_holds_nothing_up() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let properties = crate::harness::broker::persistent().with_reply_to("core.gone".into());
-    let command = send("asked", json!({}));
+    let command = send("answered", json!({}));
     let channel = rig.broker.channel().await;
     let (key, options) = ("payment.acme.send", BasicPublishOptions::default());
     let body = command.to_string();
@@ -157,7 +157,7 @@ async fn an_answer_that_nobody_takes_holds_nothing_up() {
         .basic_publish("ferry.commands".into(), key.into(), options, body.as_bytes(), properties)
         .await
         .unwrap();
-    rig.terminal("asked").await;
+    rig.terminal("answered").await;
     rig.finish(&daemon).await;
 }
 
@@ -177,8 +177,8 @@ async fn a_daemon_at_a_node_without_a_replica_of_the_ledger_names_the_command_th
     let named = |line: &Value| line["error"].as_str().is_some_and(|error| error.contains(add));
     daemon.wait_for_log(Duration::from_mins(3), named).await;
     // On RabbitMQ 3.10 the new node gets its replica only while no client tries to read there.
-    let aside = first.version().await < [3, 12, 0];
-    let daemon = (!aside).then_some(daemon);
+    let is_old = first.version().await < [3, 12, 0];
+    let daemon = (!is_old).then_some(daemon);
     let name = second.eval("node()").await;
     rig.vhost
         .eval(&format!(
@@ -189,7 +189,7 @@ async fn a_daemon_at_a_node_without_a_replica_of_the_ledger_names_the_command_th
     let coordinates = async || {
         let members =
             first.eval("catch ra:members({rabbit_stream_coordinator, node()}, 5000)").await;
-        (!aside || members.contains(name.trim())).then_some(())
+        (!is_old || members.contains(name.trim())).then_some(())
     };
     eventually(
         Duration::from_mins(2),

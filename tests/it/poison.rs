@@ -103,9 +103,9 @@ async fn a_panic_before_anything_was_sent_ends_one_command_as_poison_and_the_dae
         assert_eq!(word(&rig.carry(&send("next", json!({}))).await, "data.state"), "completed");
         assert_eq!((rig.calls("breaking").calls, rig.calls("next").calls), (0, 1));
         rig.finish(&daemon).await;
-        let told = daemon.logs(|line| line["message"] == "panicked" && line["level"] == "ERROR");
-        assert_eq!(told.len(), 1, "{}", daemon.log_text());
-        assert_eq!(word(&told[0], "reason"), format!("failpoint {place}"), "{told:?}");
+        let panics = daemon.logs(|line| line["message"] == "panicked" && line["level"] == "ERROR");
+        assert_eq!(panics.len(), 1, "{}", daemon.log_text());
+        assert_eq!(word(&panics[0], "reason"), format!("failpoint {place}"), "{panics:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The surroundings of most tests of one command's way: a virtual host, the sandbox, the provider
+//! The environment of most tests of one command's way: a virtual host, the sandbox, the provider
 //! files that lead to it, and a subscriber that receives every event.
 
 #![expect(clippy::needless_pass_by_value, reason = "`json!(…)` reads best as it is")]

@@ -11,7 +11,7 @@ use crate::harness::broker::persistent;
 use crate::harness::daemon::{DaemonFolder, RunningDaemon};
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
-use crate::load::{file, pay, tell};
+use crate::load::{file, notify, pay};
 use crate::rig::{SOON, TestRig, word};
 
 /// Memory for two commands of 400,000 bytes at the same time, and prefetch for all.
@@ -28,7 +28,7 @@ fn large(mut command: Value) -> Value {
     command
 }
 
-async fn told_to_stop(daemon: &RunningDaemon) {
+async fn wait_until_stop_requested(daemon: &RunningDaemon) {
     daemon.wait_for_log(SOON, |line| line["message"] == "stop requested").await;
 }
 
@@ -37,7 +37,7 @@ async fn what_is_in_flight_is_finished_and_what_is_not_started_is_given_back() {
     let rig = TestRig::with("", &file(NARROW)).await;
     let daemon = rig.start().await;
     let ids: Vec<_> = (0..8).map(|number| format!("c{number}")).collect();
-    for (id, make) in ids.iter().zip([tell, pay].into_iter().cycle()) {
+    for (id, make) in ids.iter().zip([notify, pay].into_iter().cycle()) {
         rig.publish(&large(make(id, json!({"latency": "1s"})))).await;
     }
     provider_works(&rig, 2).await;
@@ -63,7 +63,9 @@ async fn what_is_in_flight_is_finished_and_what_is_not_started_is_given_back() {
 async fn calls_that_outlast_the_grace_are_left_to_the_broker_with_a_warning() {
     let rig = TestRig::with("[shutdown]\ngrace_period = \"1s\"", &file("")).await;
     let daemon = rig.start().await;
-    for command in [tell("told", json!({"latency": "5s"})), pay("paid", json!({"latency": "5s"}))] {
+    for command in
+        [notify("notified", json!({"latency": "5s"})), pay("paid", json!({"latency": "5s"}))]
+    {
         rig.publish(&command).await;
     }
     provider_works(&rig, 2).await;
@@ -78,8 +80,8 @@ async fn calls_that_outlast_the_grace_are_left_to_the_broker_with_a_warning() {
     let successor = rig.start().await;
     assert_eq!(word(&rig.terminal("paid").await, "data.state"), "completed");
     assert_eq!(rig.calls("paid").acted, 1);
-    assert_eq!(word(&rig.terminal("told").await, "data.error.kind"), "unresolved");
-    assert_eq!(rig.calls("told").calls, 1);
+    assert_eq!(word(&rig.terminal("notified").await, "data.error.kind"), "unresolved");
+    assert_eq!(rig.calls("notified").calls, 1);
     rig.finish(&successor).await;
 }
 
@@ -87,10 +89,10 @@ async fn calls_that_outlast_the_grace_are_left_to_the_broker_with_a_warning() {
 async fn a_hangup_drains_the_daemon_however_often_it_comes() {
     let rig = TestRig::with("", &file("")).await;
     let daemon = rig.start().await;
-    rig.publish(&tell("held", json!({"latency": "3s"}))).await;
+    rig.publish(&notify("held", json!({"latency": "3s"}))).await;
     provider_works(&rig, 1).await;
     kill(daemon.pid(), Signal::SIGHUP).unwrap();
-    told_to_stop(&daemon).await;
+    wait_until_stop_requested(&daemon).await;
     let ended = async || {
         let status = daemon.exit_status();
         if status.is_none() {
@@ -116,7 +118,7 @@ async fn a_second_signal_ends_the_daemon_at_once() {
         rig.publish(&pay("held", json!({"latency": "20s"}))).await;
         provider_works(&rig, 1).await;
         kill(daemon.pid(), first).unwrap();
-        told_to_stop(&daemon).await;
+        wait_until_stop_requested(&daemon).await;
         // Signals that follow closely count as one, so this one is repeated until it counts.
         let ended = async || {
             let status = daemon.exit_status();

@@ -1,5 +1,5 @@
 //! Tests that the ledger loses its beginning, and instances their index, while commands are
-//! carried.
+//! carried out.
 
 use std::fs;
 

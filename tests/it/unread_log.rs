@@ -80,8 +80,8 @@ async fn a_full_pipe_stops_no_command_and_no_call_is_missing_from_the_stream_of_
     assert_eq!(ids.len(), COMMANDS - 1, "one of them panicked");
 
     daemon.read_log();
-    let told = async || (dropped(&daemon) > 0).then_some(());
-    eventually(SOON, "the daemon says what is missing", told).await;
+    let has_dropped = async || (dropped(&daemon) > 0).then_some(());
+    eventually(SOON, "the daemon says what is missing", has_dropped).await;
     assert_eq!(word(&rig.carry(&charge("read", json!({}))).await, "data.state"), "completed");
     rig.end(&daemon).await;
     let logged = |id: &str| {

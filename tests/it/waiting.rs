@@ -79,7 +79,7 @@ async fn an_accepted_command_is_polled_until_it_ends() {
         (word(&waiting, "data.waiting_for"), word(&waiting, "data.provider_reference")),
         ("provider", "sb_1")
     );
-    eventually(SOON, "it is asked about twice", async || {
+    eventually(SOON, "it is queried twice", async || {
         (rig.count_queries("sb_1") >= 2).then_some(())
     })
     .await;
@@ -92,9 +92,9 @@ async fn an_accepted_command_is_polled_until_it_ends() {
     assert_eq!(word(&done, "data.provider_reference"), "sb_1");
     assert_eq!(rig.calls("late").calls, 1);
     rig.finish(&daemon).await;
-    let told: Vec<_> =
+    let states: Vec<_> =
         rig.events.of("late").iter().map(|event| word(event, "data.state").to_owned()).collect();
-    assert_eq!(told, ["waiting", "completed"]);
+    assert_eq!(states, ["waiting", "completed"]);
 }
 
 #[tokio::test]

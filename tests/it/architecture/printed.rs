@@ -51,15 +51,15 @@ fn assert_holds(document: &str, rows: &[String]) {
 
 #[test]
 fn the_printed_table_of_statuses_is_the_built_in_one() {
-    let verdicts = |status| (by_status(status, false), by_status(status, true));
+    let decisions = |status| (by_status(status, false), by_status(status, true));
     let mut rows = Vec::new();
     let mut first = 100;
     for status in 100..600 {
-        if status < 599 && verdicts(status + 1) == verdicts(first) {
+        if status < 599 && decisions(status + 1) == decisions(first) {
             continue;
         }
         let range = if first == status { first.to_string() } else { format!("{first}–{status}") };
-        let (without, with) = verdicts(first);
+        let (without, with) = decisions(first);
         rows.push(format!("| {range} | {} | {} |", without.as_str(), with.as_str()));
         first = status + 1;
     }
@@ -161,20 +161,20 @@ fn the_printed_decisions_are_those_of_the_code() {
         ("lookup with a key, the operation has none", lookup(), 1, limits()),
     ];
     assert_holds("docs/LIFECYCLE.md", &rows(plain));
-    let asked = || with_lookup(limits());
+    let queryable = || with_lookup(limits());
     let asking = [
-        ("rejected, with a lookup", rejected(), 1, asked()),
-        ("transient, no attempt left, with a lookup", transient(), LAST, asked()),
+        ("rejected, with a lookup", rejected(), 1, queryable()),
+        ("transient, no attempt left, with a lookup", transient(), LAST, queryable()),
         (
             "transient, next attempt after `expires_at`, with a lookup",
             transient(),
             1,
-            expiring(asked()),
+            expiring(queryable()),
         ),
-        ("unknown with a key and a lookup, attempts left", unknown(), 1, asked()),
-        ("unknown with a key and a lookup, no attempt left", unknown(), LAST, asked()),
-        ("unknown without a key, with a lookup", unknown(), 1, without_key(asked())),
-        ("lookup", lookup(), 1, asked()),
+        ("unknown with a key and a lookup, attempts left", unknown(), 1, queryable()),
+        ("unknown with a key and a lookup, no attempt left", unknown(), LAST, queryable()),
+        ("unknown without a key, with a lookup", unknown(), 1, without_key(queryable())),
+        ("lookup", lookup(), 1, queryable()),
     ];
     assert_holds("docs/LIFECYCLE.md", &rows(asking));
 }

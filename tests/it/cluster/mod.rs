@@ -115,10 +115,10 @@ impl LossTrial {
         for ConfirmedCommand { id, has_key, .. } in confirmed {
             let (ends, calls) =
                 (self.seen.of(id), counted.ids.get(id).copied().unwrap_or_default());
-            let told = format!("{id}: {ends:?} {calls:?}\n{:#?}", self.rig.events.of(id));
-            assert!(ends.iter().all(|(state, _)| state == "completed"), "{told}");
-            assert_eq!(calls.acted, 1, "{told}");
-            assert!(*has_key || calls.calls == 1, "called twice without a key: {told}");
+            let details = format!("{id}: {ends:?} {calls:?}\n{:#?}", self.rig.events.of(id));
+            assert!(ends.iter().all(|(state, _)| state == "completed"), "{details}");
+            assert_eq!(calls.acted, 1, "{details}");
+            assert!(*has_key || calls.calls == 1, "called twice without a key: {details}");
             repeated += usize::from(ends.len() > 1);
         }
         repeated

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::broker::persistent;
-use crate::load::{pay, tell};
+use crate::load::{notify, pay};
 
 /// The longest time to connect, or from a publish to its confirm. An unconfirmed command is
 /// published again.
@@ -45,7 +45,7 @@ pub(super) async fn publish_steadily(
         ticks.tick().await;
         let (id, has_key) = (format!("{name}-{}", confirmed.len()), confirmed.len() % 2 == 0);
         let sandbox = json!({"latency": LATENCY});
-        let command = if has_key { pay(&id, sandbox) } else { tell(&id, sandbox) };
+        let command = if has_key { pay(&id, sandbox) } else { notify(&id, sandbox) };
         let began = Instant::now();
         while !matches!(
             timeout(PATIENCE, publish(&mut link, &mut turns, &command)).await,

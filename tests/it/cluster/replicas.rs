@@ -99,11 +99,11 @@ async fn what_one_node_declared_alone_gets_its_replicas_by_the_commands_that_app
     let setup = setup.env("FERRYD_AMQP__URI", &stranger);
     let mut refused = setup.command(&["topology", "apply"]);
     let output = spawn_blocking(move || refused.output()).await.unwrap().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(4), "{told}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{error}");
     assert!(
-        told.contains("amqp.management_url: http://127.0.0.1")
-            && told.contains("the tag `monitoring`"),
-        "{told}"
+        error.contains("amqp.management_url: http://127.0.0.1")
+            && error.contains("the tag `monitoring`"),
+        "{error}"
     );
 }

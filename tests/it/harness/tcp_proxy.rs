@@ -57,7 +57,7 @@ impl TcpProxy {
         self.address
     }
 
-    /// Stalls all connections: bytes are not delivered, and neither side is told.
+    /// Stalls all connections: bytes are not delivered, and neither side learns of it.
     pub(crate) fn pause(&self) {
         self.shared.flow.send_replace(ProxyFlow::Stalled);
     }

@@ -138,7 +138,7 @@ const FIRST: Step = Step::call(0, 1);
 
 /// Builds the record that begins the first call of a command without a key.
 pub(crate) fn started(id: &str) -> Record {
-    let opening = CommandIdentity {
+    let identity = CommandIdentity {
         command: identity(id),
         content_digest: "c0ffee".repeat(10),
         reply_target: None,
@@ -146,7 +146,7 @@ pub(crate) fn started(id: &str) -> Record {
     };
     let started = StartedRecord {
         step: FIRST,
-        identity: Some(opening),
+        identity: Some(identity),
         fresh: true,
         redelivered: false,
         expired_claim: None,

@@ -75,13 +75,13 @@ async fn of_two_instances_that_start_the_same_step_one_counts_and_both_know_whic
 }
 
 #[tokio::test]
-async fn after_a_barrier_everything_is_known_that_another_instance_was_told() {
+async fn after_a_barrier_everything_is_known_that_another_instance_has_recorded() {
     let vhost = BrokerNode::shared().await.vhost().await;
     let dir = tempfile::tempdir().unwrap();
     let one = LedgerInstance::start(&vhost.uri(), dir.path()).await;
     let two = LedgerInstance::start(&vhost.uri(), dir.path()).await;
     for number in 0..100 {
-        let id = format!("told-{number}");
+        let id = format!("recorded-{number}");
         one.append(started(&id)).await;
         two.ledger.wait_for_barrier().await.unwrap();
         assert!(two.case(&id).is_some(), "{id}");

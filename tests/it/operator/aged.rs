@@ -31,15 +31,15 @@ const NEW: &str = "paid-just-now";
 /// Writes the records of a command once more, as another instance would have written them of
 /// another command, at another time.
 async fn write_records(rig: &TestRig, ended: Timestamp) {
-    let told = ferryd(
+    let tail = ferryd(
         rig,
         &["ledger", "tail", "--from", "first", "--command", NEW, "--count", "3", "--json"],
     )
     .await;
     let records: Vec<Value> =
-        told.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        tail.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<_> = records.iter().map(|record| word(record, "kind")).collect();
-    assert_eq!(kinds, ["started", "finished", "settled"], "{told:?}");
+    assert_eq!(kinds, ["started", "finished", "settled"], "{tail:?}");
     let writer = word(&records[0], "id").split_once('.').unwrap().0.to_owned();
     let new_writer = uuid::Uuid::new_v4().to_string();
     for mut record in records {
@@ -75,13 +75,13 @@ async fn assert_aged(rig: &TestRig, folder: &Path) {
 }
 
 /// Publishes the old command again, and another under its id.
-async fn duplicates_are_told_apart(rig: &TestRig, call: u32) {
+async fn check_duplicates(rig: &TestRig, call: u32) {
     let command = of_jane(OLD, charge(OLD, json!({})));
     ask(rig, &command, call).await;
-    let told = &answers(rig, usize::try_from(call).unwrap()).await[&format!("call-{call}")];
-    assert_eq!(word(told, "data.state"), "completed");
-    assert!(told["data"].get("result").is_none(), "{told:#}");
-    assert!(told["data"]["warnings"][0].as_str().unwrap().starts_with("aged"), "{told:#}");
+    let answer = &answers(rig, usize::try_from(call).unwrap()).await[&format!("call-{call}")];
+    assert_eq!(word(answer, "data.state"), "completed");
+    assert!(answer["data"].get("result").is_none(), "{answer:#}");
+    assert!(answer["data"]["warnings"][0].as_str().unwrap().starts_with("aged"), "{answer:#}");
     let mut other = command.clone();
     other["payload"]["amount"] = json!(call);
     rig.publish(&other).await;
@@ -112,7 +112,7 @@ async fn contents_leave_the_index_of_a_running_daemon_and_a_duplicate_is_still_k
 
     assert_aged(&rig, &folder).await;
     assert!(lies_in(&folder, &secret(NEW)), "what is not old is kept");
-    duplicates_are_told_apart(&rig, 1).await;
+    check_duplicates(&rig, 1).await;
     assert!(!lies_in(&folder, &secret(OLD)), "a late copy brings nothing back");
 
     daemon.kill9();
@@ -120,7 +120,7 @@ async fn contents_leave_the_index_of_a_running_daemon_and_a_duplicate_is_still_k
     let daemon = rig.start().await;
     saved(&folder, NEW).await;
     assert_aged(&rig, &folder).await;
-    duplicates_are_told_apart(&rig, 2).await;
+    check_duplicates(&rig, 2).await;
     rig.finish(&daemon).await;
     assert!(!lies_in(&folder, &secret(OLD)) && lies_in(&folder, &secret(NEW)));
 }

@@ -68,14 +68,14 @@ async fn where_no_daemon_runs_it_is_said_so_with_what_to_do() {
         ended.code == Some(4) && ended.err.contains("no ferryd runs on this host"),
         "{ended:?}"
     );
-    for told in [never, killed, ended] {
+    for output in [never, killed, ended] {
         let remedy = "start one with `ferryd run`, or name another with --url; `ferryd dead-letters list --queues`";
-        assert!(told.err.contains(remedy) && told.out.is_empty(), "{told:?}");
+        assert!(output.err.contains(remedy) && output.out.is_empty(), "{output:?}");
     }
 }
 
 #[tokio::test]
-async fn of_two_daemons_on_a_host_the_one_that_lives_is_asked() {
+async fn of_two_daemons_on_a_host_the_one_that_lives_is_called() {
     let rig = TestRig::new("").await;
     let named =
         || std::fs::read_to_string(address_file(&rig)).unwrap_or_default().trim().to_owned();
@@ -102,9 +102,9 @@ async fn a_token_that_is_wrong_or_not_good_for_it_is_named() {
     let reader = ferryd_with(&rig, &[("FERRYD_TOKEN", READER)], &["status", "paid"]).await;
     assert_eq!((reader.code, reader.err.as_str()), (Some(0), ""), "{reader:?}");
     let reading = ferryd_with(&rig, &[("FERRYD_TOKEN", READER)], &["cancel", "paid"]).await;
-    let told = "the token `graph` has the role read; this needs one with the role operate";
+    let expected = "the token `graph` has the role read; this needs one with the role operate";
     assert!(
-        reading.code == Some(1) && reading.err.contains(told) && reading.out.is_empty(),
+        reading.code == Some(1) && reading.err.contains(expected) && reading.out.is_empty(),
         "{reading:?}"
     );
     let wrong =
@@ -117,7 +117,7 @@ async fn a_token_that_is_wrong_or_not_good_for_it_is_named() {
 }
 
 #[tokio::test]
-async fn a_daemon_elsewhere_is_asked_over_tls_without_the_configuration() {
+async fn a_daemon_elsewhere_is_called_over_tls_without_the_configuration() {
     let rig = TestRig::new(&format!(
         "[[api.tokens]]\nname = 'graph'\nrole = 'read'\ntoken = '{READER}'\n"
     ))
@@ -136,12 +136,16 @@ async fn a_daemon_elsewhere_is_asked_over_tls_without_the_configuration() {
     let trusting =
         [("FERRYD_TOKEN", READER), ("SSL_CERT_FILE", &authorities), ("FERRYD_URL", &url)];
     let nowhere = ["--config", "/nowhere/ferryd.toml"];
-    let told = ferryd_with(&rig, &trusting, &["status", "paid", "--json"]).await;
-    assert_eq!((told.code, &told.json()["state"]), (Some(0), &json!("completed")), "{told:?}");
+    let status = ferryd_with(&rig, &trusting, &["status", "paid", "--json"]).await;
+    assert_eq!(
+        (status.code, &status.json()["state"]),
+        (Some(0), &json!("completed")),
+        "{status:?}"
+    );
     let mut bare = std::process::Command::new(env!("CARGO_BIN_EXE_ferryd"));
     bare.args(["status", "paid"]).args(nowhere).env_clear().envs(trusting);
-    let told = tokio::task::spawn_blocking(move || bare.output().unwrap()).await.unwrap();
-    assert!(told.status.success(), "{told:?}");
+    let status = tokio::task::spawn_blocking(move || bare.output().unwrap()).await.unwrap();
+    assert!(status.status.success(), "{status:?}");
     let suspicious =
         ferryd_with(&rig, &[("FERRYD_TOKEN", READER)], &["status", "paid", "--url", &url]).await;
     assert!(suspicious.code == Some(4) && suspicious.err.contains("certificate"), "{suspicious:?}");
@@ -160,7 +164,7 @@ async fn a_daemon_that_still_reads_the_ledger_is_waited_for() {
     let daemon = rig.setup.start();
     eventually(SOON, "it listens", async || address_file(&rig).exists().then_some(())).await;
     let asking = ferryd(&rig, &["status", "paid", "--json"]);
-    let opening = async {
+    let resuming = async {
         daemon
             .wait_for_log(SOON, |line| {
                 line["message"].as_str().unwrap_or_default().contains("failed to connect")
@@ -168,6 +172,10 @@ async fn a_daemon_that_still_reads_the_ledger_is_waited_for() {
             .await;
         way.resume();
     };
-    let (told, ()) = tokio::join!(asking, opening);
-    assert_eq!((told.code, &told.json()["state"]), (Some(0), &json!("completed")), "{told:?}");
+    let (status, ()) = tokio::join!(asking, resuming);
+    assert_eq!(
+        (status.code, &status.json()["state"]),
+        (Some(0), &json!("completed")),
+        "{status:?}"
+    );
 }

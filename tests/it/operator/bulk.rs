@@ -81,7 +81,7 @@ async fn a_command_that_could_not_be_carried_out_is_refused_with_its_line_before
     let ended = publish(&[]).await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
     let lines: Vec<_> = ended.err.lines().collect();
-    for (line, told) in lines.iter().zip([
+    for (line, expected) in lines.iter().zip([
         "nothing was published: orders.jsonl, line 4: command `w-1`: payload.amount: value is not of type \"integer\" (it is 1.5) (invalid_payload)",
         "orders.jsonl, line 5: command `w-2`: provider `stripe` has no operation `chrage`; it has charge (unknown_operation)",
         "orders.jsonl, line 6: command `w-3`: no file here describes the provider `strip`; there are stripe (unknown_provider)",
@@ -89,7 +89,7 @@ async fn a_command_that_could_not_be_carried_out_is_refused_with_its_line_before
         "orders.jsonl, line 8: command `w-5`: no route says which provider takes commands of type `payment`; name a `provider`, or write the route (no_route)",
         "orders.jsonl, line 9: command `w-6`: the field `amount` is there twice",
     ]) {
-        assert!(line.strip_prefix("ferryd: ").unwrap_or(line).starts_with(told), "{line}\n{told}");
+        assert!(line.strip_prefix("ferryd: ").unwrap_or(line).starts_with(expected), "{line}\n{expected}");
     }
     assert_eq!(lines.len(), 6, "{ended:?}");
     assert_eq!(bench.broker.depth(QUEUE).await, Some(0));
@@ -98,7 +98,8 @@ async fn a_command_that_could_not_be_carried_out_is_refused_with_its_line_before
 }
 
 #[tokio::test]
-async fn what_no_queue_takes_is_told_apart_from_the_many_that_are_under_way_with_it() {
+async fn commands_that_no_queue_takes_are_reported_apart_from_the_many_that_are_under_way_with_them()
+ {
     let bench = OperatorBench::bare().await;
     let channel = bench.broker.channel().await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
@@ -140,14 +141,18 @@ async fn what_no_queue_takes_is_told_apart_from_the_many_that_are_under_way_with
     assert_eq!(named(&ended, "the broker did not take "), ["order-500", "order-502"], "{ended:?}");
     assert!(ended.err.contains("led key `payment.nosuch.charge` to no queue"), "{ended:?}");
     assert_eq!(named(&ended, "perhaps published"), [""; 0], "{ended:?}");
-    let (told, there) = (printed(&ended), bench.ids(QUEUE).await);
-    assert_eq!(there.len(), told.len(), "each is published once");
+    let (published, there) = (printed(&ended), bench.ids(QUEUE).await);
+    assert_eq!(there.len(), published.len(), "each is published once");
     assert_eq!(
         there.into_iter().collect::<HashSet<_>>(),
-        told,
-        "what is told to be published is, and nothing else"
+        published,
+        "what is said to be published is, and nothing else"
     );
-    assert!(told.len() >= 500 && !told.contains("order-500") && !told.contains("order-502"));
+    assert!(
+        published.len() >= 500
+            && !published.contains("order-500")
+            && !published.contains("order-502")
+    );
 }
 
 /// Publishes many commands through a proxy, and does something once some are published. Returns
@@ -172,17 +177,16 @@ async fn cut_short(
 }
 
 #[tokio::test]
-async fn when_the_broker_goes_away_in_the_middle_it_tells_what_was_published_and_what_perhaps_was()
-{
+async fn when_the_broker_goes_away_in_the_middle_it_says_what_was_published_and_what_perhaps_was() {
     let bench = OperatorBench::new().await;
     let (ended, there) = cut_short(&bench, async |proxy, _| proxy.refuse().await).await;
     assert_eq!(ended.code, Some(1), "{}", ended.err);
-    let told = printed(&ended);
+    let published = printed(&ended);
     let first = ended.err.lines().next().unwrap();
     assert!(
         first.starts_with(&format!(
             "ferryd: {} of 60000 commands were published, then: ",
-            told.len()
+            published.len()
         )),
         "{first}"
     );
@@ -192,30 +196,30 @@ async fn when_the_broker_goes_away_in_the_middle_it_tells_what_was_published_and
         ended.err
     );
     let there: HashSet<_> = there.into_iter().collect();
-    assert!(told.is_subset(&there), "what is told to be published is");
+    assert!(published.is_subset(&there), "what is said to be published is");
     // Names some of them where there are many.
-    let unclear = there.len() - told.len();
+    let unclear = there.len() - published.len();
     assert!(unclear <= 200, "{unclear} were under way");
     let named = named(&ended, "perhaps published, but not confirmed: ");
     assert!(named.len() >= unclear.min(20), "{unclear} are there: {named:?}");
-    assert!(named.iter().all(|id| !told.contains(id)));
+    assert!(named.iter().all(|id| !published.contains(id)));
 }
 
 #[tokio::test]
-async fn an_interrupt_ends_it_in_order_and_tells_how_to_go_on() {
+async fn an_interrupt_ends_it_in_order_and_says_how_to_go_on() {
     let bench = OperatorBench::new().await;
     let (ended, there) = cut_short(&bench, async |_, pid| kill(pid, Signal::SIGINT).unwrap()).await;
     assert_eq!(ended.code, Some(1), "{}", ended.err);
-    let told = printed(&ended);
+    let published = printed(&ended);
     let first = ended.err.lines().next().unwrap();
     let expected = format!(
         "ferryd: {} of 60000 commands were published, then: it was interrupted",
-        told.len()
+        published.len()
     );
     assert_eq!(first, expected);
     assert_eq!(
         there.into_iter().collect::<HashSet<_>>(),
-        told,
+        published,
         "what was under way was waited for"
     );
 }

@@ -27,12 +27,12 @@ async fn bury(rig: &TestRig, id: &str) {
 }
 
 /// The event that took the place of the first end of a command.
-async fn last_word(rig: &TestRig, id: &str) -> Value {
+async fn last_event(rig: &TestRig, id: &str) -> Value {
     rig.events.first(SOON, |event| event["subject"] == id && event["data"]["final"] == true).await
 }
 
 #[tokio::test]
-async fn a_command_is_resolved_as_a_person_says_and_that_is_its_last_word() {
+async fn a_command_is_resolved_as_a_person_says_and_that_is_its_last_event() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let ways: [(&str, &[&str], &str, &str); 3] = [
@@ -56,7 +56,7 @@ async fn a_command_is_resolved_as_a_person_says_and_that_is_its_last_word() {
         let person = ["--by", "ann", "--reason", REFUSED];
         let done = asked(&rig, &[arguments, &person].concat()).await;
         assert_eq!((&done["done"], &done["progress"]["closed"]), (&json!(1), &json!(0)), "{done}");
-        let event = last_word(&rig, id).await;
+        let event = last_event(&rig, id).await;
         assert_eq!(
             (word(&event, "data.state"), word(&event, "data.error.kind")),
             (state, kind),
@@ -77,7 +77,7 @@ async fn a_command_is_resolved_as_a_person_says_and_that_is_its_last_word() {
         let again = ferryd(&rig, &[arguments, &person].concat()).await;
         assert_eq!(again.code, Some(1), "nothing is left to decide: {again:?}");
     }
-    assert_eq!(word(&last_word(&rig, "done").await, "data.provider_reference"), "ch_1");
+    assert_eq!(word(&last_event(&rig, "done").await, "data.provider_reference"), "ch_1");
     rig.finish(&daemon).await;
     assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(0));
 }
@@ -160,23 +160,23 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
     );
     assert_eq!(shown[0]["record"]["history"][0]["http_status"], 500, "{shown:#}");
     // One of a provider that is not there is dead-lettered.
-    rig.publish(&command("nobody", "send", "astray", json!({}))).await;
+    rig.publish(&command("nobody", "send", "unrouted", json!({}))).await;
     // It was refused, so that its dead letter has the id of its event.
-    let astray = rig.terminal("astray").await;
-    let astray = word(&astray, "id");
+    let unrouted = rig.terminal("unrouted").await;
+    let unrouted = word(&unrouted, "id");
     for arguments in [
-        &["dead-letters", "show", astray][..],
-        &["dead-letters", "show", astray, "--message"],
-        &["dead-letters", "list", "--queues", astray],
+        &["dead-letters", "show", unrouted][..],
+        &["dead-letters", "show", unrouted, "--message"],
+        &["dead-letters", "list", "--queues", unrouted],
     ] {
         assert_eq!(asked(&rig, arguments).await[0]["queue"], "ferry.dead.other", "{arguments:?}");
     }
-    asked(&rig, &["dead-letters", "discard", astray, "--by", "ann", "--reason", REFUSED]).await;
-    let told = ferryd(&rig, &["dead-letters", "show", "paid"]).await;
+    asked(&rig, &["dead-letters", "discard", unrouted, "--by", "ann", "--reason", REFUSED]).await;
+    let shown = ferryd(&rig, &["dead-letters", "show", "paid"]).await;
     assert!(
-        told.code == Some(1)
-            && told.err.contains("the ledger knows of no dead letter of command `paid`"),
-        "{told:?}"
+        shown.code == Some(1)
+            && shown.err.contains("the ledger knows of no dead letter of command `paid`"),
+        "{shown:?}"
     );
 
     rig.broker.purge("ferry.dead.acme").await;
@@ -286,7 +286,7 @@ async fn an_end_that_a_killed_instance_left_unpublished_is_published_before_its_
         let done =
             ferryd(&rig, &[arguments, &[id, "--by", "bob", "--reason", REFUSED]].concat()).await;
         assert!([Some(0), Some(1)].contains(&done.code), "{done:?}");
-        let event = last_word(&rig, id).await;
+        let event = last_event(&rig, id).await;
         assert_eq!(word(&event, "data.state"), "completed", "{event:#}");
         rig.finish(&daemon).await;
     }
@@ -329,7 +329,7 @@ async fn an_end_that_was_left_unpublished_is_published_whoever_decided_it() {
         .await;
     let daemon = rig.start().await;
     for id in ["by-a-person", "by-a-webhook"] {
-        assert_eq!(word(&last_word(&rig, id).await, "data.state"), "completed");
+        assert_eq!(word(&last_event(&rig, id).await, "data.state"), "completed");
     }
     eventually(SOON, "both are settled", async || {
         let unsettled = index(&rig).unpublished_endings(Timestamp::MAX, 10).unwrap();

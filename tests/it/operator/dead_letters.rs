@@ -14,7 +14,7 @@ const QUEUE: &str = "ferry.dead.stripe";
 async fn a_list_changes_nothing(count: usize) {
     let bench = OperatorBench::new().await;
     let ids = numbered("order", count);
-    bench.bury(ids.iter().map(|id| letter(id))).await;
+    bench.publish_dead_letters(ids.iter().map(|id| letter(id))).await;
     let mut listed = Vec::new();
     for _ in 0..2 {
         listed.clear();
@@ -51,7 +51,7 @@ async fn a_list_leaves_more_messages_as_they_were_than_one_consumer_can_hold() {
 async fn what_is_removed_from_the_middle_leaves_the_rest_in_order() {
     let bench = OperatorBench::new().await;
     let ids = numbered("order", 3_500);
-    bench.bury(ids.iter().map(|id| letter(id))).await;
+    bench.publish_dead_letters(ids.iter().map(|id| letter(id))).await;
     let gone = |index: usize| index % 7 == 3 || (1_200..1_900).contains(&index);
     let mut walk = QueueCursor::begin(&bench.operator, QUEUE).await.unwrap().unwrap();
     let mut index = 0;
@@ -77,7 +77,7 @@ async fn what_is_removed_from_the_middle_leaves_the_rest_in_order() {
 async fn a_walk_that_ends_early_leaves_what_it_has_not_passed_behind_what_it_has() {
     let bench = OperatorBench::new().await;
     let ids = numbered("order", 2_500);
-    bench.bury(ids.iter().map(|id| letter(id))).await;
+    bench.publish_dead_letters(ids.iter().map(|id| letter(id))).await;
     let mut walk = QueueCursor::begin(&bench.operator, QUEUE).await.unwrap().unwrap();
     for _ in 0..1_500 {
         walk.next().await.unwrap().unwrap();
@@ -90,7 +90,7 @@ async fn a_walk_that_ends_early_leaves_what_it_has_not_passed_behind_what_it_has
 #[tokio::test]
 async fn a_walk_ends_where_another_consumer_has_taken_the_rest() {
     let bench = OperatorBench::new().await;
-    bench.bury(numbered("order", 1_500).iter().map(|id| letter(id))).await;
+    bench.publish_dead_letters(numbered("order", 1_500).iter().map(|id| letter(id))).await;
     let mut walk = QueueCursor::begin(&bench.operator, QUEUE).await.unwrap().unwrap();
     walk.next().await.unwrap().unwrap();
     bench.broker.purge(QUEUE).await;
@@ -133,7 +133,7 @@ async fn queues_that_are_empty_or_absent_hold_no_dead_letters() {
 async fn a_filter_means_what_it_says() {
     let bench = OperatorBench::new().await;
     bench
-        .bury([
+        .publish_dead_letters([
             letter("a"),
             letter_of("b", "payment", "stripe", "refund", FailureKind::Rejected),
             letter_of("c", "notification", "twilio", "send_sms", FailureKind::Unavailable),
@@ -178,7 +178,7 @@ async fn a_filter_means_what_it_says() {
 #[tokio::test]
 async fn a_dead_letter_is_listed_and_shown_whole_even_without_a_record() {
     let bench = OperatorBench::new().await;
-    bench.bury([letter("order-1")]).await;
+    bench.publish_dead_letters([letter("order-1")]).await;
     bench.broker.publish("ferry.dead", "nobody", b"no \x1b[31mJSON", persistent()).await;
 
     let list = bench.ferryd(&["dead-letters", "list", "--queues"]).await;

@@ -60,7 +60,7 @@ pub(super) async fn saved(folder: &Path, id: &str) {
 }
 
 #[tokio::test]
-async fn what_a_person_has_erased_is_told_nowhere_and_what_cannot_be_is_named() {
+async fn erased_data_is_shown_nowhere_and_what_cannot_be_erased_is_named() {
     let rig = TestRig::new(TOKENS).await;
     let folder = rig.setup.path().join("state");
     let daemon = rig.start().await;
@@ -85,17 +85,20 @@ async fn what_a_person_has_erased_is_told_nowhere_and_what_cannot_be_is_named() 
     );
     let first = erase(&rig, &["--reference", REFERENCE]).await;
     assert_eq!((first.code, outcomes(&first)), (Some(1), outcomes(&dry)), "{first:?}");
-    let told = outcomes(&first);
-    let of = |id: &str| told.iter().find(|(named, ..)| named == id).unwrap();
+    let reported = outcomes(&first);
+    let of = |id: &str| reported.iter().find(|(named, ..)| named == id).unwrap();
     assert_eq!(
-        (of("paid").1.as_str(), of("refused").1.as_str(), told.len()),
+        (of("paid").1.as_str(), of("refused").1.as_str(), reported.len()),
         ("erased", "erased", 4)
     );
     assert!(
         of("dead").1 == "kept" && of("dead").2.contains("`ferryd dead-letters discard dead`"),
-        "{told:?}"
+        "{reported:?}"
     );
-    assert!(of("early").1 == "kept" && of("early").2.contains("`ferryd cancel early`"), "{told:?}");
+    assert!(
+        of("early").1 == "kept" && of("early").2.contains("`ferryd cancel early`"),
+        "{reported:?}"
+    );
 
     for id in ["paid", "refused"] {
         assert!(!lies_in(&folder, &secret(id)), "{id}");
@@ -155,11 +158,11 @@ async fn a_duplicate_of_an_erased_command_calls_nobody_also_by_an_index_that_is_
             (erase(&rig, &["--id", "paid"]).await.code == Some(0)).then_some(())
         })
         .await;
-        duplicates_are_told_apart(&rig, &command, 2).await;
+        check_duplicates(&rig, &command, 2).await;
         daemon.kill9();
         std::fs::remove_dir_all(&folder).unwrap();
         let daemon = rig.start().await;
-        duplicates_are_told_apart(&rig, &command, 3).await;
+        check_duplicates(&rig, &command, 3).await;
         assert!(!lies_in(&folder, &secret("paid")));
         assert_eq!(
             asked(&rig, &["status", "paid"]).await["removal"]["erased"]["actor"]["by"],
@@ -170,7 +173,7 @@ async fn a_duplicate_of_an_erased_command_calls_nobody_also_by_an_index_that_is_
 }
 
 /// Publishes an erased command again, and another under its id.
-pub(super) async fn duplicates_are_told_apart(rig: &TestRig, command: &Value, call: u32) {
+pub(super) async fn check_duplicates(rig: &TestRig, command: &Value, call: u32) {
     ask(rig, command, call).await;
     let answers = answers(rig, call.try_into().unwrap()).await;
     let answer = &answers[&format!("call-{call}")];
@@ -187,9 +190,9 @@ pub(super) async fn duplicates_are_told_apart(rig: &TestRig, command: &Value, ca
     other["payload"]["amount"] = json!(call);
     rig.publish(&other).await;
     let is_conflict = |event: &Value| event["type"] == "ferry.command.conflict";
-    eventually(SOON, "the conflict is told", async || {
-        let told = rig.events.of("paid").iter().filter(|event| is_conflict(event)).count();
-        (told + 1 == usize::try_from(call).unwrap()).then_some(())
+    eventually(SOON, "the conflict is published", async || {
+        let conflicts = rig.events.of("paid").iter().filter(|event| is_conflict(event)).count();
+        (conflicts + 1 == usize::try_from(call).unwrap()).then_some(())
     })
     .await;
     assert_eq!(rig.calls("paid").calls, 1);

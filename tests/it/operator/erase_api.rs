@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::erase::{duplicates_are_told_apart, lies_in, of_jane, saved, secret};
+use super::erase::{check_duplicates, lies_in, of_jane, saved, secret};
 use super::recorded::ferryd;
 use crate::api_client::{ClientAnswer, TestClient};
 use crate::copies::{ask, with_replies};
@@ -102,10 +102,10 @@ async fn only_a_token_with_the_role_erases_and_only_what_has_ended() {
     assert_eq!(kind(&many), (403, "forbidden"));
     let by_host =
         ferryd(&rig, &["erase", "--id", "paid", "--by", "ann", "--reason", REASON[1]]).await;
-    let told = "the token `host` has the role operate; this needs one with the role erase: configure one in `api.tokens`, \
+    let expected = "the token `host` has the role operate; this needs one with the role erase: configure one in `api.tokens`, \
                 with `role = \"erase\"`, and give it in FERRYD_TOKEN";
     assert!(
-        by_host.code == Some(1) && by_host.err.contains(told) && by_host.out.is_empty(),
+        by_host.code == Some(1) && by_host.err.contains(expected) && by_host.out.is_empty(),
         "{by_host:?}"
     );
     let elsewhere = client(&daemon, "elsewhere").await;
@@ -177,7 +177,7 @@ async fn what_was_erased_by_the_api_stays_out_of_an_index_that_is_made_anew() {
     saved(&folder, "other").await;
     assert!(!lies_in(&folder, &secret("paid")));
     assert_erased(&privacy, "paid").await;
-    duplicates_are_told_apart(&rig, &command, 2).await;
+    check_duplicates(&rig, &command, 2).await;
     assert_eq!(erase(&privacy, "paid").await.body["already_erased"], json!(true));
     assert!(!lies_in(&folder, &secret("paid")));
     rig.finish(&daemon).await;

@@ -64,11 +64,11 @@ fn lines(stream: impl std::io::Read + Send + 'static) -> UnboundedReceiver<Strin
     receiver
 }
 
-/// Tells of `marker` until it is seen: only then is the subscription there.
+/// Publishes `marker` until it is seen: only then is the subscription there.
 async fn subscribed(bench: &OperatorBench, following: &mut FollowingProcess, marker: &str) {
     let marker = event(&letter(marker), 0, EventKind::Processing);
     eventually(PATIENCE, "the subscription is there", async || {
-        bench.tell(&marker).await;
+        bench.publish_event(&marker).await;
         following.out.try_recv().ok()
     })
     .await;
@@ -85,10 +85,10 @@ async fn events_are_lines_for_people_and_json_for_machines() {
     while people.out.try_recv().is_ok() {}
 
     let sms = letter_of("sms-1", "notification", "twilio", "send_sms", FailureKind::Invalid);
-    bench.tell(&event(&sms, 0, EventKind::Completed(Success::default()))).await;
+    bench.publish_event(&event(&sms, 0, EventKind::Completed(Success::default()))).await;
     let failure = Failure::new("timeout", "no \u{1b}[31manswer");
     let failed = event(&letter("order-1"), 2, EventKind::Failed(FailureKind::Unavailable, failure));
-    bench.tell(&failed).await;
+    bench.publish_event(&failed).await;
 
     let line = people.line().await;
     let parts = [
@@ -120,14 +120,14 @@ async fn following_ends_after_a_count_or_with_a_command() {
     ] {
         let mut following = FollowingProcess::start(&bench.setup, &["--until-terminal", "order-1"]);
         subscribed(&bench, &mut following, "marker").await;
-        bench.tell(&event(&letter("order-2"), 0, end.clone())).await;
-        bench.tell(&event(&letter("order-1"), 0, EventKind::Processing)).await;
-        bench.tell(&event(&letter("order-1"), 0, end)).await;
+        bench.publish_event(&event(&letter("order-2"), 0, end.clone())).await;
+        bench.publish_event(&event(&letter("order-1"), 0, EventKind::Processing)).await;
+        bench.publish_event(&event(&letter("order-1"), 0, end)).await;
         assert_eq!(following.code().await, code);
     }
     let mut following = FollowingProcess::start(&bench.setup, &["--count", "1"]);
     eventually(PATIENCE, "it ends after one event", async || {
-        bench.tell(&event(&letter("order-1"), 0, EventKind::Processing)).await;
+        bench.publish_event(&event(&letter("order-1"), 0, EventKind::Processing)).await;
         following.child.try_wait().unwrap()
     })
     .await;

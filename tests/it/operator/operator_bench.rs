@@ -65,7 +65,7 @@ impl OperatorBench {
     }
 
     /// Puts dead letters into their queues, in this order.
-    pub(super) async fn bury(&self, letters: impl IntoIterator<Item = DeadLetter>) {
+    pub(super) async fn publish_dead_letters(&self, letters: impl IntoIterator<Item = DeadLetter>) {
         let channel = self.broker.channel().await;
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         let mut confirms = Vec::new();
@@ -131,7 +131,7 @@ impl OperatorBench {
     }
 
     /// Publishes an event as the daemon would.
-    pub(super) async fn tell(&self, event: &Event) {
+    pub(super) async fn publish_event(&self, event: &Event) {
         let body = serde_json::to_vec(event).unwrap();
         self.broker.publish("ferry.events", &event.routing_key(), &body, persistent()).await;
     }
@@ -228,9 +228,9 @@ pub(super) fn id(delivery: &Delivery) -> String {
 }
 
 /// The event of something that happened to a command.
-pub(super) fn event(letter: &DeadLetter, generation: u32, happening: EventKind) -> Event {
+pub(super) fn event(letter: &DeadLetter, generation: u32, kind: EventKind) -> Event {
     let moment = EventMoment { generation, attempt: 1, at: Timestamp::now() };
-    Event::new(letter.command.clone(), moment, happening, TraceContext::default())
+    Event::new(letter.command.clone(), moment, kind, TraceContext::default())
 }
 
 /// `prefix-0`, `prefix-1`, and so on.

@@ -114,11 +114,12 @@ async fn wait_for(end: Option<EventKind>) -> (super::operator_bench::CommandResu
         let arrived = async || (bench.broker.depth(QUEUE).await == Some(1)).then_some(());
         eventually(Duration::from_secs(20), "the command is there", arrived).await;
         let Some(end) = end else { return Vec::new() };
-        bench.tell(&event(&letter("order-2"), 0, EventKind::Completed(Success::default()))).await;
-        let events =
-            [EventKind::Processing, end].map(|happening| event(&letter("order-1"), 0, happening));
+        bench
+            .publish_event(&event(&letter("order-2"), 0, EventKind::Completed(Success::default())))
+            .await;
+        let events = [EventKind::Processing, end].map(|kind| event(&letter("order-1"), 0, kind));
         for event in &events {
-            bench.tell(event).await;
+            bench.publish_event(event).await;
         }
         events.to_vec()
     };
@@ -129,11 +130,11 @@ async fn wait_for(end: Option<EventKind>) -> (super::operator_bench::CommandResu
 async fn waiting_shows_each_event_and_ends_with_the_commands_own_terminal_one() {
     let failed = EventKind::Failed(FailureKind::Declined, Failure::new("card_declined", "no"));
     for (end, code) in [(EventKind::Completed(Success::default()), 0), (failed, 1)] {
-        let (ended, told) = wait_for(Some(end)).await;
+        let (ended, published) = wait_for(Some(end)).await;
         assert_eq!(ended.code, Some(code), "{ended:?}");
         let events: Vec<Event> =
             ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(events, told, "those of the other command are not shown");
+        assert_eq!(events, published, "those of the other command are not shown");
     }
 }
 
@@ -148,8 +149,8 @@ async fn waiting_shows_the_address_of_a_checkout_whole_as_soon_as_it_is_there() 
         let result = Some(json!({ "url": address, "id": "cs_1" }));
         let waiting =
             EventKind::Waiting(Success { result, ..Success::default() }, WaitingFor::Customer);
-        for happening in [waiting, EventKind::Completed(Success::default())] {
-            bench.tell(&event(&letter("order-1"), 0, happening)).await;
+        for kind in [waiting, EventKind::Completed(Success::default())] {
+            bench.publish_event(&event(&letter("order-1"), 0, kind)).await;
         }
     };
     let (ended, ()) = tokio::join!(bench.ferryd(&arguments), daemon);

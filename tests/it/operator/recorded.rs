@@ -75,7 +75,7 @@ async fn rig_with_commands() -> (TestRig, RunningDaemon) {
     (rig, daemon)
 }
 
-async fn everything_is_told(rig: &TestRig) {
+async fn check_status_and_lists(rig: &TestRig) {
     let paid = ferryd(rig, &["status", "paid"]).await;
     assert_eq!((paid.code, paid.err.as_str()), (Some(0), ""), "{paid:?}");
     for part in ["completed", "acme.charge", "order-1", "started", "nothing, this is its end"] {
@@ -113,13 +113,13 @@ async fn everything_is_told(rig: &TestRig) {
 }
 
 #[tokio::test]
-async fn a_daemon_tells_what_is_in_the_ledger_also_by_an_index_that_is_made_anew() {
+async fn a_daemon_shows_what_is_in_the_ledger_also_by_a_rebuilt_index() {
     let (rig, daemon) = rig_with_commands().await;
-    everything_is_told(&rig).await;
+    check_status_and_lists(&rig).await;
     daemon.kill9();
     std::fs::remove_dir_all(rig.setup.path().join("state")).unwrap();
     let daemon = rig.start().await;
-    everything_is_told(&rig).await;
+    check_status_and_lists(&rig).await;
     daemon.kill9();
 }
 
@@ -156,9 +156,9 @@ async fn a_cancel_is_decided_by_a_daemon_and_not_without_one() {
         (Some(0), "early is cancelled\n"),
         "{cancelled:?}"
     );
-    let told = asked(&rig, &["status", "early"]).await;
-    assert_eq!(told["kind"], "cancelled");
-    assert!(told.to_string().contains("by ann via api:host: order withdrawn"), "{told}");
+    let status = asked(&rig, &["status", "early"]).await;
+    assert_eq!(status["kind"], "cancelled");
+    assert!(status.to_string().contains("by ann via api:host: order withdrawn"), "{status}");
     assert_eq!(asked(&rig, &["cancel", "later"]).await, json!({"id": "later", "outcome": "noted"}));
     let noted = ferryd(&rig, &["status", "later"]).await;
     assert!(noted.out.contains("when it comes, it is cancelled by "), "{noted:?}");

@@ -31,27 +31,27 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn records_are_told_from_where_it_is_asked_for() {
+async fn records_are_shown_from_the_requested_position() {
     let (rig, _daemon) = rig_with_commands().await;
     let tail = ["ledger", "tail", "--from", "first", "--command", "paid", "--count", "2"];
-    let told = ferryd(&rig, &tail).await;
-    assert_eq!((told.code, told.err.as_str()), (Some(0), ""), "{told:?}");
+    let shown = ferryd(&rig, &tail).await;
+    assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""), "{shown:?}");
     let kinds: Vec<_> =
-        told.out.lines().map(|line| line.split_whitespace().nth(3).unwrap()).collect();
+        shown.out.lines().map(|line| line.split_whitespace().nth(3).unwrap()).collect();
     assert_eq!(kinds, ["started", "finished"]);
-    let told = lines(&ferryd(&rig, &[&tail[..], &["--json"]].concat()).await.out);
+    let shown = lines(&ferryd(&rig, &[&tail[..], &["--json"]].concat()).await.out);
     assert_eq!(
-        (&told[0]["kind"], &told[1]["kind"], &told[1]["command"]),
+        (&shown[0]["kind"], &shown[1]["kind"], &shown[1]["command"]),
         (&json!("started"), &json!("finished"), &json!("paid"))
     );
-    assert_eq!(told[1]["data"]["effects"]["event"]["data"]["state"], "completed");
-    let offset = told[1]["offset"].as_u64().unwrap();
+    assert_eq!(shown[1]["data"]["effects"]["event"]["data"]["state"], "completed");
+    let offset = shown[1]["offset"].as_u64().unwrap();
     let from = offset.to_string();
-    let told = lines(
+    let shown = lines(
         &ferryd(&rig, &["ledger", "tail", "--from", &from, "--count", "1", "--json"]).await.out,
     );
-    assert_eq!(told[0]["offset"], offset);
-    let told = lines(
+    assert_eq!(shown[0]["offset"], offset);
+    let shown = lines(
         &ferryd(
             &rig,
             &["ledger", "tail", "--from", "1h", "--command", "dead", "--count", "1", "--json"],
@@ -59,7 +59,7 @@ async fn records_are_told_from_where_it_is_asked_for() {
         .await
         .out,
     );
-    assert_eq!(told[0]["command"], "dead");
+    assert_eq!(shown[0]["command"], "dead");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,9 +121,9 @@ fn falsify(rig: &TestRig) {
 #[tokio::test]
 async fn an_index_is_compared_with_the_stream_and_made_anew() {
     let (rig, daemon) = rig_with_commands().await;
-    let verdict = asked(&rig, &["ledger", "verify"]).await;
+    let report = asked(&rig, &["ledger", "verify"]).await;
     assert_eq!(
-        verdict,
+        report,
         json!({"commands": 2, "older": 0, "forgotten": 0, "different": [], "more": 0})
     );
     let refused = ferryd(&rig, &["ledger", "rebuild"]).await;
@@ -133,16 +133,16 @@ async fn an_index_is_compared_with_the_stream_and_made_anew() {
     daemon.kill9();
 
     falsify(&rig);
-    let verdict = ferryd(&rig, &["ledger", "verify"]).await;
-    assert_eq!((verdict.code, verdict.err.as_str()), (Some(1), ""), "{verdict:?}");
+    let report = ferryd(&rig, &["ledger", "verify"]).await;
+    assert_eq!((report.code, report.err.as_str()), (Some(1), ""), "{report:?}");
     assert!(
-        verdict.out.starts_with("2 commands in the stream, 2 differ in the index\n"),
+        report.out.starts_with("2 commands in the stream, 2 differ in the index\n"),
         "{}",
-        verdict.out
+        report.out
     );
     for line in [["invented", "command"], ["paid", "ending"], ["paid", "published_sequence"]] {
-        let told = verdict.out.lines().any(|told| told.split_whitespace().take(2).eq(line));
-        assert!(told, "{line:?}: {}", verdict.out);
+        let is_listed = report.out.lines().any(|row| row.split_whitespace().take(2).eq(line));
+        assert!(is_listed, "{line:?}: {}", report.out);
     }
     assert_eq!(
         std::fs::read_dir(rig.setup.path().join("state"))
@@ -155,8 +155,8 @@ async fn an_index_is_compared_with_the_stream_and_made_anew() {
 
     let rebuilt = asked(&rig, &["ledger", "rebuild"]).await;
     assert_eq!((&rebuilt["commands"], &rebuilt["unreadable"]), (&json!(2), &json!(0)), "{rebuilt}");
-    let verdict = asked(&rig, &["ledger", "verify"]).await;
-    assert_eq!(verdict["different"], json!([]));
+    let report = asked(&rig, &["ledger", "verify"]).await;
+    assert_eq!(report["different"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,8 +171,8 @@ async fn an_index_is_compared_while_commands_go_on() {
     };
     let verifying = async {
         for _ in 0..3 {
-            let verdict = asked(&rig, &["ledger", "verify"]).await;
-            assert_eq!(verdict["different"], json!([]), "{verdict}");
+            let report = asked(&rig, &["ledger", "verify"]).await;
+            assert_eq!(report["different"], json!([]), "{report}");
         }
     };
     futures_util::future::join(busy, verifying).await;
@@ -189,11 +189,11 @@ async fn calls_are_found_by_what_the_ledger_knows() {
     };
     let shown =
         crate::harness::wait::eventually(crate::rig::SOON, "its call is written", found).await;
-    let told = lines(&shown.out);
-    assert_eq!((told.len(), &told[0]["response"]["status"]), (1, &json!(200)), "{told:?}");
+    let calls = lines(&shown.out);
+    assert_eq!((calls.len(), &calls[0]["response"]["status"]), (1, &json!(200)), "{calls:?}");
     assert_eq!(shown.err, "");
-    let wished = ferryd(&rig, &["cancel", "later"]).await;
-    assert_eq!(wished.code, Some(0), "{wished:?}");
+    let cancelled = ferryd(&rig, &["cancel", "later"]).await;
+    assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
     let none = ferryd(&rig, &["calls", "later"]).await;
     assert!(none.err.contains("no call was made of command `later` yet"), "{none:?}");
     drop(daemon);

@@ -24,7 +24,7 @@ fn what_a_node_imports_at_boot_holds_the_policies_of_the_topology_and_nothing_th
 }
 
 #[tokio::test]
-async fn what_is_applied_is_what_is_exported_and_what_differs_is_told() {
+async fn what_is_applied_is_what_is_exported_and_differences_are_reported() {
     let bench = OperatorBench::bare().await;
     let exported = bench.ferryd(&["topology", "export"]).await.json();
     let mut classic = FieldTable::default();

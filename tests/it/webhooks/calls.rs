@@ -43,7 +43,7 @@ async fn a_call_that_is_verified_lies_in_its_providers_queue_as_it_came() {
 }
 
 #[tokio::test]
-async fn what_is_not_taken_is_told_in_one_line_of_the_log_and_nothing_of_it_lies_in_a_queue() {
+async fn a_refused_webhook_is_logged_in_one_line_and_nothing_of_it_lies_in_a_queue() {
     let rig =
         TestRig::new("[webhooks]\nmax_body_size = \"1KiB\"\ntrusted_proxies = [\"127.0.0.1\"]")
             .await
@@ -96,7 +96,7 @@ async fn what_is_not_taken_is_told_in_one_line_of_the_log_and_nothing_of_it_lies
     }
     assert!(
         bodies[2..5].iter().all(|body| *body == bodies[1]),
-        "an unknown account is told what a forger is"
+        "an unknown account is answered like a forger"
     );
     let challenge = call(address, "GET", &format!("{PATH}?challenge=42"), GOOD, b"").await;
     assert_eq!((challenge.status, challenge.body.as_slice()), (200, &b"42"[..]));
@@ -115,9 +115,9 @@ async fn what_is_not_taken_is_told_in_one_line_of_the_log_and_nothing_of_it_lies
     assert!(!daemon.log_text().contains("hunter2"));
     assert_eq!(rig.webhooks().await, []);
     rig.finish(&daemon).await;
-    let told = daemon.logs(|line| line["message"] == "the endpoint for webhooks is closed");
+    let closed = daemon.logs(|line| line["message"] == "the endpoint for webhooks is closed");
     let counts = ["kept", "challenged", "nowhere", "unreadable", "unverified", "not_kept"]
-        .map(|name| &told[0][name]);
+        .map(|name| &closed[0][name]);
     assert_eq!(counts, [0, 1, 2, 3, 3, 0].map(|count| json!(count)).each_ref());
 }
 
@@ -265,11 +265,11 @@ async fn a_webhook_that_nobody_can_take_is_dead_lettered_and_not_lost() {
     rig.broker.delete_queue(QUEUE).await;
     rig.broker.publish("ferry.webhooks", "acme.default", b"nowhere", copy.properties.clone()).await;
     rig.broker.await_depth("ferry.webhooks.dead", 2).await;
-    let aside = rig.broker.peek("ferry.webhooks.dead").await;
+    let dead = rig.broker.peek("ferry.webhooks.dead").await;
     let bodies: Vec<_> =
-        aside.iter().map(|message| String::from_utf8_lossy(&message.body)).collect();
+        dead.iter().map(|message| String::from_utf8_lossy(&message.body)).collect();
     assert_eq!(bodies, ["too often", "nowhere"]);
-    assert!(aside.iter().all(|message| {
+    assert!(dead.iter().all(|message| {
         let read = ferryd_broker::webhook_message::read_webhook(
             &message.properties,
             message.body.clone().into(),
@@ -285,8 +285,8 @@ async fn without_a_public_address_nothing_listens_for_webhooks() {
     assert!(daemon.logs(|line: &Value| word(line, "message").contains("webhooks")).is_empty());
     let mut check = rig.setup.command(&["check"]);
     let output = tokio::task::spawn_blocking(move || check.output()).await.unwrap().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(told.contains("warning: provider acme: webhook: its calls reach nobody"), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("warning: provider acme: webhook: its calls reach nobody"), "{stdout}");
     rig.finish(&daemon).await;
 }
 
