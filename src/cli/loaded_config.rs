@@ -123,7 +123,7 @@ pub(super) fn cross_file_faults(config: &Config, providers: &[&Provider]) -> Vec
 pub(super) fn warn_unheard_webhooks(config: &Config, provider: &Provider) -> Option<String> {
     let text = || {
         format!(
-            "provider {}: webhook: its calls reach nobody; write `webhooks.public_url` into the configuration",
+            "provider {}: webhook: its calls cannot be received; write `webhooks.public_url` into the configuration",
             provider.name
         )
     };
@@ -282,7 +282,10 @@ mod tests {
         assert_eq!(warn_unheard_webhooks(&Config::default(), &provider), None);
         let provider = fixture::called_back(provider);
         let found = warn_unheard_webhooks(&Config::default(), &provider).unwrap();
-        assert!(found.starts_with("provider twilio: webhook: its calls reach nobody"), "{found}");
+        assert!(
+            found.starts_with("provider twilio: webhook: its calls cannot be received"),
+            "{found}"
+        );
         let mut config = Config::default();
         config.webhooks.public_url =
             Some("https://hooks.example.com".to_owned().try_into().unwrap());

@@ -25,7 +25,7 @@ Any path and method is a call. The payload's field `sandbox` says how it ends, a
   {"hang":"before_answer"}, {"hang":"mid_body"}, {"reset":true}, {"truncate":true}, {"huge":true}
   {"act_then_fail":true}                   acts, but answers 500
 
-GET /sandbox/deeds?id=… finds what was done for a caller, GET /sandbox/deeds/sb_1 by the sandbox's own id;
+GET /sandbox/transactions?id=… finds what was done for a caller, GET /sandbox/transactions/sb_1 by the sandbox's own id;
 "hidden":"2s" keeps it from being found for a while.
 
 A repeated Idempotency-Key gets the first answer again, like at a good provider."#;

@@ -76,7 +76,7 @@ fn addresses_that_are_not_of_one_cluster_are_refused_each_by_its_key() {
             "[amqp]\nuris = ['amqp://127.0.0.1/a', 'amqp://two/a']",
             at(1)
                 + "leads to another host without TLS, so the password and every command can be read and changed on the way: write \
-                   amqps://, or `amqp.allow_plaintext = true` where everybody on the way may do that",
+                   amqps://, or `amqp.allow_plaintext = true` where everybody on the network path may do that",
         ),
         (
             "[amqp]\nuris = ['amqps://one/a', 'http://two/a']",

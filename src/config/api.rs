@@ -149,7 +149,7 @@ impl ApiConfig {
         if self.is_exposed() && !self.allow_plaintext {
             let message = "can be reached from other machines in plain HTTP, so tokens and payloads can be read on the way: \
                            write a loopback address such as 127.0.0.1:8420, with a proxy with TLS in front of it, or \
-                           `api.allow_plaintext = true` where everybody on the way may read them";
+                           `api.allow_plaintext = true` where everybody on the network path may read them";
             broken.push(rule("api.bind", message));
         }
         if self.token_group.as_ref().is_some_and(|group| group.trim().is_empty()) {

@@ -87,7 +87,7 @@ fn addresses(amqp: &AmqpConfig) -> Vec<ConfigFault> {
         let key = amqp.key_of_address(place);
         if uri.is_exposed() && !amqp.allow_plaintext {
             let message = "leads to another host without TLS, so the password and every command can be read and changed on the way: \
-                           write amqps://, or `amqp.allow_plaintext = true` where everybody on the way may do that";
+                           write amqps://, or `amqp.allow_plaintext = true` where everybody on the network path may do that";
             broken.push(rule(&key, message));
         }
         if uri.parts().vhost != first.parts().vhost {

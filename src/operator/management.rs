@@ -182,7 +182,7 @@ impl ManagementApi {
             method: HttpMethod::Get,
             url: Url::parse(&address).map_err(|error| failed(error.to_string()))?,
             headers: vec![("authorization".to_owned(), format!("Basic {login}"))],
-            asked: Vec::new(),
+            input_headers: Vec::new(),
             body: Bytes::new(),
             timeout: TIMEOUT,
         };

@@ -13,7 +13,7 @@ use crate::unsigned_calls::{BY_COMMAND, pay, unsigned_rig};
 /// The operation `pay`, whose polls come late.
 const POLL: &str = r#"
 [operations.pay.poll]
-request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+request = { method = "GET", path = "/sandbox/transactions/{{ provider_reference }}" }
 interval = "12h"
 max_interval = "12h"
 failed = "body.status == 'failed'"
@@ -163,7 +163,7 @@ reference = "{{ payload.known_as | default(body.id) }}"
 success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 [operations.blind.lookup]
-request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+request = { method = "GET", path = "/sandbox/transactions/{{ provider_reference }}" }
 after = "1s"
 found = "body.status"
 
@@ -174,7 +174,7 @@ deadline = "2d"
 lookup = "poll"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.slow.poll]
-request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+request = { method = "GET", path = "/sandbox/transactions/{{ provider_reference }}" }
 interval = "12h"
 max_interval = "12h"
 [operations.slow.response]

@@ -19,7 +19,7 @@ deadline = "1h"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 payload = { type = "object", properties = { phone = { type = "string", x-sensitive = true } } }
 [operations.text.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+request = { method = "GET", path = "/sandbox/transactions", query = { id = "{{ command.id }}" } }
 after = "10m"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"

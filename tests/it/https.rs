@@ -40,7 +40,7 @@ fn post(url: &str) -> HttpRequest {
         method: HttpMethod::Post,
         url: url.parse().unwrap(),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-        asked: Vec::new(),
+        input_headers: Vec::new(),
         body: r#"{"amount":1099}"#.into(),
         timeout: Duration::from_secs(10),
     }

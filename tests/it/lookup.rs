@@ -17,7 +17,7 @@ retry = { schedule = ["1s", "1s"], jitter = false }
 timeout = "2s"
 body = { id = "{{ command.id }}", amount = "{{ payload.amount }}", sandbox = "{{ payload.sandbox }}" }
 [operations.pay.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+request = { method = "GET", path = "/sandbox/transactions", query = { id = "{{ command.id }}" } }
 after = "2s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"
@@ -29,7 +29,7 @@ success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 error = { code = "{{ body.status | default(body.error.code) }}" }
 [operations.pay.poll]
-request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+request = { method = "GET", path = "/sandbox/transactions/{{ provider_reference }}" }
 interval = "1s"
 [[operations.pay.classify]]
 when = "body.status == 'failed'"
@@ -44,7 +44,7 @@ retry = { schedule = ["1s", "1s"], jitter = false }
 timeout = "2s"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.shy.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+request = { method = "GET", path = "/sandbox/transactions", query = { id = "{{ command.id }}" } }
 after = "2s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"
@@ -58,7 +58,7 @@ retry = { schedule = ["1s"], jitter = false }
 timeout = "2s"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.keyed.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+request = { method = "GET", path = "/sandbox/transactions", query = { id = "{{ command.id }}" } }
 after = "2s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"
@@ -75,7 +75,7 @@ retry = { schedule = ["1s"], jitter = false }
 timeout = "6500ms"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.last.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+request = { method = "GET", path = "/sandbox/transactions", query = { id = "{{ command.id }}" } }
 after = "7s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"

@@ -16,7 +16,7 @@ retry = { schedule = ["1s", "1s"], jitter = false }
 timeout = "2s"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.ask.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+request = { method = "GET", path = "/sandbox/transactions", query = { id = "{{ command.id }}" } }
 after = "2s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"

@@ -32,7 +32,7 @@ request = { method = "POST", path = "/acme/slow" }
 idempotency = { header = "Idempotency-Key", retention = "24h" }
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.slow.poll]
-request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+request = { method = "GET", path = "/sandbox/transactions/{{ provider_reference }}" }
 interval = "5s"
 [operations.slow.response]
 reference = "{{ body.id }}"
@@ -44,7 +44,7 @@ request = { method = "POST", path = "/acme/ask" }
 timeout = "2s"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.ask.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+request = { method = "GET", path = "/sandbox/transactions", query = { id = "{{ command.id }}" } }
 after = "5s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"

@@ -24,11 +24,11 @@ timeout = "2s"
 deadline = "3s"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.NAME.poll]
-request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+request = { method = "GET", path = "/sandbox/transactions/{{ provider_reference }}" }
 interval = "1s"
 max_interval = "1s"
 [operations.NAME.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+request = { method = "GET", path = "/sandbox/transactions", query = { id = "{{ command.id }}" } }
 after = "2s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"

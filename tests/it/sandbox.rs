@@ -43,7 +43,7 @@ impl SandboxClient {
                 .parse()
                 .unwrap(),
             headers,
-            asked: Vec::new(),
+            input_headers: Vec::new(),
             body: body.to_string().into(),
             timeout: Duration::from_secs(20),
         }
@@ -72,7 +72,7 @@ impl SandboxClient {
 
     /// Lists the statuses of a caller's transactions.
     async fn transactions(&self, id: &str) -> Vec<String> {
-        let (status, body) = self.asked("/sandbox/deeds", &format!("id={id}")).await;
+        let (status, body) = self.asked("/sandbox/transactions", &format!("id={id}")).await;
         assert_eq!(status, 200);
         let status = |deed: &Value| deed["status"].as_str().unwrap().to_owned();
         body["data"].as_array().unwrap().iter().map(status).collect()
@@ -293,8 +293,8 @@ async fn what_was_done_is_found_by_its_caller_and_by_its_own_id() {
         "not what was refused"
     );
     let deed = json!({"id": "sb_1", "status": "succeeded", "amount": 7, "caller": "order-1"});
-    assert_eq!(setup.asked("/sandbox/deeds/sb_1", "").await, (200, deed));
-    assert_eq!(setup.asked("/sandbox/deeds/sb_9", "").await.0, 404);
+    assert_eq!(setup.asked("/sandbox/transactions/sb_1", "").await, (200, deed));
+    assert_eq!(setup.asked("/sandbox/transactions/sb_9", "").await.0, 404);
     let calls = setup.sandbox.calls();
     assert_eq!(
         (calls.total, calls.questions["order-1"], calls.questions["sb_1"]),
@@ -337,7 +337,7 @@ async fn what_is_hidden_is_found_later_by_its_caller_and_at_once_by_its_own_id()
     let setup = SandboxClient::new().await;
     setup.status("", json!({"id": "h", "sandbox": {"hidden": "1h"}})).await;
     assert_eq!(setup.transactions("h").await, Vec::<String>::new());
-    assert_eq!(setup.asked("/sandbox/deeds/sb_1", "").await.0, 200);
+    assert_eq!(setup.asked("/sandbox/transactions/sb_1", "").await.0, 200);
     setup.status("", json!({"id": "h", "sandbox": {"hidden": "300ms"}})).await;
     setup.transactions_become("h", &["succeeded"]).await;
 }

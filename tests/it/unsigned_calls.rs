@@ -40,7 +40,7 @@ retry = { schedule = ["1s", "1s"], jitter = false }
 deadline = "2d"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.pay.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+request = { method = "GET", path = "/sandbox/transactions", query = { id = "{{ command.id }}" } }
 after = "2s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"

@@ -19,7 +19,7 @@ retry = { schedule = ["1s", "1s", "1s"], jitter = false }
 deadline = "{DEADLINE}"
 body = { id = "{{ command.id }}", amount = "{{ payload.amount }}", sandbox = "{{ payload.sandbox }}" }
 [operations.pay.poll]
-request = { method = "GET", path = "/sandbox/deeds/{{ provider_reference }}" }
+request = { method = "GET", path = "/sandbox/transactions/{{ provider_reference }}" }
 interval = "1s"
 max_interval = "1s"
 failed = "body.status == 'failed'"
@@ -46,7 +46,7 @@ idempotency = { header = "Idempotency-Key", retention = "24h" }
 deadline = "{DEADLINE}"
 body = { id = "{{ command.id }}", sandbox = "{{ payload.sandbox }}" }
 [operations.check.lookup]
-request = { method = "GET", path = "/sandbox/deeds", query = { id = "{{ command.id }}" } }
+request = { method = "GET", path = "/sandbox/transactions", query = { id = "{{ command.id }}" } }
 after = "1s"
 found = "body.data | length == 1"
 item = "{{ body.data[0] }}"

@@ -162,12 +162,12 @@ mod tests {
             let kind = AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED);
             let error = AMQPError::new(kind, format!("PRECONDITION_FAILED - {text}").into());
             let source = lapin::Error::from(lapin::ErrorKind::ProtocolError(error));
-            let told = BrokerError::while_reading("ferry.ledger")(source).to_string();
+            let message = BrokerError::while_reading("ferry.ledger")(source).to_string();
             assert!(
-                told.starts_with("read stream ferry.ledger: ") && told.contains(text),
-                "{told}"
+                message.starts_with("read stream ferry.ledger: ") && message.contains(text),
+                "{message}"
             );
-            assert!(told.contains(hint), "{told}");
+            assert!(message.contains(hint), "{message}");
         }
     }
 
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn an_error_of_another_kind_has_no_hint() {
         let source = lapin::Error::from(lapin::ErrorKind::ChannelsLimitReached);
-        let told = BrokerError::while_reading("ferry.ledger")(source).to_string();
-        assert!(!told.contains("rabbitmq-streams"), "{told}");
+        let message = BrokerError::while_reading("ferry.ledger")(source).to_string();
+        assert!(!message.contains("rabbitmq-streams"), "{message}");
     }
 }

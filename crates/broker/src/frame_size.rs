@@ -202,12 +202,16 @@ struct FrameSizeNegotiation {
 impl FrameSizeNegotiation {
     /// Creates the direction from the broker to lapin; a frame size of zero means no bound.
     fn incoming() -> Self {
-        Self::new(0, TUNE, |told| if told == 0 { 0 } else { told.saturating_add(TOLERANCE) })
+        Self::new(
+            0,
+            TUNE,
+            |frame_max| if frame_max == 0 { 0 } else { frame_max.saturating_add(TOLERANCE) },
+        )
     }
 
     /// Creates the direction from lapin to the broker.
     fn outgoing() -> Self {
-        Self::new(GREETING, TUNE_OK, |told| told.saturating_sub(TOLERANCE))
+        Self::new(GREETING, TUNE_OK, |frame_max| frame_max.saturating_sub(TOLERANCE))
     }
 
     fn new(greeting: usize, method: [u8; 4], alter: fn(u32) -> u32) -> Self {
@@ -244,8 +248,9 @@ impl FrameSizeNegotiation {
         if frame.get(METHOD).is_some_and(|method| *method == self.method)
             && let Some(field) = frame.get_mut(FRAME_MAX)
         {
-            let told = field.iter().fold(0, |told, byte| (told << 8) | u32::from(*byte));
-            field.copy_from_slice(&(self.alter)(told).to_be_bytes());
+            let frame_max =
+                field.iter().fold(0, |frame_max, byte| (frame_max << 8) | u32::from(*byte));
+            field.copy_from_slice(&(self.alter)(frame_max).to_be_bytes());
             self.is_over = true;
         }
         self.ready.append(&mut frame);
@@ -285,10 +290,11 @@ mod tests {
         let start = frame([0, 10, 0, 10], &[3; 500]);
         let open_ok = frame([0, 10, 0, 41], &[0]);
         for pieces in [1, 7, 13, 16, 500, 4_096] {
-            let told = |frame_max| [start.clone(), tune(TUNE, frame_max), open_ok.clone()].concat();
+            let greeting =
+                |frame_max| [start.clone(), tune(TUNE, frame_max), open_ok.clone()].concat();
             assert_eq!(
-                passed(FrameSizeNegotiation::incoming(), &told(131_072), pieces),
-                told(131_072 + TOLERANCE),
+                passed(FrameSizeNegotiation::incoming(), &greeting(131_072), pieces),
+                greeting(131_072 + TOLERANCE),
                 "{pieces}"
             );
             let answer = |frame_max| {

@@ -40,7 +40,7 @@ const CLAIM: &str = "ferry-claim";
 const ROUTING_KEY: &str = "ferry-routing-key";
 const UNKNOWN_SINCE: &str = "ferry-unknown-since";
 const REFERENCE: &str = "ferry-provider-reference";
-const INQUIRY: &str = "ferry-query";
+const QUERY: &str = "ferry-query";
 const PURPOSE: &str = "ferry-purpose";
 const NOT_BEFORE: &str = "ferry-not-before";
 const TRIED: &str = "ferry-tried";
@@ -190,7 +190,7 @@ impl MessageState {
             (UNKNOWN_SINCE, unknown_since.map(|time| text(&time))),
             (DEADLINE, deadline.map(|time| text(&time))),
             (REFERENCE, provider_reference.as_ref().map(|reference| text(reference))),
-            (INQUIRY, query.map(|query| HeaderValue::Number(query.number.into()))),
+            (QUERY, query.map(|query| HeaderValue::Number(query.number.into()))),
             (PURPOSE, query.map(|query| text(&query.purpose.as_str()))),
             (NOT_BEFORE, query.map(|query| text(&query.due))),
             (TRIED, query.map(|query| HeaderValue::Number(query.tried.into()))),
@@ -250,7 +250,7 @@ struct UnreadableHeader;
 fn read_due_query(headers: Option<&FieldTable>) -> Result<Option<ProviderQuery>, UnreadableHeader> {
     let Some(purpose) = read_purpose(headers, PURPOSE)? else { return Ok(None) };
     let due = read_time(headers, NOT_BEFORE)?.ok_or(UnreadableHeader)?;
-    let number = count(headers, INQUIRY).ok_or(UnreadableHeader)?;
+    let number = count(headers, QUERY).ok_or(UnreadableHeader)?;
     let (tried, early) =
         (count(headers, TRIED).unwrap_or_default(), count(headers, EARLY).unwrap_or_default());
     Ok(Some(ProviderQuery {

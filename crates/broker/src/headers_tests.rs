@@ -49,7 +49,7 @@ fn time(millisecond: i64) -> Timestamp {
 }
 
 /// Builds the state of a command that waits for a query.
-fn asked_about(purpose: QueryPurpose) -> MessageState {
+fn waiting_for_query(purpose: QueryPurpose) -> MessageState {
     let mut state = travel(true, Some("k"));
     state.progress.unknown_since = Some(time(1_800_000_001_001));
     state.progress.deadline = Some(time(1_800_000_900_000));
@@ -61,20 +61,20 @@ fn asked_about(purpose: QueryPurpose) -> MessageState {
 
 #[test]
 fn progress_survives_the_way_through_a_queue() {
-    let asked_about = [QueryPurpose::Poll, QueryPurpose::Lookup].map(asked_about);
-    for state in [travel(true, Some("k")), travel(false, None)].into_iter().chain(asked_about) {
+    let waiting = [QueryPurpose::Poll, QueryPurpose::Lookup].map(waiting_for_query);
+    for state in [travel(true, Some("k")), travel(false, None)].into_iter().chain(waiting) {
         assert_eq!(MessageState::read(Some(&written(&state))).unwrap(), state);
     }
 }
 
 #[test]
-fn a_question_that_is_not_understood_is_not_taken_for_a_call() {
+fn a_query_that_cannot_be_read_is_not_taken_for_a_call() {
     let broken = [
         (PURPOSE, AMQPValue::LongString("refund".into())),
         (PURPOSE, AMQPValue::LongString("".into())),
         (PURPOSE, AMQPValue::LongLongInt(1)),
-        (INQUIRY, AMQPValue::LongLongInt(-1)),
-        (INQUIRY, AMQPValue::Void),
+        (QUERY, AMQPValue::LongLongInt(-1)),
+        (QUERY, AMQPValue::Void),
         (NOT_BEFORE, AMQPValue::LongString("soon".into())),
         (NOT_BEFORE, AMQPValue::Void),
         (DEADLINE, AMQPValue::LongString("never".into())),
@@ -83,30 +83,30 @@ fn a_question_that_is_not_understood_is_not_taken_for_a_call() {
         (PLANNED_PURPOSE, AMQPValue::LongString("poll".into())),
     ];
     for (name, value) in broken {
-        let mut headers = written(&asked_about(QueryPurpose::Lookup));
+        let mut headers = written(&waiting_for_query(QueryPurpose::Lookup));
         headers.insert(name.into(), value.clone());
         assert_eq!(MessageState::read(Some(&headers)), None, "{name} {value:?}");
     }
 }
 
 #[test]
-fn what_a_version_without_questions_wrote_is_up_for_its_next_call() {
+fn headers_without_a_query_lead_to_the_next_call() {
     let state = travel(true, Some("k"));
     let headers = written(&state);
-    for name in [PURPOSE, INQUIRY, NOT_BEFORE, TRIED, DEADLINE, REFERENCE, UNKNOWN_SINCE] {
+    for name in [PURPOSE, QUERY, NOT_BEFORE, TRIED, DEADLINE, REFERENCE, UNKNOWN_SINCE] {
         assert!(!headers.contains_key(name), "{name}");
     }
-    let mut untold = written(&asked_about(QueryPurpose::Poll));
-    untold.insert(TRIED.into(), AMQPValue::Void);
-    assert_eq!(MessageState::read(Some(&untold)).unwrap().progress.inquiry.unwrap().tried, 0);
+    let mut incomplete = written(&waiting_for_query(QueryPurpose::Poll));
+    incomplete.insert(TRIED.into(), AMQPValue::Void);
+    assert_eq!(MessageState::read(Some(&incomplete)).unwrap().progress.inquiry.unwrap().tried, 0);
 }
 
 #[test]
-fn what_asks_now_says_what_was_planned_however_often_it_is_asked() {
+fn an_early_query_keeps_the_planned_query_however_often_one_is_requested() {
     for purpose in [QueryPurpose::Poll, QueryPurpose::Lookup] {
-        let waits = asked_about(purpose);
-        let question = waits.progress.inquiry.unwrap();
-        let planned = PlannedQuery { purpose, due: question.due, tried: question.tried };
+        let waits = waiting_for_query(purpose);
+        let query = waits.progress.inquiry.unwrap();
+        let planned = PlannedQuery { purpose, due: query.due, tried: query.tried };
         let mut headers = waits.headers(purpose.into());
         for (second, wanted) in [(1_800_000_000, Some(QueryPurpose::Lookup)), (1_800_000_007, None)]
         {
@@ -120,10 +120,10 @@ fn what_asks_now_says_what_was_planned_however_often_it_is_asked() {
             headers = asking_now(&headers, wanted, now);
             let table =
                 add_own_headers(BasicProperties::default(), &headers).headers().clone().unwrap();
-            let asked = MessageState::read(Some(&table)).unwrap().progress.inquiry.unwrap();
+            let read = MessageState::read(Some(&table)).unwrap().progress.inquiry.unwrap();
             let due = Timestamp::from_second(second + 1).unwrap();
-            let fresh = ProviderQuery::new(question.number, wanted.unwrap_or(purpose), due);
-            assert_eq!(asked, ProviderQuery { planned: Some(planned), ..fresh });
+            let fresh = ProviderQuery::new(query.number, wanted.unwrap_or(purpose), due);
+            assert_eq!(read, ProviderQuery { planned: Some(planned), ..fresh });
         }
     }
 }
@@ -243,11 +243,11 @@ proptest! {
     }
 
     #[test]
-    fn every_question_survives_the_way_through_a_queue(
+    fn every_query_survives_the_way_through_a_queue(
         (number, tried, early, poll, is_early) in any::<(u32, u32, u32, bool, bool)>(),
         due in 0_i64..4_000_000_000_000, reference in ".{0,40}",
     ) {
-        let mut state = asked_about(if poll { QueryPurpose::Poll } else { QueryPurpose::Lookup });
+        let mut state = waiting_for_query(if poll { QueryPurpose::Poll } else { QueryPurpose::Lookup });
         let purpose = state.progress.inquiry.unwrap().purpose;
         let planned = is_early.then(|| PlannedQuery { purpose, due: time(due / 2), tried: early });
         state.progress.inquiry = Some(ProviderQuery { number, purpose, due: time(due), tried, early, planned });

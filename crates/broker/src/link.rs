@@ -43,7 +43,7 @@ impl PublishingLink {
         &self,
         session: &SessionEnd,
     ) -> Result<Channel, PublishFailure> {
-        let opening = async {
+        let open_channel = async {
             let channel = self.connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             Ok::<_, PublishFailure>(channel)
@@ -52,7 +52,7 @@ impl PublishingLink {
             let cause = CloseCause::found("no answer from the broker in time");
             Err(PublishFailure::SessionLost { cause })
         };
-        self.await_answer(session, opening).await.unwrap_or_else(dead)
+        self.await_answer(session, open_channel).await.unwrap_or_else(dead)
     }
 
     /// Waits for an answer of the broker, for as long as the session lasts.

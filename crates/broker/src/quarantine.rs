@@ -135,12 +135,12 @@ impl PublishQuarantine {
             .connect("publish-quarantine")
             .await
             .map_err(|error| lost(&error.to_string()))?;
-        let opening = async {
+        let open_channel = async {
             let channel = connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             Ok::<_, lapin::Error>(channel)
         };
-        let opened = timeout(self.settings.connect_timeout, opening).await;
+        let opened = timeout(self.settings.connect_timeout, open_channel).await;
         let channel = opened
             .map_err(|_| lost("no answer from the broker in time"))?
             .map_err(|error| lost(&error.to_string()))?;

@@ -123,9 +123,9 @@ impl BrokerSession {
         &self,
         purpose: LinkPurpose,
     ) -> Result<&PublishingLink, PublishFailure> {
-        let opening = || PublishingLink::open(&self.settings, purpose, &self.end);
+        let open_link = || PublishingLink::open(&self.settings, purpose, &self.end);
         tokio::select! {
-            link = self.links[purpose as usize].get_or_try_init(opening) => link.map_err(|error| {
+            link = self.links[purpose as usize].get_or_try_init(open_link) => link.map_err(|error| {
                 PublishFailure::SessionLost { cause: CloseCause::found(&error.to_string()) }
             }),
             () = self.ended() => Err(self.publish_failure()),

@@ -61,7 +61,7 @@ fn only_streams_have_a_policy_and_it_fits_nothing_but_their_name() {
 }
 
 #[test]
-fn the_policy_of_the_ledger_keeps_it_for_as_long_as_duplicates_are_told() {
+fn the_policy_of_the_ledger_keeps_it_for_as_long_as_duplicates_are_detected() {
     let names = TopologyNames::new("ferry".parse().unwrap());
     for (hours, max_age) in [(24 * 60, "60D"), (24 * 90, "90D"), (73, "73h")] {
         let window = std::time::Duration::from_hours(hours);

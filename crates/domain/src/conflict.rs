@@ -160,11 +160,11 @@ impl ConflictEvent {
         at: Timestamp,
     ) -> Self {
         let known = match known {
-            Some(known) => format!("has called what it did for it `{}` so far", excerpt(known)),
-            None => "was not asked for it".to_owned(),
+            Some(known) => format!("whose own transaction has the id `{}`", excerpt(known)),
+            None => "whose own transaction has no known id".to_owned(),
         };
         let message = format!(
-            "the provider says that `{}` is done for this command, and {known}: perhaps a second payment; look it up at the \
+            "the provider says that `{}` is done for this command, {known}: perhaps a second payment; look it up at the \
              provider",
             excerpt(reference),
         );

@@ -69,7 +69,7 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// The names of those headers that are part of the operation's input, such as one that names an
     /// account.
-    pub asked: Vec<String>,
+    pub input_headers: Vec<String>,
     /// The encoded body; empty for none.
     pub body: Bytes,
     /// The longest time for the whole call.
@@ -88,7 +88,9 @@ impl HttpRequest {
             hash.update([0]);
         }
         hash.update(&self.body);
-        for (name, value) in self.headers.iter().filter(|(name, _)| self.asked.contains(name)) {
+        for (name, value) in
+            self.headers.iter().filter(|(name, _)| self.input_headers.contains(name))
+        {
             for part in [name, value] {
                 hash.update([0]);
                 hash.update(part);

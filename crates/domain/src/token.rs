@@ -108,7 +108,7 @@ mod tests {
             method: HttpMethod::Get,
             url: "https://api.example.com/".parse().unwrap(),
             headers: vec![("accept".to_owned(), "a".to_owned())],
-            asked: Vec::new(),
+            input_headers: Vec::new(),
             body: Vec::new().into(),
             timeout: Duration::from_secs(9),
         };

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn two_batches_with_the_same_lines_are_told_apart() {
+    fn two_batches_with_the_same_lines_are_distinguished() {
         let at =
             |first| fingerprint(Some(BatchSource { writer: Uuid::from_u128(7), first }), b"{}");
         assert_ne!(at(1), at(2));

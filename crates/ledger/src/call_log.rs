@@ -74,7 +74,7 @@ struct WaitingCalls {
     is_wanted: bool,
     dropped: u64,
     /// The time of the last warning about dropped records, and their number by then.
-    told: Option<(Instant, u64)>,
+    last_warning: Option<(Instant, u64)>,
 }
 
 impl WaitingCalls {
@@ -177,9 +177,9 @@ impl CallLog {
         let mut waiting = self.waiting();
         waiting.dropped += 1;
         let (dropped, now) = (waiting.dropped, Instant::now());
-        let since = waiting.told.map_or(0, |(_, before)| before);
-        if waiting.told.is_none_or(|(told, _)| now - told >= WARNING_INTERVAL) {
-            waiting.told = Some((now, dropped));
+        let since = waiting.last_warning.map_or(0, |(_, before)| before);
+        if waiting.last_warning.is_none_or(|(at, _)| now - at >= WARNING_INTERVAL) {
+            waiting.last_warning = Some((now, dropped));
             drop(waiting);
             let (stream, count) = (self.0.stream.as_str(), dropped - since);
             warn!(

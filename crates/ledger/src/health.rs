@@ -16,7 +16,7 @@ use super::pending_records::{OldestRecord, PendingRecords};
 /// The interval between two checks of the health.
 const TICK: Duration = Duration::from_millis(500);
 /// The interval between two log lines about progress.
-const TELL: Duration = Duration::from_secs(5);
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The health of the ledger: decisions are made only while it is caught up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +164,8 @@ impl HealthMonitor {
     ) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let (mut told, mut marked, mut doubted) = (Instant::now(), Instant::now(), Instant::now());
+        let (mut published, mut marked, mut doubted) =
+            (Instant::now(), Instant::now(), Instant::now());
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -172,8 +173,8 @@ impl HealthMonitor {
             }
             let oldest = pending.oldest();
             self.judge_health(oldest, settings.lagging_after);
-            if told.elapsed() >= TELL {
-                told = Instant::now();
+            if published.elapsed() >= PUBLISH_INTERVAL {
+                published = Instant::now();
                 self.publish_health();
             }
             // Only records of this process count: those of other writers arrive whatever happens to

@@ -12,7 +12,7 @@ fn record(text: &str) -> AnyRecord {
     .into()
 }
 
-fn outbox() -> PendingRecords {
+fn pending_records() -> PendingRecords {
     PendingRecords::new(Uuid::from_u128(1))
 }
 
@@ -30,7 +30,7 @@ fn numbers(batch: &RecordBatch) -> (u64, u64) {
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_while_a_batch_is_on_its_way_is_the_next_batch() {
-    let pending = outbox();
+    let pending = pending_records();
     append(&pending, "a");
     assert_eq!(numbers(&pending.next_batch().await), (1, 1));
     append(&pending, "b");
@@ -42,7 +42,7 @@ async fn what_comes_while_a_batch_is_on_its_way_is_the_next_batch() {
 
 #[tokio::test(start_paused = true)]
 async fn a_note_waits_for_company_but_not_for_ever() {
-    let pending = outbox();
+    let pending = pending_records();
     let begun = Instant::now();
     pending.queue_unawaited(record("a")).unwrap();
     assert_eq!(numbers(&pending.next_batch().await), (1, 1));
@@ -56,7 +56,7 @@ async fn a_note_waits_for_company_but_not_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_has_a_size_and_a_larger_record_goes_alone() {
-    let pending = outbox();
+    let pending = pending_records();
     let (waiter, _ruled) = oneshot::channel();
     pending.append(record("a"), vec![b'x'; MAX_BATCH + 1], waiter, None);
     let most = u64::try_from(MAX_BATCH / record("b").encode().len()).unwrap();
@@ -71,7 +71,7 @@ async fn a_batch_has_a_size_and_a_larger_record_goes_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn who_appends_more_than_there_is_room_for_waits_until_something_is_read_back() {
-    let pending = outbox();
+    let pending = pending_records();
     let all = pending.wait_for_room(MAX_APPENDED * 2).await;
     let (waiter, _ruled) = oneshot::channel();
     pending.append(record("a"), record("a").encode(), waiter, all);
@@ -84,7 +84,7 @@ async fn who_appends_more_than_there_is_room_for_waits_until_something_is_read_b
 
 #[tokio::test(start_paused = true)]
 async fn notes_beyond_their_room_are_dropped_and_counted() {
-    let pending = outbox();
+    let pending = pending_records();
     let fits = MAX_NOTED / record("a").encode().len();
     for _ in 0..fits {
         pending.queue_unawaited(record("a")).unwrap();
@@ -96,7 +96,7 @@ async fn notes_beyond_their_room_are_dropped_and_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_marker_that_was_not_sent_serves_all_barriers() {
-    let pending = outbox();
+    let pending = pending_records();
     let now = Timestamp::UNIX_EPOCH;
     assert_eq!((pending.pending_marker(now), pending.pending_marker(now)), (1, 1));
     pending.next_batch().await;
@@ -110,7 +110,7 @@ async fn a_marker_that_was_not_sent_serves_all_barriers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_confirmed_record_that_the_stream_has_lost_is_written_again_under_a_new_number() {
-    let pending = outbox();
+    let pending = pending_records();
     let mut lost = append(&pending, "a");
     pending.queue_unawaited(record("b")).unwrap();
     pending.pending_marker(Timestamp::UNIX_EPOCH);
@@ -131,7 +131,7 @@ async fn a_confirmed_record_that_the_stream_has_lost_is_written_again_under_a_ne
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_back_before_is_not_held_any_more() {
-    let pending = outbox();
+    let pending = pending_records();
     append(&pending, "a");
     pending.next_batch().await;
     assert!(pending.take(1).0.is_some());
@@ -141,7 +141,7 @@ async fn what_was_read_back_before_is_not_held_any_more() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_confirmed_and_does_not_come_is_written_once_more_under_its_numbers() {
-    let pending = outbox();
+    let pending = pending_records();
     let mut ruled = Vec::new();
     for text in ["a", "b", "c"] {
         ruled.push(append(&pending, text));

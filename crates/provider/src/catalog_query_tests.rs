@@ -206,9 +206,9 @@ fn what_the_catalog_asks_about_accepted_and_doubtful_commands_is_read() {
             "create_order" => "paypal",
             _ => "stripe",
         });
-        let (asked, read) = ask(&provider, operation, payload, purpose, &answer);
+        let (request, read) = ask(&provider, operation, payload, purpose, &answer);
         assert_eq!(
-            (asked.as_str(), read.as_str()),
+            (request.as_str(), read.as_str()),
             (url, meaning),
             "{operation} {purpose:?} {answer}"
         );
@@ -244,8 +244,8 @@ fn a_payment_is_found_by_its_token_alone_where_one_was_sent() {
         };
         let adapter = &stripe.default_account().unwrap().adapter;
         let request = adapter.build_query(&call, QueryPurpose::Lookup).unwrap();
-        let (_, asked) = request.url.query_pairs().find(|(name, _)| name == "query").unwrap();
-        assert_eq!(asked, query, "{token:?}");
+        let (_, request) = request.url.query_pairs().find(|(name, _)| name == "query").unwrap();
+        assert_eq!(request, query, "{token:?}");
         let looked_up = adapter
             .interpret_lookup(&call, &CallResult::Reply(reply(200, &answer)))
             .masked(&Mask::default());

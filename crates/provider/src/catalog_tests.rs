@@ -426,9 +426,9 @@ fn the_answers_of_twilio_and_easypost_are_read() {
         ),
         ("easypost", "buy", &buy, 200, json!({"id": "shp_1"}), "unknown", Some("http_200")),
     ];
-    for (name, operation, payload, status, body, verdict, code) in table {
+    for (name, operation, payload, status, body, expected, code) in table {
         let outcome = interpret(&provider(name), operation, payload, reply(status, &body));
-        assert_eq!(outcome.outcome_name().as_str(), verdict, "{name} {operation} {status} {body}");
+        assert_eq!(outcome.outcome_name().as_str(), expected, "{name} {operation} {status} {body}");
         assert_eq!(
             outcome.failure().and_then(|failure| failure.code.as_deref()),
             code,

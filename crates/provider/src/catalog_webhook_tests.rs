@@ -48,7 +48,7 @@ fn notices(provider: &str, content_type: &str, body: &str) -> Vec<WebhookNotice>
 }
 
 /// The event, id, command, reference and meaning of a notice.
-fn told(notice: &WebhookNotice) -> [Option<&str>; 5] {
+fn contents(notice: &WebhookNotice) -> [Option<&str>; 5] {
     let WebhookNotice { event, id, command, reference, meaning, .. } = notice;
     let command = command.as_ref().map(CommandId::as_str);
     [event.as_deref(), id.as_deref(), command, reference.as_deref(), Some(meaning.as_str())]
@@ -93,7 +93,7 @@ fn payments_of_stripe_end_charges_by_success_alone() {
         let notice = stripe(kind, &intent(status));
         let expected =
             [Some(kind), Some("evt_1"), Some("shop.order-1"), Some("pi_1"), Some(meaning)];
-        assert_eq!(told(&notice), expected);
+        assert_eq!(contents(&notice), expected);
     }
     let NoticeMeaning::Completed(success) =
         stripe("payment_intent.succeeded", &intent("succeeded")).meaning
@@ -151,7 +151,7 @@ fn refunds_of_stripe_end_by_their_own_reference_whatever_their_metadata_say() {
     ] {
         let notice = stripe(kind, &refund(status, &reason));
         assert_eq!(
-            told(&notice),
+            contents(&notice),
             [Some(kind), Some("evt_1"), None, Some("re_1"), Some(meaning)],
             "{status}"
         );
@@ -169,7 +169,7 @@ fn refunds_of_stripe_end_by_their_own_reference_whatever_their_metadata_say() {
 }
 
 #[test]
-fn what_else_stripe_tells_belongs_to_its_payment_and_decides_nothing() {
+fn other_events_of_stripe_belong_to_their_payment_and_decide_nothing() {
     let metadata = json!({"ferryd_command_id": "shop.order-1"});
     let charge =
         json!({"id": "ch_1", "object": "charge", "payment_intent": "pi_1", "metadata": metadata});
@@ -186,7 +186,10 @@ fn what_else_stripe_tells_belongs_to_its_payment_and_decides_nothing() {
         ("balance.available", json!({"object": "balance"}), None, None),
     ] {
         let notice = stripe(kind, &object);
-        assert_eq!(told(&notice), [Some(kind), Some("evt_1"), command, reference, Some("nothing")]);
+        assert_eq!(
+            contents(&notice),
+            [Some(kind), Some("evt_1"), command, reference, Some("nothing")]
+        );
     }
     // A thin event has no object.
     let thin = json!({"id": "evt_2", "object": "v2.core.event", "type": "v1.billing.meter.error_report_triggered"});
@@ -198,11 +201,11 @@ fn what_else_stripe_tells_belongs_to_its_payment_and_decides_nothing() {
         None,
         Some("nothing"),
     ];
-    assert_eq!(told(&notice), expected);
+    assert_eq!(contents(&notice), expected);
 }
 
 #[test]
-fn what_becomes_of_a_message_of_twilio_is_told_and_decides_nothing() {
+fn the_status_of_a_message_of_twilio_is_published_and_decides_nothing() {
     const FORM: &str = "application/x-www-form-urlencoded; charset=UTF-8";
     let account = "AccountSid=AC1&ApiVersion=2010-04-01&From=%2B15017122661&To=%2B15558675310";
     for status in ["queued", "sent", "delivered", "undelivered", "failed", "read"] {
@@ -213,17 +216,17 @@ fn what_becomes_of_a_message_of_twilio_is_told_and_decides_nothing() {
         let notice = notice("twilio", FORM, &body);
         let id = format!("SM1-{status}");
         assert_eq!(
-            told(&notice),
+            contents(&notice),
             [Some(status), Some(id.as_str()), None, Some("SM1"), Some("nothing")]
         );
         assert_eq!(notice.body["To"], "+15558675310");
     }
     let incoming = format!("MessageSid=SM2&SmsStatus=received&Body=STOP&{account}");
     let expected = [Some("received"), Some("SM2-received"), None, Some("SM2"), Some("nothing")];
-    assert_eq!(told(&notice("twilio", FORM, &incoming)), expected);
+    assert_eq!(contents(&notice("twilio", FORM, &incoming)), expected);
     let of_a_call = format!("CallSid=CA1&CallStatus=completed&{account}");
     assert_eq!(
-        told(&notice("twilio", FORM, &of_a_call)),
+        contents(&notice("twilio", FORM, &of_a_call)),
         [None, None, None, None, Some("nothing")]
     );
 }
@@ -252,7 +255,7 @@ fn trackers_of_easypost_end_what_only_follows_a_parcel_and_decide_nothing_of_a_s
             "pending_urls": [], "completed_urls": [], "status": "pending", "result": result
         });
         let notice = notice("easypost", "application/json", &event.to_string());
-        assert_eq!(told(&notice), [Some(kind), Some("evt_1"), None, reference, Some(meaning)]);
+        assert_eq!(contents(&notice), [Some(kind), Some("evt_1"), None, reference, Some(meaning)]);
     }
 }
 
@@ -296,7 +299,7 @@ fn payments_and_refunds_of_adyen_end_by_their_own_event_and_its_success() {
         let id = format!("993-{code}-{success}");
         let notice = adyen(code, success, &fields);
         assert_eq!(
-            told(&notice),
+            contents(&notice),
             [Some(code), Some(id.as_str()), command, Some(reference), Some(meaning)],
             "{fields}"
         );
@@ -323,8 +326,8 @@ fn what_adyen_does_not_sign_decides_nothing() {
         events.iter().flat_map(|code| [(code, "true"), (code, "false"), (code, "")])
     {
         assert_eq!(
-            told(&adyen(code, success, &unsigned)),
-            told(&adyen(code, success, &json!({}))),
+            contents(&adyen(code, success, &unsigned)),
+            contents(&adyen(code, success, &json!({}))),
             "{code} {success}"
         );
     }
@@ -347,7 +350,10 @@ fn calls_of_paypal_have_captures_looked_up_and_decide_nothing() {
     ] {
         let event = json!({"id": "WH-1", "event_type": kind, "resource": resource});
         let notice = notice("paypal", "application/json", &event.to_string());
-        assert_eq!(told(&notice), [Some(kind), Some("WH-1"), None, Some(reference), Some(meaning)]);
+        assert_eq!(
+            contents(&notice),
+            [Some(kind), Some("WH-1"), None, Some(reference), Some(meaning)]
+        );
     }
 }
 
@@ -372,7 +378,7 @@ fn events_of_a_mail_belong_to_the_command_that_sent_it_and_decide_nothing() {
     for (notice, (kind, _, command, reference)) in notices.iter().zip(table) {
         let id = format!("e-{kind}");
         assert_eq!(
-            told(notice),
+            contents(notice),
             [Some(kind), Some(id.as_str()), command, reference, Some("nothing")]
         );
     }
@@ -395,6 +401,10 @@ fn what_is_said_about_a_message_of_slack_belongs_to_it_and_decides_nothing() {
         let call = json!({"type": "event_callback", "event_id": "Ev1", "event": event});
         let notice = notice("slack", "application/json", &call.to_string());
         let kind = event["type"].as_str();
-        assert_eq!(told(&notice), [kind, Some("Ev1"), None, reference, Some("nothing")], "{event}");
+        assert_eq!(
+            contents(&notice),
+            [kind, Some("Ev1"), None, reference, Some("nothing")],
+            "{event}"
+        );
     }
 }

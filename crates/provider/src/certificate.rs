@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_certificates_is_told_for_what_it_is() {
+    fn a_file_without_certificates_is_reported_as_such() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.pem");
         for (text, fault) in [

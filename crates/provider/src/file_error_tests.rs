@@ -304,7 +304,7 @@ fn an_empty_table_takes_the_catalogs_endpoint_and_needs_its_secret() {
 }
 
 #[test]
-fn all_faults_of_a_file_are_told_at_once() {
+fn all_faults_of_a_file_are_reported_at_once() {
     let text = GOOD
         .replace("https://", "http://")
         .replace("\"POST\"", "5")

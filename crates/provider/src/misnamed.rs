@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_comes_close_is_told_with_the_one_that_is_read() {
+    fn a_close_name_is_reported_with_the_one_that_is_read() {
         for (name, intended) in [
             ("stripe.toml", None),
             ("stripe.tml", Some("stripe.toml")),

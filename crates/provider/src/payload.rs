@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_by_place_and_none_quotes_a_value() {
+    fn every_fault_is_reported_by_place_and_none_quotes_a_value() {
         let schema = PayloadSchema::compile(json!({
             "type": "object", "required": ["amount"], "additionalProperties": false,
             "properties": {"amount": {"type": "integer"}, "to": {"type": "object", "properties": {"zip": {"maxLength": 5}}}}

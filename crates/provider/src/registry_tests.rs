@@ -50,7 +50,7 @@ fn every_toml_file_of_a_folder_is_a_provider() {
 }
 
 #[test]
-fn every_fault_of_every_file_is_told_in_the_order_of_the_files() {
+fn every_fault_of_every_file_is_reported_in_the_order_of_the_files() {
     let files = [
         ("b.toml", named("Two")),
         ("a.toml", format!("{}\nx = 1", named("one"))),

@@ -216,7 +216,7 @@ fn sent_to_twilio(
 }
 
 #[test]
-fn twilio_is_told_where_to_call_if_it_can_call_and_signs_the_token_too() {
+fn twilio_gets_a_webhook_url_if_it_can_call_and_signs_the_token_too() {
     let sms = json!({"to": "+1", "from": "+2", "body": "Hi"});
     let own = json!({"to": "+1", "from": "+2", "body": "Hi", "status_callback": "https://shop.example/cb"});
     let status_callback = |webhook: &str, configured, payload| {
@@ -253,7 +253,7 @@ fn twilio_is_told_where_to_call_if_it_can_call_and_signs_the_token_too() {
 
 #[test]
 fn calls_that_a_token_verifies_are_about_its_command_alone() {
-    let asked = "is \"token\", and no request has a `webhook_url` with one";
+    let never_requested = "is \"token\", and no request has a `webhook_url` with one";
     let silent = FILE.replace("{{ webhook_url }}", "x");
     let optional = FILE.replace("{{ webhook_url }}", "{{ webhook_url | default(none) }}");
     for (text, configured, key, fault) in [
@@ -269,8 +269,8 @@ fn calls_that_a_token_verifies_are_about_its_command_alone() {
             "reference",
             "is not verified",
         ),
-        (silent.clone(), true, "verify", asked),
-        (optional, false, "verify", asked),
+        (silent.clone(), true, "verify", never_requested),
+        (optional, false, "verify", never_requested),
         (
             silent.replace("\"token\"", "\"none\""),
             true,

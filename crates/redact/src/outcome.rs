@@ -31,15 +31,15 @@ impl MaskableValue for Failure {
 impl MaskableValue for Success {
     fn masked(self, mask: &Mask) -> Self {
         let Self { result, provider_reference, warnings, http_status } = self;
-        let mut told = Vec::new();
-        let result = result.map(|result| fit_value(mask.data(result), "result", &mut told));
+        let mut shortened = Vec::new();
+        let result = result.map(|result| fit_value(mask.data(result), "result", &mut shortened));
         let is_named = provider_reference.is_some();
         let provider_reference = mask.reference(provider_reference);
         if is_named && provider_reference.is_none() {
-            told.push("reference: left out, it holds a secret of the account".to_owned());
+            shortened.push("reference: left out, it holds a secret of the account".to_owned());
         }
         let cut = |warning: String| mask.masked(warning).first_chars(LONGEST_TEXT);
-        let warnings = told.into_iter().chain(warnings).take(MOST_WARNINGS).map(cut).collect();
+        let warnings = shortened.into_iter().chain(warnings).take(MOST_WARNINGS).map(cut).collect();
         Self { result, provider_reference, warnings, http_status }
     }
 }

@@ -61,9 +61,9 @@ impl AnswerBehaviour {
     /// Reads `sandbox`, or `metadata.sandbox`, of a payload; each may be an object, or the JSON
     /// text of one.
     pub(super) fn of(payload: &Value) -> Result<Self, InvalidField> {
-        let asked = [payload.get("sandbox"), payload.pointer("/metadata/sandbox")];
+        let places = [payload.get("sandbox"), payload.pointer("/metadata/sandbox")];
         let mut behaviour = Self::default();
-        if let Some(fields) = asked.into_iter().flatten().find_map(object) {
+        if let Some(fields) = places.into_iter().flatten().find_map(object) {
             for (field, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
                 behaviour
                     .set(field, value)

@@ -3,7 +3,7 @@
 //! The sandbox takes any method and path as a call, behaves as the field `sandbox` of the call's
 //! own payload says, answers a repeated idempotency key like a good provider does, and counts calls
 //! and transactions: `GET /sandbox/calls` shows the counters, `DELETE /sandbox/calls` resets them.
-//! `GET /sandbox/deeds?id=…` and `/sandbox/deeds/sb_1` show the status of a transaction.
+//! `GET /sandbox/transactions?id=…` and `/sandbox/transactions/sb_1` show the status of a transaction.
 
 mod behaviour;
 mod calls;

@@ -61,23 +61,26 @@ pub(super) fn router(state: &Arc<SandboxState>) -> Router {
         StatusCode::NO_CONTENT
     });
     let search = get(
-        |State(state): State<Arc<SandboxState>>, Query(asked): Query<TransactionQuery>| async move {
+        |State(state): State<Arc<SandboxState>>, Query(query): Query<TransactionQuery>| async move {
             let mut memory = state.lock_memory();
-            memory.note_query(&asked.id);
-            Json(memory.transactions.of(&asked.id))
+            memory.note_query(&query.id);
+            Json(memory.transactions.of(&query.id))
         },
     );
-    let deed = get(|State(state): State<Arc<SandboxState>>, Path(id): Path<String>| async move {
-        let mut memory = state.lock_memory();
-        memory.note_query(&id);
-        match memory.transactions.get(&id) {
-            Some(deed) => Json(deed).into_response(),
-            None => error(StatusCode::NOT_FOUND, "not_found", "there is nothing by this id")
-                .into_response(),
-        }
-    });
+    let transaction =
+        get(|State(state): State<Arc<SandboxState>>, Path(id): Path<String>| async move {
+            let mut memory = state.lock_memory();
+            memory.note_query(&id);
+            match memory.transactions.get(&id) {
+                Some(transaction) => Json(transaction).into_response(),
+                None => error(StatusCode::NOT_FOUND, "not_found", "there is nothing by this id")
+                    .into_response(),
+            }
+        });
     let router = Router::new().route("/sandbox/calls", calls);
-    let router = router.route("/sandbox/deeds", search).route("/sandbox/deeds/{id}", deed);
+    let router = router
+        .route("/sandbox/transactions", search)
+        .route("/sandbox/transactions/{id}", transaction);
     router.fallback(take).with_state(Arc::clone(state))
 }
 
@@ -280,8 +283,8 @@ impl RunningCall {
     }
 
     fn refuse(&self, default: StatusCode) -> SandboxAnswer {
-        let asked = self.behaviour.status.and_then(|status| StatusCode::from_u16(status).ok());
-        error(asked.unwrap_or(default), "sandbox", "refused as asked").into()
+        let requested = self.behaviour.status.and_then(|status| StatusCode::from_u16(status).ok());
+        error(requested.unwrap_or(default), "sandbox", "refused as requested").into()
     }
 
     /// Acts, and keeps the answer under the key.
@@ -381,7 +384,7 @@ async fn deliver(
             let broken = stream::once(async {
                 // The data before the break gets a chance to be sent first.
                 tokio::task::yield_now().await;
-                Err(std::io::Error::other("truncated as asked"))
+                Err(std::io::Error::other("truncated as requested"))
             });
             let half = half.map(|piece| piece.map_err(|never| match never {}));
             Body::from_stream(half.chain(broken))

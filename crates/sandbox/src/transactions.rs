@@ -1,5 +1,5 @@
-//! The transactions of the sandbox, and queries about them: `GET /sandbox/deeds?id=…` finds one by
-//! the caller's name, `GET /sandbox/deeds/sb_1` by the sandbox's own id.
+//! The transactions of the sandbox, and queries about them: `GET /sandbox/transactions?id=…` finds one by
+//! the caller's name, `GET /sandbox/transactions/sb_1` by the sandbox's own id.
 //!
 //! An accepted transaction finishes after a while, or on request.
 

@@ -40,7 +40,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_wrong_value_is_told_by_its_key_and_never_quoted() {
+    fn every_wrong_value_is_reported_by_its_key_and_never_quoted() {
         let faults = FindingList::default();
         let value = json!({"a": "hunter2", "b": 7, "c": true});
         let read: BTreeMap<String, u16> = read_value(value, &faults.place().key("x")).unwrap();

@@ -48,7 +48,7 @@ fn request() -> HttpRequest {
             header("content-type", "application/json"),
             header("idempotency-key", "order-1"),
         ],
-        asked: Vec::new(),
+        input_headers: Vec::new(),
         body: r#"{"pan":"4242 4242 4242 4242","iban":"DE02","pin":"12","key":"secret-1"}"#.into(),
         timeout: Duration::from_secs(1),
     }

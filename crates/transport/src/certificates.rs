@@ -137,7 +137,7 @@ impl CertificateCache {
             method: HttpMethod::Get,
             url: url.clone(),
             headers: Vec::new(),
-            asked: Vec::new(),
+            input_headers: Vec::new(),
             body: Bytes::new(),
             timeout: REQUEST_TIMEOUT,
         };

@@ -16,7 +16,7 @@ use super::*;
 struct CertificateServer {
     cache: CertificateCache,
     port: u16,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     _folder: tempfile::TempDir,
 }
 
@@ -33,8 +33,9 @@ impl CertificateServer {
             .with_single_cert(vec![own.cert.der().clone()], key);
         let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
-        let counted = Arc::clone(&asked);
+        let (port, requests) =
+            (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&requests);
         tokio::spawn(async move {
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
@@ -61,7 +62,7 @@ impl CertificateServer {
                 });
             }
         });
-        Self { cache, port, asked, _folder: folder }
+        Self { cache, port, requests, _folder: folder }
     }
 
     async fn get(&self, path: &str) -> Result<usize, CertificateFetchError> {
@@ -69,15 +70,15 @@ impl CertificateServer {
         self.cache.certificate(url).await.map(|certificate| certificate.len())
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
     }
 }
 
 #[tokio::test]
 async fn a_certificate_is_fetched_once_and_that_there_is_none_is_remembered_and_a_failure_is_not() {
     let server = CertificateServer::start().await;
-    for (path, expected, asked) in [
+    for (path, expected, requests) in [
         ("/there", Ok(10), 1),
         ("/there", Ok(10), 1),
         ("/none", Err(CertificateFetchError::Absent), 2),
@@ -87,7 +88,7 @@ async fn a_certificate_is_fetched_once_and_that_there_is_none_is_remembered_and_
         ("/broken", Err(CertificateFetchError::Unavailable), 5),
         ("/broken", Err(CertificateFetchError::Unavailable), 6),
     ] {
-        assert_eq!((server.get(path).await, server.asked()), (expected, asked), "{path}");
+        assert_eq!((server.get(path).await, server.requests()), (expected, requests), "{path}");
     }
 }
 
@@ -96,11 +97,11 @@ async fn calls_that_need_the_same_certificate_ask_once() {
     let server = CertificateServer::start().await;
     let all = futures_util::future::join_all((0..50).map(|_| server.get("/there"))).await;
     assert!(all.iter().all(|found| *found == Ok(10)));
-    assert_eq!(server.asked(), 1);
+    assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test]
-async fn however_many_addresses_calls_name_the_host_is_asked_a_few_times_and_what_is_known_is_still_given()
+async fn however_many_addresses_calls_name_the_host_gets_few_requests_and_known_certificates_are_still_returned()
  {
     let server = CertificateServer::start().await;
     assert_eq!(server.get("/there").await, Ok(10));
@@ -108,7 +109,7 @@ async fn however_many_addresses_calls_name_the_host_is_asked_a_few_times_and_wha
     let all = futures_util::future::join_all(paths.iter().map(|path| server.get(path))).await;
     assert!(all.contains(&Err(CertificateFetchError::Unavailable)));
     let seconds_at_most = 5;
-    assert!(server.asked() <= 8 + seconds_at_most, "{}", server.asked());
+    assert!(server.requests() <= 8 + seconds_at_most, "{}", server.requests());
     assert_eq!(server.get("/there").await, Ok(10));
 }
 

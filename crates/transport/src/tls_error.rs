@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_validity_of_a_certificate_is_told_in_dates() {
+    fn the_validity_of_a_certificate_is_given_in_dates() {
         let at = |second| UnixTime::since_unix_epoch(Duration::from_secs(second));
         let (time, second) = (at(1_796_000_000), at(1_795_996_800));
         let expired =
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_cut_is_told_without_the_address_of_a_librarys_documentation() {
+    fn a_connection_that_is_cut_is_described_without_the_address_of_a_librarys_documentation() {
         let text = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest/rustls/manual/";
         let text = describe_cause(&io::Error::new(io::ErrorKind::UnexpectedEof, text));
         assert!(text.contains("close_notify") && !text.contains("docs.rs"), "{text}");

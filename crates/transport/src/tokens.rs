@@ -45,9 +45,9 @@ pub struct GrantedToken {
 }
 
 impl GrantedToken {
-    fn new(access: AccessToken, asked: Instant) -> Self {
+    fn new(access: AccessToken, requested: Instant) -> Self {
         let life = access.lifetime;
-        let at = |after: Duration| asked.checked_add(after);
+        let at = |after: Duration| requested.checked_add(after);
         let renew = life.and_then(|life| at(life.saturating_sub(MARGIN.min(life / 4))));
         Self { end: life.and_then(at), renew, granted: Instant::now(), access }
     }
@@ -74,7 +74,7 @@ struct TokenState {
     /// The previous token, which late answers may still quote.
     before: Option<Arc<GrantedToken>>,
     /// The number of token requests so far.
-    asked: u64,
+    requests: u64,
     refused: Option<RefusedToken>,
 }
 
@@ -103,7 +103,7 @@ impl TokenCache {
             if let Some(token) = state.fresh(now) {
                 return Ok(token);
             }
-            (state.asked, state.lasting(now))
+            (state.requests, state.lasting(now))
         };
         let _turn = match &lasting {
             Some(token) => match self.turn.try_lock() {
@@ -125,13 +125,13 @@ impl TokenCache {
                 if let Some(before) = state.held.replace(Arc::clone(&token)) {
                     state.before = Some(before);
                 }
-                (state.asked, state.refused) = (state.asked + 1, None);
+                (state.requests, state.refused) = (state.requests + 1, None);
                 Ok(token)
             }
             // The token was not refused: this call ran out of time. The next call may have more.
             Err(why) if lasting.is_none() && now + IN_VAIN >= latest => Err(why),
             Err(why) => {
-                state.asked += 1;
+                state.requests += 1;
                 state.refused = Some(RefusedToken { until: now + pause(&why), why: why.clone() });
                 state.lasting(now).ok_or(why)
             }
@@ -172,7 +172,7 @@ impl TokenState {
         seen: u64,
         now: Instant,
     ) -> Option<Result<Arc<GrantedToken>, TokenUnavailable>> {
-        if self.asked != seen
+        if self.requests != seen
             && let Some(token) = self.held.clone()
             && self.refused.is_none()
         {
@@ -182,7 +182,7 @@ impl TokenState {
             return Some(Ok(token));
         }
         let refused =
-            self.refused.as_ref().filter(|refused| self.asked != seen || now < refused.until)?;
+            self.refused.as_ref().filter(|refused| self.requests != seen || now < refused.until)?;
         Some(self.lasting(now).ok_or_else(|| refused.why.clone()))
     }
 }

@@ -11,7 +11,7 @@ use ferryd_domain::outcome::RetryAfter;
 #[derive(Default)]
 struct NumberingEndpoint {
     tokens: TokenCache,
-    asked: AtomicUsize,
+    requests: AtomicUsize,
     lifetime: Option<Duration>,
     down: Mutex<Option<TokenUnavailable>>,
 }
@@ -35,7 +35,7 @@ impl NumberingEndpoint {
 
     async fn get(&self) -> Result<Arc<GrantedToken>, TokenUnavailable> {
         let ask = async |_| {
-            let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+            let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
             sleep(Duration::from_secs(1)).await;
             match self.down.lock().unwrap().clone() {
                 Some(why) => Err(why),
@@ -49,8 +49,8 @@ impl NumberingEndpoint {
         self.get().await.unwrap().access.secret().expose_secret().to_owned()
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -59,7 +59,7 @@ async fn many_calls_that_wait_for_a_token_ask_once() {
     let endpoint = NumberingEndpoint::default();
     let tokens = join_all((0..100).map(|_| endpoint.token())).await;
     assert!(tokens.iter().all(|token| token == "token-1"), "{tokens:?}");
-    assert_eq!((endpoint.token().await.as_str(), endpoint.asked()), ("token-1", 1));
+    assert_eq!((endpoint.token().await.as_str(), endpoint.requests()), ("token-1", 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,10 +68,10 @@ async fn many_calls_share_a_refusal_and_the_pause_after_it() {
     endpoint.goes_down(None);
     let refused = join_all((0..100).map(|_| endpoint.get())).await;
     assert!(refused.iter().all(Result::is_err) && endpoint.get().await.is_err());
-    assert_eq!(endpoint.asked(), 1);
+    assert_eq!(endpoint.requests(), 1);
     advance(PAUSE).await;
     endpoint.comes_up();
-    assert_eq!((endpoint.token().await.as_str(), endpoint.asked()), ("token-2", 2));
+    assert_eq!((endpoint.token().await.as_str(), endpoint.requests()), ("token-2", 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,9 +85,9 @@ async fn the_endpoint_is_left_alone_for_as_long_as_it_wants_within_reason() {
         );
         endpoint.comes_up();
         advance(Duration::from_secs(quiet - 1)).await;
-        assert_eq!((endpoint.get().await.is_err(), endpoint.asked()), (true, 1), "{wanted}");
+        assert_eq!((endpoint.get().await.is_err(), endpoint.requests()), (true, 1), "{wanted}");
         advance(Duration::from_secs(1)).await;
-        assert_eq!((endpoint.get().await.is_ok(), endpoint.asked()), (true, 2), "{wanted}");
+        assert_eq!((endpoint.get().await.is_ok(), endpoint.requests()), (true, 2), "{wanted}");
     }
 }
 
@@ -116,7 +116,7 @@ async fn a_token_without_an_end_is_kept_until_it_is_dropped() {
     // Other calls notice the same later.
     endpoint.tokens.drop_token(&first);
     assert!(renewed.iter().all(|token| token == "token-2"), "{renewed:?}");
-    assert_eq!((endpoint.token().await.as_str(), endpoint.asked()), ("token-2", 2));
+    assert_eq!((endpoint.token().await.as_str(), endpoint.requests()), ("token-2", 2));
     let secrets: Vec<_> =
         endpoint.tokens.secrets().iter().map(|secret| secret.expose_secret().to_owned()).collect();
     assert_eq!(secrets, ["token-2", "token-1"]);
@@ -132,7 +132,7 @@ async fn an_old_token_serves_to_its_end_where_no_new_one_is_granted() {
         (endpoint.token().await.as_str(), endpoint.token().await.as_str()),
         ("token-1", "token-1")
     );
-    assert_eq!(endpoint.asked(), 2);
+    assert_eq!(endpoint.requests(), 2);
     advance(Duration::from_mins(1)).await;
     assert!(endpoint.get().await.is_err());
 }
@@ -147,7 +147,7 @@ async fn a_call_that_gives_up_while_it_asks_leaves_the_turn_to_the_next() {
     let second = endpoint.token();
     tokio::task::yield_now().await;
     first.abort();
-    assert_eq!((second.await.as_str(), endpoint.asked()), ("token-2", 2));
+    assert_eq!((second.await.as_str(), endpoint.requests()), ("token-2", 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,7 +43,7 @@ pub enum ApiError {
     Disabled,
     /// The connection would cross a network without TLS.
     #[error(
-        "{url} is plain HTTP to another machine: everybody on the way can read and change the token and all answers; write https://, or --allow-plaintext where they may"
+        "{url} is plain HTTP to another machine: everybody on the network path can read and change the token and all answers; write https://, or --allow-plaintext where they may"
     )]
     Plaintext {
         /// The address.

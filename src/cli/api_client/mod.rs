@@ -38,7 +38,7 @@ pub(super) struct ApiArguments {
     /// host's daemon]
     #[arg(long, value_name = "URL", env = "FERRYD_URL", hide_env_values = true)]
     url: Option<ApiUrl>,
-    /// Allow `--url` to be http to another machine, although everybody on the way can read and
+    /// Allow `--url` to be http to another machine, although everybody on the network path can read and
     /// change what is sent
     #[arg(long, requires = "url")]
     allow_plaintext: bool,

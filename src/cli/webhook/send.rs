@@ -365,7 +365,7 @@ fn request(
         method: HttpMethod::Post,
         url,
         headers: signed.headers.clone(),
-        asked: Vec::new(),
+        input_headers: Vec::new(),
         body: signed.body.clone(),
         timeout: TIMEOUT,
     })

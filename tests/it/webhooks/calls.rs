@@ -286,7 +286,10 @@ async fn without_a_public_address_nothing_listens_for_webhooks() {
     let mut check = rig.setup.command(&["check"]);
     let output = tokio::task::spawn_blocking(move || check.output()).await.unwrap().unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.contains("warning: provider acme: webhook: its calls reach nobody"), "{stdout}");
+    assert!(
+        stdout.contains("warning: provider acme: webhook: its calls cannot be received"),
+        "{stdout}"
+    );
     rig.finish(&daemon).await;
 }
 

@@ -42,7 +42,7 @@ const EARLIER: Duration = Duration::from_mins(1);
 /// decision on it. A call that waited for the broker is found by a window that reaches to then.
 const LATER: Duration = Duration::from_mins(2);
 /// The last part of a time of queries that is searched: its record has only begin and end.
-const ASKED_ABOUT: SignedDuration = SignedDuration::from_hours(24);
+const QUERIES_SEARCHED: SignedDuration = SignedDuration::from_hours(24);
 /// The maximum number of messages, each of up to a mebibyte, on their way to the search.
 const PREFETCH: u16 = 32;
 /// The number of messages that are acknowledged at once.
@@ -72,9 +72,10 @@ impl CallWindow {
             let to = next(index).max(*at);
             match reason.as_str() {
                 "started" => Some(Self { from: *at, to }),
-                "waiting" | "lookup" => {
-                    Some(Self { from: to.saturating_sub(ASKED_ABOUT).unwrap_or(*at).max(*at), to })
-                }
+                "waiting" | "lookup" => Some(Self {
+                    from: to.saturating_sub(QUERIES_SEARCHED).unwrap_or(*at).max(*at),
+                    to,
+                }),
                 _ => None,
             }
         };
@@ -311,12 +312,12 @@ impl<R: CallRecord> CallSearch<R> {
         place: StreamPosition,
     ) -> Result<bool, BrokerError> {
         let marker = ShortString::from(Uuid::now_v7().to_string());
-        let opening = async {
+        let opened = async {
             let consumer = self.consume(channel, place, PREFETCH).await?;
             self.publish_marker(channel, &marker).await?;
             Ok(consumer)
         };
-        let Ok(opened) = timeout_at(self.deadline, opening).await else { return Ok(false) };
+        let Ok(opened) = timeout_at(self.deadline, opened).await else { return Ok(false) };
         let mut consumer = opened?;
         let mut unacked = 0;
         loop {

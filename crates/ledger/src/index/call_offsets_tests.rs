@@ -79,7 +79,7 @@ fn calls_are_forgotten_with_the_commands_of_their_time() {
 }
 
 #[test]
-fn an_index_that_was_made_before_calls_were_noted_keeps_its_commands_and_tells_nothing_of_calls() {
+fn an_index_made_without_call_offsets_keeps_its_commands_and_knows_no_calls() {
     let dir = TempDir::new().unwrap();
     let index = LedgerIndex::open(dir.path(), "key").unwrap();
     let sample = fixture::SampleCommand::new("a", 0);

@@ -67,7 +67,7 @@ fn among_a_million_ended_commands_what_is_not_due_is_not_visited() {
 }
 
 #[test]
-fn each_question_has_an_index_in_the_order_in_which_it_is_asked() {
+fn each_query_has_an_index_in_its_order() {
     let conn = ended(10);
     for (statement, expected) in [
         (prune::OVER, "SEARCH commands USING INDEX commands_over (updated<?)"),
@@ -85,13 +85,14 @@ fn each_question_has_an_index_in_the_order_in_which_it_is_asked() {
 }
 
 /// Returns the state of a command before the messages of its decision were published.
-fn unsettled(state: CommandState, carried: Option<ContinuationEffect>) -> CommandState {
+fn unsettled(state: CommandState, continuation: Option<ContinuationEffect>) -> CommandState {
     let event = SampleCommand::new("any", 0).completed().ending.unwrap().event;
-    let effects = Some(Box::new(RecordedEffects { event, publish_event: true, message: carried }));
+    let effects =
+        Some(Box::new(RecordedEffects { event, publish_event: true, message: continuation }));
     CommandState { phase: CallPhase::Decided { by: record_id(2), effects }, ..state }
 }
 
-fn carried() -> ContinuationEffect {
+fn continuation() -> ContinuationEffect {
     ContinuationEffect {
         exchange: "ferry.dead".to_owned(),
         routing_key: "stripe".to_owned(),
@@ -111,7 +112,13 @@ fn every_end_that_nobody_is_known_to_have_published_is_found_until_it_is() {
         (declined, unsettled(declined.failed(FailureKind::Declined, "no", 402), None)),
         (cancelled, unsettled(cancelled.failed(FailureKind::Cancelled, "cancelled", 0), None)),
         (waiting, unsettled(waiting.waiting(), None)),
-        (dead, unsettled(dead.failed(FailureKind::Rejected, "no_such_card", 404), Some(carried()))),
+        (
+            dead,
+            unsettled(
+                dead.failed(FailureKind::Rejected, "no_such_card", 404),
+                Some(continuation()),
+            ),
+        ),
         (
             blocked,
             CommandState {

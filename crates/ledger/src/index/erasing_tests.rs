@@ -81,7 +81,7 @@ fn what_is_erased_stands_in_no_file_of_the_index() {
 }
 
 #[test]
-fn what_was_told_of_an_erased_command_is_erased_with_it() {
+fn unreadable_lines_about_an_erased_command_are_erased_with_it() {
     let dir = TempDir::new().unwrap();
     let index = LedgerIndex::open(dir.path(), KEY).unwrap();
     let (sample, other) = (SampleCommand::new("order-1", 0), SampleCommand::new("order-12", 0));
@@ -108,9 +108,12 @@ fn contents_that_are_old_leave_the_files_and_ids_stay() {
         SampleCommand::new("old", 0).with_contents("old-text"),
         SampleCommand::new("new", 5_000).with_contents("new-text"),
     );
-    let wished = SampleCommand::new("wished", 0);
-    let states =
-        [(&old, old.completed()), (&new, new.completed()), (&wished, wished.cancel_requested())];
+    let cancel_requested = SampleCommand::new("cancel-requested", 0);
+    let states = [
+        (&old, old.completed()),
+        (&new, new.completed()),
+        (&cancel_requested, cancel_requested.cancel_requested()),
+    ];
     index.save(&changes(states, 1), seconds(0)).unwrap();
     assert_eq!(index.remove_contents(seconds(1_000)).unwrap(), vec![id("old")]);
     assert_eq!(index.remove_contents(seconds(1_000)).unwrap(), Vec::<CommandId>::new(), "once");

@@ -71,7 +71,7 @@ impl SampleCommand {
         self.identity.id.clone()
     }
 
-    fn opening(&self) -> CommandIdentity {
+    fn identity(&self) -> CommandIdentity {
         CommandIdentity {
             command: self.identity.clone(),
             content_digest: "c".repeat(43),
@@ -88,7 +88,7 @@ impl SampleCommand {
 
     /// Returns the state of the command while it waits for its first call.
     pub fn opened(&self) -> CommandState {
-        let (command_identity, step) = (self.opening(), Step::call(0, 1));
+        let (command_identity, step) = (self.identity(), Step::call(0, 1));
         let opened = OpenedRecord {
             identity: command_identity,
             step,
@@ -177,7 +177,7 @@ impl SampleCommand {
     fn started(&self) -> RecordBody {
         RecordBody::Started(Box::new(StartedRecord {
             step: Step::call(0, 1),
-            identity: Some(self.opening()),
+            identity: Some(self.identity()),
             fresh: true,
             redelivered: false,
             expired_claim: None,
@@ -199,7 +199,7 @@ impl SampleCommand {
     fn finished_at(&self, step: Step, by: DecidedBy, kind: EventKind) -> RecordBody {
         let event = self.event(step, self.at + SignedDuration::from_secs(1), kind);
         let effects = RecordedEffects { event, publish_event: true, message: None };
-        let (command_identity, fresh) = (Some(self.opening()), false);
+        let (command_identity, fresh) = (Some(self.identity()), false);
         let call = (by == DecidedBy::Holder).then_some(AttemptSummary {
             attempt: step.attempt,
             at: self.at,
@@ -292,7 +292,7 @@ fn any_record_body(
         1 => settled(u64::from(step.attempt)),
         2 => RecordBody::CancelRequested(CancelRequested { actor: person }),
         3 => RecordBody::Replayed(Box::new(ReplayedRecord {
-            identity: sample.opening(),
+            identity: sample.identity(),
             from: step.generation,
             unknown: true,
             key: None,

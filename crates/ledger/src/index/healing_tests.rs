@@ -134,7 +134,7 @@ fn a_torn_wal_file_loses_only_what_came_last() {
 }
 
 #[test]
-fn damage_found_while_reading_or_writing_is_told_until_the_index_is_cleared() {
+fn damage_found_while_reading_or_writing_is_reported_until_the_index_is_cleared() {
     let dir = TempDir::new().unwrap();
     let index = open(dir.path());
     let samples = fill(&index);
@@ -174,7 +174,7 @@ fn a_body_that_cannot_be_read_is_damage() {
 }
 
 #[test]
-fn a_reader_is_told_of_a_file_of_another_version_and_changes_nothing() {
+fn a_reader_refuses_a_file_of_another_version_and_changes_nothing() {
     let dir = TempDir::new().unwrap();
     let index = open(dir.path());
     let path = index.path().to_owned();

@@ -166,11 +166,11 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
     let dir = TempDir::new().unwrap();
     let index = open(&dir);
     let done: Vec<_> = (0..1_200).map(|n| SampleCommand::new(&format!("done-{n}"), n)).collect();
-    let [wished, dead, open, waiting] =
-        ["wished", "dead", "open", "waiting"].map(|id| SampleCommand::new(id, 0));
+    let [requested, dead, open, waiting] =
+        ["cancel-requested", "dead", "open", "waiting"].map(|id| SampleCommand::new(id, 0));
     let mut saved = changes(done.iter().map(|sample| (sample, sample.completed())), 1);
     let others = [
-        (&wished, wished.cancel_requested()),
+        (&requested, requested.cancel_requested()),
         (&dead, dead.failed(FailureKind::Rejected, "no_such_card", 404)),
         (&open, open.opened()),
         (&waiting, waiting.waiting()),
@@ -193,7 +193,7 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
     assert_eq!(forgotten, [500, 500, 1]);
     assert_eq!(index.command_state(&done[999].id()).unwrap(), None);
     assert!(index.command_state(&done[1_000].id()).unwrap().is_some());
-    assert_eq!(index.command_state(&wished.id()).unwrap(), None);
+    assert_eq!(index.command_state(&requested.id()).unwrap(), None);
     let counts = index.counts().unwrap();
     let by_state = [
         LifecycleState::Completed,
@@ -206,7 +206,7 @@ fn what_is_over_is_forgotten_and_everything_else_stays() {
     assert_eq!(counts.since, Some(seconds(1_001)));
     assert_eq!(index.writers().unwrap(), vec![(Uuid::from_u128(2), 6), (Uuid::from_u128(4), 1)]);
     // The old facet was deleted with the last of its commands; a new one takes its place.
-    index.save(&changes([(&wished, wished.cancel_requested())], 3), seconds(0)).unwrap();
+    index.save(&changes([(&requested, requested.cancel_requested())], 3), seconds(0)).unwrap();
     assert_eq!(index.counts().unwrap().states[&LifecycleState::Pending], 2);
 }
 

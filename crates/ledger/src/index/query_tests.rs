@@ -31,7 +31,7 @@ fn found(index: &LedgerIndex, filter: &CommandFilter) -> Vec<String> {
 /// known only by a request to cancel it.
 fn some() -> (TempDir, LedgerIndex) {
     let (dir, index) = index();
-    let [done, rejected, unreached, declined, wished] =
+    let [done, rejected, unreached, declined, requested] =
         [("a", 0), ("b", 10), ("c", 20), ("d", 30), ("e", 40)]
             .map(|(id, at)| SampleCommand::new(id, at));
     let declined = declined.provider("adyen");
@@ -40,7 +40,7 @@ fn some() -> (TempDir, LedgerIndex) {
         (&rejected, rejected.failed(FailureKind::Rejected, "no_card", 404)),
         (&unreached, unreached.failed(FailureKind::Unavailable, "timeout", 503)),
         (&declined, declined.failed(FailureKind::Declined, "no_card", 402)),
-        (&wished, wished.cancel_requested()),
+        (&requested, requested.cancel_requested()),
     ];
     index.save(&changes(states, 1), seconds(100)).unwrap();
     (dir, index)
@@ -297,15 +297,15 @@ fn a_command_is_found_by_what_it_is_now_and_keeps_its_place() {
 }
 
 #[test]
-fn a_wish_to_cancel_that_its_command_follows_is_found_by_the_commands_names() {
+fn a_cancellation_that_precedes_its_command_is_found_by_the_commands_names() {
     let (_dir, index) = index();
     let sample = SampleCommand::new("a", 0);
-    let wished = sample.cancel_requested();
-    index.save(&changes([(&sample, wished.clone())], 1), seconds(0)).unwrap();
+    let requested = sample.cancel_requested();
+    index.save(&changes([(&sample, requested.clone())], 1), seconds(0)).unwrap();
     let by_reference =
         CommandFilter { reference: Some("order-of-a".into()), ..CommandFilter::default() };
     assert_eq!(found(&index, &by_reference).concat(), "");
-    let came = CommandState { cancel: wished.cancel, ..sample.opened() };
+    let came = CommandState { cancel: requested.cancel, ..sample.opened() };
     index.save(&changes([(&sample, came)], 2), seconds(0)).unwrap();
     assert_eq!(found(&index, &by_reference).concat(), "a");
     assert_eq!(

@@ -282,9 +282,9 @@ fn compare_outcome(
         ));
     }
     let failure = outcome.failure();
-    let (success, party) = match outcome {
+    let (success, waiting_for) = match outcome {
         Outcome::Completed(success) => (Some(success), None),
-        Outcome::Waiting(success, party) => (Some(success), Some(party)),
+        Outcome::Waiting(success, waiting_for) => (Some(success), Some(waiting_for)),
         _ => (None, None),
     };
     let reference = success.map(|success| &success.provider_reference);
@@ -294,7 +294,7 @@ fn compare_outcome(
         "message": failure.map(|failure| failure.message.as_str()),
         "reference": reference,
         "result": success.map(|success| &success.result),
-        "waiting_for": party,
+        "waiting_for": waiting_for,
     });
     let ExpectedOutcomeFile { code, message, reference, result, waiting_for, .. } = expected;
     let texts = [

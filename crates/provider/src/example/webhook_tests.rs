@@ -81,9 +81,9 @@ fn places(from: &str, to: &str) -> String {
 #[test]
 fn calls_are_read_without_signature_and_secret() {
     let tests = tests(FILE);
-    let told: Vec<_> =
+    let names: Vec<_> =
         tests.iter().map(|test| (test.operation.as_str(), test.example.as_str())).collect();
-    assert_eq!(told, [("webhook", "a batch"), ("webhook", "example 2")]);
+    assert_eq!(names, [("webhook", "a batch"), ("webhook", "example 2")]);
     assert!(tests.iter().all(|test| test.differences.is_empty()), "{tests:?}");
 }
 

@@ -37,8 +37,8 @@ pub(super) struct AnswerReader {
     pub(super) reference: Option<TextTemplate>,
     /// The `result` of the event.
     pub(super) result: Option<TreeTemplate>,
-    /// The amount that the command asks for.
-    pub(super) asked: Option<AmountTemplate>,
+    /// The requested amount.
+    pub(super) requested: Option<AmountTemplate>,
     /// The amount that the answer reports.
     pub(super) stated: Option<AmountTemplate>,
     /// Warnings of the provider.
@@ -152,7 +152,7 @@ impl AnswerReader {
                 None => Outcome::Completed(self.read_success(reply, scope)),
             },
             OutcomeName::Waiting => {
-                Outcome::Waiting(self.read_success(reply, scope), self.waiting_party(scope))
+                Outcome::Waiting(self.read_success(reply, scope), self.read_waiting_for(scope))
             }
             OutcomeName::Declined => Outcome::Declined(failure()),
             OutcomeName::Rejected => Outcome::Rejected(failure()),
@@ -168,9 +168,9 @@ impl AnswerReader {
         reply: &HttpReply,
         scope: &ExpressionScope,
     ) -> Option<Failure> {
-        let (asked, stated) =
-            (self.asked.as_ref()?.money(scope)?, self.stated.as_ref()?.stated(scope)?);
-        let failure = asked.mismatch(&stated)?;
+        let (requested, stated) =
+            (self.requested.as_ref()?.money(scope)?, self.stated.as_ref()?.stated(scope)?);
+        let failure = requested.mismatch(&stated)?;
         let reference = first_text(self.reference.as_ref(), scope)
             .filter(|reference| reference.len() <= LONGEST_REFERENCE);
         Some(Failure { http_status: Some(reply.status), provider_reference: reference, ..failure })
@@ -208,7 +208,7 @@ impl AnswerReader {
     }
 
     /// Reads the party that has to act next.
-    pub(super) fn waiting_party(&self, scope: &ExpressionScope) -> WaitingFor {
+    pub(super) fn read_waiting_for(&self, scope: &ExpressionScope) -> WaitingFor {
         let word = self.waiting_for.as_ref().and_then(|text| text.string(scope).ok()?);
         if word.as_deref() == Some("customer") {
             WaitingFor::Customer

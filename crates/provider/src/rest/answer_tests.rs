@@ -30,7 +30,7 @@ fn outcome(status: u16, body: &Json) -> Outcome {
 }
 
 #[test]
-fn rules_conditions_and_the_built_in_table_are_asked_in_order() {
+fn rules_conditions_and_the_built_in_table_apply_in_order() {
     let table = [
         (200, json!({"status": "done"}), "completed"),
         (200, json!({"status": "later"}), "waiting"),
@@ -66,7 +66,7 @@ fn a_result_that_cannot_be_mapped_is_null_and_named() {
 }
 
 #[test]
-fn an_error_is_told_from_the_best_place_there_is() {
+fn an_error_is_described_from_the_best_place_there_is() {
     let table = [
         (json!({"err": {"code": 12, "text": "no"}}), "12", "no"),
         (json!({"error": {"message": "nested"}}), "http_400", "nested"),
@@ -131,7 +131,7 @@ fn bodies_are_read_as_json_or_form_or_not_at_all() {
 }
 
 #[test]
-fn headers_and_text_of_an_answer_can_be_asked() {
+fn conditions_read_headers_and_text_of_an_answer() {
     let provider = acting(
         r#"[operations.act]
         request = { method = "GET", path = "/" }

@@ -189,10 +189,10 @@ impl AccountDraft {
         &mut self,
         file: &ProviderFile,
         names: &AccountNames,
-        (links, is_asked): (Option<&WebhookLinks>, bool),
+        (links, is_requested): (Option<&WebhookLinks>, bool),
         place: &SettingsCursor<'_>,
     ) {
-        let called = WebhookUrlContext { links, is_asked, account: &self.name };
+        let called = WebhookUrlContext { links, is_requested, account: &self.name };
         let of_file = SecretsOfFile { names: &names.secrets, secrets: &self.secrets };
         let compile = |table| webhook::compile(table, of_file, called, &place.key("webhook"));
         self.webhook = file.webhook.as_ref().and_then(compile);

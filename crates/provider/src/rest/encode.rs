@@ -62,7 +62,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn maps_nest_with_brackets_and_lists_as_asked() {
+    fn maps_nest_with_brackets_and_lists_as_configured() {
         let value = json!({"a": 1, "b": {"c": "x y", "d": [true, 20.2]}, "e": [{"f": ""}], "g": null, "h": {}, "i": []});
         let brackets = body(&value, BodyEncoding::Form, ListEncoding::Brackets);
         let decoded: Vec<_> = url::form_urlencoded::parse(&brackets).into_owned().collect();

@@ -81,7 +81,7 @@ impl Adapter for RestAdapter {
     }
 
     fn requested_amount(&self, call: &CallContext<'_>) -> Option<MoneyAmount> {
-        self.operation(call).ok()?.reading.asked.as_ref()?.money(&self.scope(call))
+        self.operation(call).ok()?.reading.requested.as_ref()?.money(&self.scope(call))
     }
 
     fn build_query(

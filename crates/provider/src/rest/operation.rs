@@ -233,12 +233,12 @@ fn reading(
     let root = from.root.key("response").key("error");
     let of_provider = from.error.map(|error| error_mapping(error, known, &root));
     let warnings = response.warnings.iter().enumerate();
-    let asked = AmountSource {
+    let requested = AmountSource {
         amount: file.amount.as_ref(),
         currency: file.currency.as_ref(),
         partial: None,
     };
-    let asked = AmountTemplate::compile(asked, &from.in_request, place);
+    let requested = AmountTemplate::compile(requested, &from.in_request, place);
     let ResponseFile { amount, currency, partial, .. } = response;
     let stated = AmountSource {
         amount: amount.as_ref(),
@@ -260,7 +260,7 @@ fn reading(
             .result
             .as_ref()
             .and_then(|tree| TreeTemplate::compile(tree, known, &at.key("result"))),
-        asked,
+        requested,
         stated: AmountTemplate::compile(stated, known, &at),
         warnings: warnings
             .filter_map(|(n, source)| {

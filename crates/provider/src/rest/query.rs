@@ -106,7 +106,7 @@ impl PollRequest {
                 let QueryReply { reply, scope, .. } = heard;
                 LookupOutcome::Found(Outcome::Waiting(
                     reading.read_success(reply, scope),
-                    reading.waiting_party(scope),
+                    reading.read_waiting_for(scope),
                 ))
             }
         }

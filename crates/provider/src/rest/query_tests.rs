@@ -9,7 +9,7 @@ use ferryd_domain::progress::GenerationProgress;
 use ferryd_domain::query::QueryPurpose;
 use ferryd_redact::Mask;
 
-const ASKED: &str = r#"
+const WITH_LIST_LOOKUP: &str = r#"
     [operations.act]
     request = { method = "POST", path = "/act" }
     body = { amount = "{{ payload.amount }}" }
@@ -72,10 +72,10 @@ fn request(
     purpose: QueryPurpose,
     reference: Option<&str>,
 ) -> Result<HttpRequest, Failure> {
-    let inquire = |call: &CallContext<'_>| {
+    let build = |call: &CallContext<'_>| {
         provider.default_account().unwrap().adapter.build_query(call, purpose)
     };
-    with_call(reference, inquire).map_err(|failure| failure.masked(&Mask::default()))
+    with_call(reference, build).map_err(|failure| failure.masked(&Mask::default()))
 }
 
 fn polled(provider: &Provider, status: u16, body: &Json) -> PollOutcome {
@@ -105,7 +105,7 @@ fn word(looked_up: &LookupOutcome) -> String {
 
 #[test]
 fn questions_are_written_with_the_providers_own_id_and_without_a_key() {
-    let provider = acting(ASKED);
+    let provider = acting(WITH_LIST_LOOKUP);
     let poll = request(&provider, QueryPurpose::Poll, Some("a/1")).unwrap();
     assert_eq!(
         (poll.method.as_str(), poll.url.as_str()),
@@ -138,18 +138,18 @@ fn questions_are_written_with_the_providers_own_id_and_without_a_key() {
 #[test]
 fn what_a_question_is_worth_is_read_from_its_table() {
     let operation = |text: &str| acting(text).operations.remove(&"act".parse().unwrap()).unwrap();
-    let (asked, single) = (operation(ASKED), operation(SINGLE));
+    let (listed, single) = (operation(WITH_LIST_LOOKUP), operation(SINGLE));
     let secs = Duration::from_secs;
-    assert_eq!(asked.poll, Some(PollPolicy { interval: secs(10), max_interval: secs(1_800) }));
+    assert_eq!(listed.poll, Some(PollPolicy { interval: secs(10), max_interval: secs(1_800) }));
     assert_eq!(single.poll, Some(PollPolicy { interval: secs(10), max_interval: LONGEST }));
     assert_eq!(
-        asked.lookup,
+        listed.lookup,
         Some(LookupPolicy { after: secs(90), proves_absence: true, needs_reference: false })
     );
     assert_eq!(single.lookup.unwrap().after, secs(30), "at least as long as a call may take");
     let without = operation(&SINGLE.replace("not_found =", "item = \"{{ body }}\" #"));
     assert!(!without.lookup.unwrap().proves_absence);
-    assert_eq!(asked.deadline, Duration::from_hours(7 * 24));
+    assert_eq!(listed.deadline, Duration::from_hours(7 * 24));
     let short =
         operation(&SINGLE.replace("[operations.act.poll]", "[operations.act.poll] # ").replacen(
             "response =",
@@ -161,27 +161,28 @@ fn what_a_question_is_worth_is_read_from_its_table() {
 
 #[test]
 fn a_poll_completes_or_declines_only_by_what_the_file_says() {
-    let (asked, single) = (acting(ASKED), acting(SINGLE));
-    let early =
-        acting(&ASKED.replace("success = \"body.status == 'done'\"", "success = \"body.id\""));
+    let (listed, single) = (acting(WITH_LIST_LOOKUP), acting(SINGLE));
+    let early = acting(
+        &WITH_LIST_LOOKUP.replace("success = \"body.status == 'done'\"", "success = \"body.id\""),
+    );
     let table = [
-        (&asked, 200, json!({"status": "done", "id": "a1"}), "completed"),
+        (&listed, 200, json!({"status": "done", "id": "a1"}), "completed"),
         // As in the answer to the call itself, `accepted` precedes `success`.
         (&early, 200, json!({"status": "later", "id": "a1"}), "still"),
         (&early, 200, json!({"status": "over", "id": "a1"}), "completed"),
-        (&asked, 200, json!({"status": "broken", "err": "e1"}), "declined"),
-        (&asked, 200, json!({"status": "refused"}), "declined"),
-        (&asked, 200, json!({"status": "later"}), "still"),
-        (&asked, 200, json!({"status": "odd"}), "still"),
-        (&asked, 200, json!("<html>"), "still"),
-        (&asked, 500, json!({"status": "done"}), "still, a fault"),
-        (&asked, 404, json!({}), "still, a fault"),
-        (&asked, 404, json!({"status": "refused"}), "declined"),
+        (&listed, 200, json!({"status": "broken", "err": "e1"}), "declined"),
+        (&listed, 200, json!({"status": "refused"}), "declined"),
+        (&listed, 200, json!({"status": "later"}), "still"),
+        (&listed, 200, json!({"status": "odd"}), "still"),
+        (&listed, 200, json!("<html>"), "still"),
+        (&listed, 500, json!({"status": "done"}), "still, a fault"),
+        (&listed, 404, json!({}), "still, a fault"),
+        (&listed, 404, json!({"status": "refused"}), "declined"),
         // A failing provider does not know, whatever its body looks like.
-        (&asked, 500, json!({"status": "broken"}), "still, a fault"),
-        (&asked, 401, json!({"status": "refused"}), "still, a fault"),
-        (&asked, 429, json!({"status": "broken"}), "still, a fault"),
-        (&asked, 401, json!({"status": "later"}), "still, a fault"),
+        (&listed, 500, json!({"status": "broken"}), "still, a fault"),
+        (&listed, 401, json!({"status": "refused"}), "still, a fault"),
+        (&listed, 429, json!({"status": "broken"}), "still, a fault"),
+        (&listed, 401, json!({"status": "later"}), "still, a fault"),
         // `done` replaces `success`.
         (&single, 200, json!({"status": "done"}), "still"),
         (&single, 200, json!({"over": true}), "completed"),
@@ -196,7 +197,7 @@ fn a_poll_completes_or_declines_only_by_what_the_file_says() {
         assert_eq!(found, expected, "{status} {body}");
     }
     let PollOutcome::Completed(success) =
-        polled(&asked, 200, &json!({"status": "done", "id": "a1"}))
+        polled(&listed, 200, &json!({"status": "done", "id": "a1"}))
     else {
         panic!()
     };
@@ -205,7 +206,7 @@ fn a_poll_completes_or_declines_only_by_what_the_file_says() {
         (Some("a1"), Some(json!({"id": "a1"})))
     );
     let PollOutcome::Declined(failure) =
-        polled(&asked, 200, &json!({"status": "broken", "err": "e1"}))
+        polled(&listed, 200, &json!({"status": "broken", "err": "e1"}))
     else {
         panic!()
     };
@@ -214,18 +215,18 @@ fn a_poll_completes_or_declines_only_by_what_the_file_says() {
 
 #[test]
 fn what_a_lookup_finds_is_read_as_if_it_were_the_answer() {
-    let (asked, single) = (acting(ASKED), acting(SINGLE));
+    let (listed, single) = (acting(WITH_LIST_LOOKUP), acting(SINGLE));
     let of = |status: &str| json!({"data": [{"status": status, "id": "a1"}]});
     let table = [
-        (&asked, 200, of("done"), "found completed"),
-        (&asked, 200, of("later"), "found waiting"),
-        (&asked, 200, of("refused"), "found declined"),
-        (&asked, 200, of("odd"), "found unknown"),
-        (&asked, 200, json!({"data": []}), "not_found"),
-        (&asked, 200, json!({"data": [{}, {}]}), "unclear"),
-        (&asked, 200, json!({"data": [null]}), "unclear"),
-        (&asked, 200, json!({"other": []}), "unclear"),
-        (&asked, 200, json!("<html>"), "unclear"),
+        (&listed, 200, of("done"), "found completed"),
+        (&listed, 200, of("later"), "found waiting"),
+        (&listed, 200, of("refused"), "found declined"),
+        (&listed, 200, of("odd"), "found unknown"),
+        (&listed, 200, json!({"data": []}), "not_found"),
+        (&listed, 200, json!({"data": [{}, {}]}), "unclear"),
+        (&listed, 200, json!({"data": [null]}), "unclear"),
+        (&listed, 200, json!({"other": []}), "unclear"),
+        (&listed, 200, json!("<html>"), "unclear"),
         (&single, 200, json!({"status": "done"}), "found completed"),
         (&single, 404, json!({"error": "none"}), "not_found"),
         (&single, 400, json!({"error": "none"}), "not_found"),
@@ -233,7 +234,7 @@ fn what_a_lookup_finds_is_read_as_if_it_were_the_answer() {
     for (provider, status, body, expected) in table {
         assert_eq!(word(&looked_up(provider, status, &body)), expected, "{status} {body}");
     }
-    let LookupOutcome::Found(Outcome::Completed(success)) = looked_up(&asked, 200, &of("done"))
+    let LookupOutcome::Found(Outcome::Completed(success)) = looked_up(&listed, 200, &of("done"))
     else {
         panic!()
     };
@@ -255,7 +256,7 @@ fn a_provider_in_trouble_is_not_taken_for_one_that_knows_of_nothing() {
 
 #[test]
 fn a_question_that_is_not_answered_leaves_the_command_as_it_is() {
-    let provider = acting(ASKED);
+    let provider = acting(WITH_LIST_LOOKUP);
     let failure = Failure::new("timeout", "no answer within 30s");
     for answer in [CallResult::NotSent(failure.clone()), CallResult::Incomplete(failure.clone())] {
         let (polled, looked_up) = with_call(None, |call| {
@@ -271,7 +272,7 @@ fn a_question_that_is_not_answered_leaves_the_command_as_it_is() {
 
 #[test]
 fn no_secret_gets_out_through_a_question() {
-    let asked = acting(ASKED);
+    let listed = acting(WITH_LIST_LOOKUP);
     let echo = "key tok_secret_1 is wrong";
     for body in [
         json!({"status": "done", "id": echo}),
@@ -284,13 +285,13 @@ fn no_secret_gets_out_through_a_question() {
         for status in [200, 500] {
             let shown = format!(
                 "{:?} {:?}",
-                polled(&asked, status, &body),
-                looked_up(&asked, status, &body)
+                polled(&listed, status, &body),
+                looked_up(&listed, status, &body)
             );
             assert!(!shown.contains("tok_secret_1"), "{shown}");
         }
     }
-    let text = format!("{ASKED}[secrets]\nkey = \"sk_12345\"\n")
+    let text = format!("{WITH_LIST_LOOKUP}[secrets]\nkey = \"sk_12345\"\n")
         .replace("body.data[0]", "5 | decimal(body.currency)");
     let head = "name = \"x\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n";
     let provider =
@@ -304,7 +305,7 @@ fn no_secret_gets_out_through_a_question() {
 }
 
 #[test]
-fn a_lookup_needs_the_providers_own_id_where_nothing_else_tells_what_is_asked() {
+fn a_lookup_needs_the_providers_own_id_where_nothing_else_identifies_the_transaction() {
     let table = [
         (r#"{ method = "GET", path = "/acts/{{ provider_reference }}" }"#, true),
         (r#"{ method = "GET", path = "/acts/{{ payload.of }}/{{ provider_reference }}" }"#, true),
@@ -355,8 +356,8 @@ fn a_lookup_needs_the_providers_own_id_where_nothing_else_tells_what_is_asked() 
 
 /// A file whose lookup is its poll.
 fn shared() -> String {
-    let start = ASKED.find("    [operations.act.lookup]").unwrap();
-    ASKED[..start].replace("    body = ", "    lookup = \"poll\"\n    body = ")
+    let start = WITH_LIST_LOOKUP.find("    [operations.act.lookup]").unwrap();
+    WITH_LIST_LOOKUP[..start].replace("    body = ", "    lookup = \"poll\"\n    body = ")
 }
 
 #[test]

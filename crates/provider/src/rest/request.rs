@@ -178,15 +178,15 @@ impl RequestTemplate {
         }
         let body = self.body(scope, key)?;
         let headers = self.headers(shared, scope, key, !body.is_empty())?;
-        let asked = self
+        let input_headers = self
             .all_headers(shared)
-            .filter(|(_, text)| text.tells_the_call())
+            .filter(|(_, text)| text.depends_on_the_call())
             .map(|(name, _)| name.clone());
         Ok(HttpRequest {
             method: self.method,
             url,
             headers,
-            asked: asked.collect(),
+            input_headers: input_headers.collect(),
             body,
             timeout: self.timeout,
         })

@@ -41,7 +41,7 @@ fn a_request_is_rendered_whole() {
 }
 
 #[test]
-fn a_header_that_tells_the_account_or_the_command_is_a_part_of_what_is_asked() {
+fn a_header_that_depends_on_the_account_or_the_command_is_part_of_the_input() {
     let digest = |headers: &str, payload: &str| {
         let provider = acting(&format!(
             "headers = {{ {headers} }}\n[operations.act]\nrequest = {{ method = \"POST\", path = \"/act\" }}"
@@ -216,11 +216,11 @@ fn a_credential_that_stands_in_the_file_itself_is_refused_and_not_shown() {
         );
         let errors = crate::fixture::parse(&text).map(drop).unwrap_err();
         let [error] = &errors[..] else { panic!("{key}: {errors:?}") };
-        let told = error.to_string();
+        let message = error.to_string();
         assert!(
-            told.contains(&format!("auth.{key}: is the secret itself"))
-                && !told.contains("sk_live"),
-            "{told}"
+            message.contains(&format!("auth.{key}: is the secret itself"))
+                && !message.contains("sk_live"),
+            "{message}"
         );
     }
 }

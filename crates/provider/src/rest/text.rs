@@ -55,7 +55,7 @@ impl TextTemplate {
 
     /// Returns true if the text depends on the command or the account. A constant does not, such as
     /// the version of an API, which may be raised while a call is repeated.
-    pub(super) fn tells_the_call(&self) -> bool {
+    pub(super) fn depends_on_the_call(&self) -> bool {
         let expressions = self.expressions();
         !expressions.is_empty() && !expressions.iter().any(|expression| expression.may_change())
     }

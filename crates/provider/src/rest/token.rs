@@ -123,7 +123,7 @@ impl TokenRequest {
                 method: HttpMethod::Post,
                 url,
                 headers,
-                asked: Vec::new(),
+                input_headers: Vec::new(),
                 body,
                 timeout: Duration::ZERO,
             },
@@ -193,9 +193,9 @@ fn encoded(text: &str) -> String {
 
 fn read(reply: &HttpReply) -> Result<AccessToken, TokenUnavailable> {
     let body = ReplyBody::read(reply);
-    let told = body.text_at("/error");
+    let error = body.text_at("/error");
     match reply.status {
-        200..=299 if told.is_none() => read_grant(&body),
+        200..=299 if error.is_none() => read_grant(&body),
         408 | 425 | 429 | 500.. => {
             let reason = format!("status {}", reply.status);
             Err(TokenUnavailable {
@@ -204,7 +204,7 @@ fn read(reply: &HttpReply) -> Result<AccessToken, TokenUnavailable> {
             })
         }
         status => {
-            let reason = match (told, body.text_at("/error_description")) {
+            let reason = match (error, body.text_at("/error_description")) {
                 (Some(error), Some(description)) => format!("{error}: {description}"),
                 (Some(error), None) => error,
                 (None, _) => "it does not say why".to_owned(),

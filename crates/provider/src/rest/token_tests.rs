@@ -21,25 +21,25 @@ const CREDENTIALS: &str =
     r#"client_id = "{{ secrets.id }}", client_secret = "{{ secrets.secret }}""#;
 
 /// The token request as text: URL, headers, body.
-fn asked(auth: &str) -> String {
+fn token_request(auth: &str) -> String {
     let provider = parse(&file(&format!("grant = \"client_credentials\", {CREDENTIALS}, {auth}")));
     let provider = provider.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
     let act = request(&provider, "act", &json!({})).unwrap();
     assert!(act.headers.iter().all(|(name, _)| name != "authorization"), "it has no token yet");
-    let asked = provider
+    let request = provider
         .default_account()
         .unwrap()
         .adapter
         .build_token_request(Duration::from_secs(3))
         .unwrap();
-    assert_eq!((asked.method, asked.timeout.as_secs()), (HttpMethod::Post, 3));
+    assert_eq!((request.method, request.timeout.as_secs()), (HttpMethod::Post, 3));
     let headers: Vec<_> =
-        asked.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-    format!("{}\n{}\n\n{}", asked.url, headers.join("\n"), String::from_utf8_lossy(&asked.body))
+        request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    format!("{}\n{}\n\n{}", request.url, headers.join("\n"), String::from_utf8_lossy(&request.body))
 }
 
 #[test]
-fn a_token_is_asked_for_with_the_credentials_where_the_provider_wants_them() {
+fn a_token_is_requested_with_the_credentials_where_the_provider_wants_them() {
     let head = "accept: application/json\n";
     let form = "content-type: application/x-www-form-urlencoded\n\ngrant_type=client_credentials";
     // The id and the secret, encoded as in a form, then joined: `my+id:hush%3A%2F%2B%25`.
@@ -63,7 +63,7 @@ fn a_token_is_asked_for_with_the_credentials_where_the_provider_wants_them() {
         ),
     ];
     for (auth, expected) in table {
-        assert_eq!(asked(auth), expected, "{auth}");
+        assert_eq!(token_request(auth), expected, "{auth}");
     }
 }
 

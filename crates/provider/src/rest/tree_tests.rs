@@ -63,7 +63,7 @@ fn lists_are_mapped_item_by_item() {
 }
 
 #[test]
-fn a_leaf_that_fails_is_told_by_its_place_or_noted() {
+fn a_leaf_that_fails_is_reported_by_its_place_or_noted() {
     let tree = json!({"a": "{{ payload.a }}", "list": [{"b": "{{ body.id }}"}]});
     let error = render(&tree, &mut LeafErrorPolicy::Fail).unwrap_err();
     assert!(error.starts_with("body.list[0].b: `body.id` cannot be evaluated"), "{error}");

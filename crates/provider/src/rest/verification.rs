@@ -81,8 +81,9 @@ impl CredentialProbe {
 fn describe_unmet(condition: &str, reply: &HttpReply, failure: Failure) -> Failure {
     let of_status = format!("http_{}", reply.status);
     let code = failure.code.filter(|code| *code != of_status);
-    let told = code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
-    let message = format!("the answer{told} does not meet `verification.success`: {condition}");
+    let shown_code = code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+    let message =
+        format!("the answer{shown_code} does not meet `verification.success`: {condition}");
     Failure { code, message, http_status: Some(reply.status), ..Failure::default() }
 }
 

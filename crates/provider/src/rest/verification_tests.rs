@@ -48,20 +48,20 @@ fn the_request_is_authorised_as_every_other_and_needs_no_command() {
     let shop = provider(
         "request = { method = \"GET\", path = \"/me/{{ account.shop }}\", query = { limit = 1 } }",
     );
-    let asked = request(&shop);
+    let check = request(&shop);
     assert_eq!(
-        (asked.method, asked.url.as_str()),
+        (check.method, check.url.as_str()),
         (HttpMethod::Get, "https://api.example.com/v1/me/eu?limit=1")
     );
     let header = |name: &str| {
-        asked.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        check.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     };
     assert_eq!(header("authorization"), Some("Bearer tok_secret_1"));
     assert_eq!(
         (header("x-trace"), header("x-shop")),
         (Some("ferryd-credentials-check"), Some("eu"))
     );
-    assert_eq!(asked.timeout, Duration::from_secs(30));
+    assert_eq!(check.timeout, Duration::from_secs(30));
     assert_eq!(shop.verification.as_deref(), Some("GET /me/{{ account.shop }}"));
     let slow = parse(&format!(
         "timeout = \"9m\"\nconnect_timeout = \"3s\"\n{FILE}\n[verification]\nrequest = {{ method = \"GET\", path = \"/me\" }}"
@@ -87,7 +87,7 @@ fn what_could_do_something_is_refused_when_the_file_is_read() {
         ("request = { method = \"POST\", path = \"/quotes\" }\nrepeatable = true", None),
         (
             "request = { method = \"POST\", path = \"/methods\" }",
-            Some("verification.request.method: `POST` may do something"),
+            Some("verification.check.method: `POST` may do something"),
         ),
         (
             "request = { method = \"PUT\", path = \"/me\" }\nrepeatable = true",
@@ -137,7 +137,7 @@ fn what_could_do_something_is_refused_when_the_file_is_read() {
 }
 
 #[test]
-fn where_an_access_token_is_all_that_is_asked_for_nothing_else_is_sent() {
+fn where_a_verification_needs_only_an_access_token_nothing_else_is_sent() {
     let auth = "auth = { scheme = \"oauth2\", grant = \"client_credentials\", token_url = \"/token\", client_id = \"a\", \
                 client_secret = \"{{ secrets.token }}\" }";
     let file =

@@ -80,16 +80,19 @@ fn every_alteration_is_refused() {
             assert!(result.is_err(), "{name}: {what}");
             let steps = endpoint.explain_verification(call, at(NOW));
             assert!(steps.iter().any(|step| step.result == StepResult::Failed), "{name}: {what}");
-            let told: String =
+            let explanation: String =
                 steps.into_iter().map(|step| step.looked_for + &step.found).collect();
-            assert!(secret == "x" || !told.contains(&secret), "{name}: {told}");
+            assert!(secret == "x" || !explanation.contains(&secret), "{name}: {explanation}");
             // The steps do not show the signature that would verify the altered call.
             let would_be =
                 endpoint.sign(call, at(NOW), private_key.as_ref()).unwrap_or_else(|_| good.clone());
             let values =
                 would_be.headers.iter().flat_map(|(_, value)| value.split([',', '=', ' ']));
             let mut signatures = values.filter(|value| value.len() >= 24);
-            assert!(!signatures.any(|signature| told.contains(signature)), "{name}: {told}");
+            assert!(
+                !signatures.any(|signature| explanation.contains(signature)),
+                "{name}: {explanation}"
+            );
             result.unwrap_err()
         };
         // Mercado Pago signs no body.

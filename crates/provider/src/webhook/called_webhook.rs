@@ -15,8 +15,8 @@ use ferryd_redact::UnmaskedValue;
 pub enum WebhookReception {
     /// The call is answered with this, and not published.
     Challenge(ChallengeReply),
-    /// The call is the provider's own, and is published.
-    Believed,
+    /// The call is verified, or the endpoint verifies none; it is published.
+    Accepted,
 }
 
 /// Verifies a call and checks whether it is a challenge, in the order that is safe.
@@ -39,7 +39,7 @@ pub fn receive_webhook(
     webhook.verify(call, now)?;
     Ok(webhook
         .answer_challenge(call)
-        .map_or(WebhookReception::Believed, WebhookReception::Challenge))
+        .map_or(WebhookReception::Accepted, WebhookReception::Challenge))
 }
 
 /// The endpoint that a path of a provider leads to.
@@ -109,7 +109,7 @@ impl CalledWebhook<'_> {
                 }
                 // Every call is accepted, at every account; the consumer of the queue drops this
                 // one.
-                Ok(_) if !webhook.is_verifying() => Ok(WebhookReception::Believed),
+                Ok(_) if !webhook.is_verifying() => Ok(WebhookReception::Accepted),
                 // A certificate that ferryd lacks is missing for every account.
                 Err(VerificationError::Untrusted) => {
                     Err(ReceiveError::Unverified(VerificationError::Untrusted))

@@ -23,7 +23,10 @@ pub(super) fn reading(
     let text = |key: &str, source: Option<&String>| {
         place.key(key).check(TextTemplate::compile(source?, &known))
     };
-    if !file.on.is_empty() && file.command.is_none() && file.reference.is_none() && !called.is_asked
+    if !file.on.is_empty()
+        && file.command.is_none()
+        && file.reference.is_none()
+        && !called.is_requested
     {
         let text = "stands without `command` or `reference`, so nothing says which command a notice is about; write one, or \
                     put `{{ webhook_url }}` into the requests";

@@ -141,7 +141,7 @@ impl DescribedScheme {
         now: Timestamp,
         trace: &mut VerificationTrace,
     ) {
-        if !trace.is_told() {
+        if !trace.is_recording() {
             return;
         }
         let matching = |call: &RawWebhook, taken: bool| {

@@ -49,7 +49,7 @@ fn notice(body: &Json) -> WebhookNotice {
 }
 
 #[test]
-fn a_call_is_one_notice_and_tells_what_it_is_about() {
+fn a_call_is_one_notice_and_names_its_subject() {
     let body = json!({"type": "other", "id": 7, "command": "shop.order-1", "about": "pi_1"});
     let notice = notice(&body);
     assert_eq!(notice.event.as_deref(), Some("other"));
@@ -219,7 +219,7 @@ fn a_form_is_read_as_a_map_of_texts() {
 }
 
 #[test]
-fn a_body_that_cannot_be_read_is_told_as_the_text_it_is() {
+fn a_body_that_cannot_be_read_is_published_as_text() {
     for (body, text) in [(&b"<paid/>"[..], "<paid/>"), (b"", ""), (b"\xff{", "\u{fffd}{")] {
         let notices =
             reading("").read_notices(&call(URL, &[], body)).masked(&Mask::default()).unwrap();

@@ -215,7 +215,7 @@ impl TimestampSelector {
         let tolerance = SignedDuration::try_from(self.tolerance).unwrap_or(SignedDuration::MAX);
         let looked_for =
             format!("signed within {} of {now}", humantime::format_duration(self.tolerance));
-        let told = || {
+        let describe_age = || {
             let away =
                 humantime::format_duration(Duration::from_secs(age.abs().as_secs().unsigned_abs()));
             if age.is_negative() {
@@ -225,10 +225,10 @@ impl TimestampSelector {
             }
         };
         if age.abs() > tolerance {
-            trace.note_failed(&looked_for, told);
+            trace.note_failed(&looked_for, describe_age);
             return Err(VerificationError::Stale);
         }
-        trace.note_passed(&looked_for, told);
+        trace.note_passed(&looked_for, describe_age);
         Ok(())
     }
 

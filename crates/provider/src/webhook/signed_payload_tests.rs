@@ -33,7 +33,7 @@ fn pieces_of_a_call_stand_where_the_text_says() {
 }
 
 #[test]
-fn what_is_missing_empty_or_doubtful_is_told() {
+fn missing_empty_and_doubtful_parts_are_reported() {
     let table = [
         ("{{ headers['x-other'] }}", "the header `x-other` is not there"),
         ("{{ headers['x-empty'] }}", "the header `x-empty` is not there"),

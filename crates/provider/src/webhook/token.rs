@@ -16,7 +16,7 @@ pub(crate) struct WebhookUrlContext<'f> {
     /// Reads webhook URLs; `None` where there are none.
     pub(crate) links: Option<&'f WebhookLinks>,
     /// True where a request of the file gives the provider a webhook URL.
-    pub(crate) is_asked: bool,
+    pub(crate) is_requested: bool,
     /// The account of the endpoint.
     pub(crate) account: &'f Name,
 }
@@ -54,7 +54,7 @@ pub(super) fn compile(
             );
         }
     }
-    let links = called.links.filter(|_| called.is_asked);
+    let links = called.links.filter(|_| called.is_requested);
     if links.is_none() {
         let text = "is \"token\", and no request has a `webhook_url` with one, so every call would be refused; put \
                     `{{ webhook_url }}` where the provider takes an address to call";

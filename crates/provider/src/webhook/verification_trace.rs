@@ -46,7 +46,7 @@ impl VerificationTrace {
     }
 
     /// Returns true if steps are recorded.
-    pub(super) fn is_told(&self) -> bool {
+    pub(super) fn is_recording(&self) -> bool {
         self.0.is_some()
     }
 

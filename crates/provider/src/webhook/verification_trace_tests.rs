@@ -10,7 +10,7 @@ use ferryd_domain::webhook::{RawWebhook, VerificationError};
 const NOW: i64 = 1_800_000_000;
 const URL: &str = "https://hooks.example.com/x";
 
-fn told(endpoint: &dyn WebhookReceiver, call: &RawWebhook, now: i64) -> String {
+fn explain(endpoint: &dyn WebhookReceiver, call: &RawWebhook, now: i64) -> String {
     let mut text = String::new();
     for step in endpoint.explain_verification(call, at(now)) {
         writeln!(text, "{:?}: {}: {}", step.result, step.looked_for, step.found).unwrap();
@@ -19,7 +19,7 @@ fn told(endpoint: &dyn WebhookReceiver, call: &RawWebhook, now: i64) -> String {
 }
 
 #[test]
-fn a_verification_is_told_step_by_step_without_a_secret() {
+fn a_verification_is_explained_step_by_step_without_a_secret() {
     let secret = "whsec_hush_hush_hush";
     let stripe = endpoint("stripe", secret);
     let good = stripe.sign(&call(URL, &[], b"{}"), at(NOW), None).unwrap();
@@ -38,14 +38,14 @@ fn a_verification_is_told_step_by_step_without_a_secret() {
     ];
     let mut text = String::new();
     for (name, call, now) in table {
-        writeln!(text, "# {name}\n{}", told(stripe.as_ref(), &call, now)).unwrap();
+        writeln!(text, "# {name}\n{}", explain(stripe.as_ref(), &call, now)).unwrap();
     }
     assert!(!text.contains("hush"));
     insta::assert_snapshot!(text);
 }
 
 #[test]
-fn verification_of_other_schemes_is_told() {
+fn verification_of_other_schemes_is_explained() {
     let mut text = String::new();
     let twilio = endpoint("twilio", "12345");
     let json = [("content-type", "application/json")];
@@ -62,7 +62,7 @@ fn verification_of_other_schemes_is_told() {
         ("no batch", &adyen, call(URL, &[], b"{}")),
         ("unsigned", &none, call(URL, &[], b"{}")),
     ] {
-        writeln!(text, "# {name}\n{}", told(endpoint.as_ref(), &call, NOW)).unwrap();
+        writeln!(text, "# {name}\n{}", explain(endpoint.as_ref(), &call, NOW)).unwrap();
     }
     insta::assert_snapshot!(text);
 }
@@ -85,7 +85,7 @@ fn a_challenge_in_a_post_is_answered_after_it_is_verified_only() {
     );
     let event =
         slack.sign(&call(URL, &[], b"{\"type\":\"event_callback\"}"), at(NOW), None).unwrap();
-    assert_eq!(receive_webhook(slack.as_ref(), &event, at(NOW)), Ok(WebhookReception::Believed));
+    assert_eq!(receive_webhook(slack.as_ref(), &event, at(NOW)), Ok(WebhookReception::Accepted));
 }
 
 #[test]
