@@ -87,7 +87,7 @@ fn what_could_do_something_is_refused_when_the_file_is_read() {
         ("request = { method = \"POST\", path = \"/quotes\" }\nrepeatable = true", None),
         (
             "request = { method = \"POST\", path = \"/methods\" }",
-            Some("verification.check.method: `POST` may do something"),
+            Some("verification.request.method: `POST` may do something"),
         ),
         (
             "request = { method = \"PUT\", path = \"/me\" }\nrepeatable = true",
