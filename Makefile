@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 60
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build ferryd (target/debug/ferryd, or where cargo is told to put it)
+build: ## Build ferryd (target/debug/ferryd, or where cargo is configured to put it)
 	$(CARGO) build --locked
 
 demo: ## Play a story: payments, shipments and messages through RabbitMQ, ferryd and a provider over HTTPS

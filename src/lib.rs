@@ -12,9 +12,9 @@
 //! | module or crate | what |
 //! |---|---|
 //! | [`ferryd_domain`] | commands, outcomes, decisions, events: pure functions and types, no I/O |
-//! | [`pipeline`] | the way of one command, top to bottom; the lanes and what they publish |
+//! | [`pipeline`] | the processing of one command, top to bottom; the lanes and their messages |
 //! | [`ferryd_provider`] | provider files, adapters, the catalog |
-//! | [`ferryd_redact`] | the mask: takes secrets out of whatever leaves ferryd |
+//! | [`ferryd_redact`] | the mask: hides secrets in everything that leaves ferryd |
 //! | [`ferryd_transport`] | HTTPS, and the call log |
 //! | [`ferryd_broker`] | topology, the link to the broker, publishing, consuming, headers |
 //! | [`keyed_limiter`] | limits of a rate for each of many keys |
@@ -27,7 +27,7 @@
 //! | [`operator`] | publishing, following, and dead letters, for people |
 //! | [`cli`], [`config`], [`telemetry`], [`escape`], [`schema`] | the program around it |
 //! | [`ferryd_sandbox`] | a provider for demonstrations and tests |
-//! | [`failpoint`] | places at which tests let the daemon die |
+//! | [`failpoint`] | places at which tests end the daemon |
 
 #[cfg(test)]
 mod captured_text;

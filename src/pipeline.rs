@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | read | [`incoming_message`], [`message_origin`] | delivery → [`CommandMessage`] |
 //! | admit | [`lane`], [`in_flight`] | a place among the calls and in memory |
-//! | ask the ledger | [`ledger_gate`] | record → [`NextAction`] |
+//! | read the ledger | [`ledger_gate`] | record → [`NextAction`] |
 //! | attempt | `attempt`, [`query`] | request → answer → [`Outcome`] → [`Decision`] |
 //! | record the decision | `record_decision` | decision → record → ruling → next action |
 //! | follow the ruling | [`follow_ruling`] | next action → [`Effects`] |
@@ -40,10 +40,10 @@ pub mod publisher_rules;
 pub mod in_flight;
 pub mod lane;
 
-// Ask the ledger.
+// Read the ledger.
 pub mod ledger_gate;
 
-// Attempt: call, or ask the provider.
+// Attempt: call or query the provider.
 mod attempt;
 mod call_health;
 pub mod query;

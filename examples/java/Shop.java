@@ -273,7 +273,7 @@ public final class Shop {
         }
     }
 
-    /** Acts on events until the process is told to stop, over as many connections as it takes. */
+    /** Acts on events until the process is to stop, over as many connections as it takes. */
     private static void subscribe() throws SQLException, InterruptedException, ExecutionException {
         PaymentStore store = new PaymentStore();
         Runtime.getRuntime().addShutdownHook(new Thread(() -> System.out.println("stopped")));

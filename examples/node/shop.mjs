@@ -188,7 +188,7 @@ async function subscribeOnce(work, stopping) {
   }
 }
 
-/** Acts on events until the process is told to stop, over as many connections as it takes. */
+/** Acts on events until the process is to stop, over as many connections as it takes. */
 async function subscribe() {
   const work = worker(openDatabase());
   const stop = new AbortController();

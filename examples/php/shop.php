@@ -244,7 +244,7 @@ function declareQueue(AMQPChannel $channel): void
     }
 }
 
-/** Acts on events until the process is told to stop, over as many connections as it takes. */
+/** Acts on events until the process is to stop, over as many connections as it takes. */
 function subscribe(): void
 {
     $database = openDatabase();

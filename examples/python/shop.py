@@ -148,7 +148,7 @@ def declare_queue(channel):
 
 
 def subscribe():
-    """Acts on events until the process is told to stop, over as many connections as it takes."""
+    """Acts on events until the process is to stop, over as many connections as it takes."""
     database = open_database()
 
     def on_event(channel, delivery, _properties, body):

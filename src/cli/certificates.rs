@@ -4,7 +4,7 @@
 //! An expired certificate of ferryd's own is a fault, because no peer accepts it. So is a file of
 //! authorities that have all expired: nothing is issued under them, so the file becomes useless
 //! with the certificates issued before, although TLS ignores the dates of an authority that it is
-//! told to trust. One expired authority of several is a warning, because bundles keep old
+//! configured to trust. One expired authority of several is a warning, because bundles keep old
 //! authorities for as long as they may be needed, and connections are made by the others. An
 //! expired certificate behind ferryd's own in its chain is a warning as well: the peer may know
 //! another path to an authority.

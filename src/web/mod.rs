@@ -1,24 +1,24 @@
-//! The HTTP API beside the queue: publish a command and wait for its end, ask for commands, cancel
+//! The HTTP API beside the queue: publish a command and wait for its end, read commands, cancel
 //! them.
 //!
 //! The API decides nothing by itself. A submitted command is recorded in the ledger first, and
 //! what the ledger makes of it at its place is the answer: new, known, ended, or another under the
-//! same id. Then it is published like any other, and carried by the instance that takes it from
-//! the queue.
+//! same id. Then it is published like any other, and carried out by the instance that takes it
+//! from the queue.
 //!
 //! | module | what |
 //! |---|---|
-//! | [`route`], [`routes`] | every path, with what it needs and who answers it |
+//! | [`route`], [`routes`] | every path, its requirements and its handler |
 //! | [`access`], [`host_token`], [`api_address`] | tokens and roles, the token of this host, and where its daemon listens |
-//! | [`responses`] | what is answered about commands |
-//! | `submit`, `cancel`, `erase`, `lookup`, `ask`, `dead_letters`, `live` | what the routes do |
-//! | [`jobs`] | actions on many dead letters |
-//! | `command_gate` | the way to commands, within the scope of a token |
-//! | [`commands`], [`ledger_service`] | what they need of the rest of ferryd, and the rest of ferryd |
+//! | [`responses`] | the answers about commands |
+//! | `submit`, `cancel`, `erase`, `lookup`, `read_commands`, `dead_letters`, `liveness` | the handlers of the routes |
+//! | [`jobs`], [`job_order`] | actions on many dead letters, and the order to start one |
+//! | `command_gate` | access to commands, within the scope of a token |
+//! | [`commands`], [`ledger_service`] | the interface to the rest of ferryd, and its implementation |
 //! | [`problem`] | every error |
 //! | [`serving`] | the API at its address |
-//! | [`openapi`], `endpoint`, `operation`, `parameters` | the description for clients, derived from the types of the handlers |
-//! | `extract`, [`query`], [`query_string`] | what handlers take of a request |
+//! | [`openapi`], `endpoint`, `operation`, `parameters`, `schemas` | the description for clients, derived from the types of the handlers |
+//! | `extract`, [`query`], [`query_string`], `body`, [`prefer`] | the parts of a request that handlers read |
 //! | [`webhooks`] | the endpoint for webhooks of providers, at an address of its own |
 
 pub mod access;

@@ -1,4 +1,4 @@
-//! Tests that the daemon ends in good order when it is told to.
+//! Tests that the daemon ends in good order when it is requested to.
 
 use std::time::Duration;
 

@@ -8,11 +8,11 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`EndpointState`] | what all calls share |
-//! | `receive` | the way of one call |
-//! | [`sink`] | what calls are kept in |
-//! | `refusal` | why a call is not taken, for the caller and for the log |
-//! | `origin` | who calls, behind proxies |
+//! | [`EndpointState`] | the state that all calls share |
+//! | `receive` | the processing of one call |
+//! | [`sink`] | the queues that keep calls |
+//! | `refusal` | the reasons to refuse a call, for the caller and for the log |
+//! | `origin` | the address of the caller, behind proxies |
 //! | [`counts`] | the outcome of all calls |
 //! | [`tls`] | its certificate |
 //! | `unverified` | the limits of unproven calls, and what is stored of them |
