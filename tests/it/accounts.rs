@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::wait::eventually;
-use crate::notices::{KEYS, TOKEN_KEY, TOKEN_KEYS, call_at, told, told_by};
 use crate::rig::{SOON, SandboxFile, TestRig, and, charge, command, dead, word};
+use crate::signed_webhooks::{KEYS, TOKEN_KEY, TOKEN_KEYS, call_at, told, told_by};
 
 /// Makes a rig whose provider `acme` has the accounts `default` and `us`, each called at a path of
 /// its own.

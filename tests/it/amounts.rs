@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::daemon::RunningDaemon;
-use crate::notices::{TOKEN_KEY, TOKEN_KEYS, call, told};
 use crate::rig::{SOON, SandboxFile, TestRig, and, command, word};
+use crate::signed_webhooks::{TOKEN_KEY, TOKEN_KEYS, call, told};
 
 const SECRET: &str = "whsec-acme-0123456789";
 

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use lapin::options::{BasicGetOptions, BasicNackOptions};
 use serde_json::{Value, json};
 
-use crate::notices::{call, signed_rig, told};
 use crate::rig::{SOON, TestRig, and, charge, word};
+use crate::signed_webhooks::{call, signed_rig, told};
 
 /// Runs `ferryd`. Returns its output as JSON.
 async fn ferryd(rig: &TestRig, arguments: &[&str]) -> Value {

@@ -1,12 +1,12 @@
 //! Tests the documentation against the code: links lead somewhere, commands exist, files can be
 //! read.
 
+mod command_lines;
+mod quoted_messages;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory as _;
-use clap::error::ErrorKind;
-use ferryd::cli::CliArguments;
 use ferryd::config::{Config, EnvironmentVariables};
 use ferryd_domain::command::{Command, CommandEnvelope};
 use ferryd_domain::event::{Event, sequence};
@@ -111,102 +111,6 @@ fn links_within_the_repository_lead_somewhere() {
     }
     assert!(followed > 20, "{followed}");
     assert_eq!(dead, Vec::<String>::new());
-}
-
-/// Splits a line as a shell would, as far as our examples need it: quotes, and an end at `|`, `>`,
-/// `;`, `&` or `#`.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    for c in line.chars() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (None, '\'' | '"') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None, '|' | '>' | ';' | '&') => break,
-            (None, '#') if word.is_none() => break,
-            (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (_, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    words
-}
-
-/// Lists the command lines of ferryd in the shell blocks, from the word `ferryd` on.
-fn command_lines() -> Vec<(String, Vec<String>)> {
-    let mut found = Vec::new();
-    let is_shell = |block: &FencedBlock| block.info == "sh" || block.info.starts_with("console");
-    for block in blocks().into_iter().filter(is_shell) {
-        for line in filled(&block.text.replace("\\\n", " "), "1").lines() {
-            for part in line.trim_start_matches("$ ").split(" | ") {
-                let words = words(part);
-                if let Some(start) = words.iter().position(|word| word == "ferryd") {
-                    let leading =
-                        words[..start].iter().all(|word| word.contains('=') || word == "sudo");
-                    if leading {
-                        found
-                            .push((format!("{}: {line}", block.document), words[start..].to_vec()));
-                    }
-                }
-            }
-        }
-    }
-    found
-}
-
-/// Lists the commands that sentences name, such as `ferryd dead-letters list`, as words without
-/// options.
-fn named_commands() -> Vec<(String, Vec<String>)> {
-    let mut found = Vec::new();
-    for document in documents() {
-        let text = prose(&read(&document));
-        for name in text.split('`').skip(1).step_by(2).filter(|code| code.starts_with("ferryd ")) {
-            found.push((format!("{document}: {name}"), words(name)));
-        }
-    }
-    found
-}
-
-#[test]
-fn every_command_line_in_the_documentation_is_understood() {
-    let lines = command_lines();
-    assert!(lines.len() > 5, "{}", lines.len());
-    let wrong = lines.into_iter().filter_map(|(place, words)| {
-        let error = CliArguments::command().try_get_matches_from(words).err()?;
-        let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-        (!help).then(|| format!("{place}: {:?}", error.kind()))
-    });
-    assert_eq!(wrong.collect::<Vec<_>>(), Vec::<String>::new());
-}
-
-#[test]
-fn every_command_named_in_the_documentation_exists() {
-    let wrong = named_commands().into_iter().filter(|(_, words)| {
-        let kind =
-            CliArguments::command().try_get_matches_from(words).err().map(|error| error.kind());
-        matches!(kind, Some(ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument))
-    });
-    assert_eq!(wrong.map(|(place, _)| place).collect::<Vec<_>>(), Vec::<String>::new());
-}
-
-#[test]
-fn every_make_target_in_the_documentation_exists() {
-    let makefile = read("Makefile");
-    for document in documents() {
-        let text = read(&document);
-        for (at, command) in text.match_indices("make ") {
-            let rest = &text[at + command.len()..];
-            let target = rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
-            let starts_line_or_code = matches!(text[..at].chars().last(), Some('`' | '\n'));
-            let known = makefile.contains(&format!("\n{target}:"));
-            assert!(
-                known || target.is_empty() || !starts_line_or_code,
-                "{document}: make {target}"
-            );
-        }
-    }
 }
 
 /// Replaces every `${…}` with a value.
@@ -339,23 +243,6 @@ fn first_provider_files_are_the_examples() {
 }
 
 #[test]
-fn the_printed_exit_codes_are_those_of_the_help() {
-    let help = CliArguments::command().get_after_help().unwrap().to_string();
-    let codes = help
-        .lines()
-        .skip_while(|line| *line != "Exit codes:")
-        .skip(1)
-        .take_while(|line| !line.is_empty());
-    let rows: Vec<_> = codes.filter_map(|line| line.trim().split_once("  ")).collect();
-    assert!(rows.len() > 4, "{help}");
-    let text = read("docs/reference/command-line.md");
-    for (code, meaning) in rows {
-        let row = format!("\n| {code} | {} |", meaning.trim());
-        assert!(text.contains(&row), "{row}");
-    }
-}
-
-#[test]
 fn the_fields_of_a_call_record_are_all_explained() {
     let name = "ferryd_transport__call_log__tests__a_call_is_one_record_with_everything_secret_masked.snap";
     let snapshot = read(&format!("crates/transport/src/snapshots/{name}"));
@@ -411,72 +298,4 @@ fn every_decision_record_is_in_the_index_with_its_status() {
         let row = format!("\n| {number} | [{title}]({file}) | {status} |\n");
         assert!(index.contains(&row), "docs/adr/README.md should hold:{row}");
     }
-}
-
-/// Joins all sources but tests into one text, with string continuations joined and without
-/// backticks.
-fn printed_sources() -> String {
-    fn collect(folder: &Path, text: &mut String) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                collect(&path, text);
-            } else if path.extension().is_some_and(|extension| extension == "rs")
-                && !path.display().to_string().ends_with("_tests.rs")
-            {
-                text.push_str(&fs::read_to_string(path).unwrap());
-            }
-        }
-    }
-    let mut text = String::new();
-    for folder in
-        ["src", "crates"].map(|folder| root().join(folder)).iter().filter(|folder| folder.exists())
-    {
-        collect(folder, &mut text);
-    }
-    let mut joined = String::new();
-    for part in text.split("\\\n") {
-        joined.push_str(part.trim_start());
-    }
-    joined.replace('`', "")
-}
-
-/// Lists the code spans of a document that read like a log line or an error: three to twenty words
-/// of lower-case text.
-fn quoted_messages(text: &str) -> Vec<String> {
-    const COMMANDS: [&str; 4] = ["ferryd ", "rabbitmq", "cargo ", "make "];
-    let prose = prose(text).replace('\n', " ");
-    let spans = prose.split('`').skip(1).step_by(2).map(str::to_owned);
-    let is_message = |span: &String| {
-        let is_text = span.chars().all(|c| c.is_alphanumeric() || " ,;:'’()*.-…".contains(c));
-        let is_command =
-            COMMANDS.iter().any(|command| span.starts_with(command)) || span.contains(" --");
-        span.starts_with(|c: char| c.is_ascii_lowercase())
-            && (3..=20).contains(&span.split(' ').count())
-            && is_text
-            && !is_command
-    };
-    spans.filter(is_message).collect()
-}
-
-#[test]
-fn every_quoted_log_line_and_error_is_in_the_sources() {
-    let sources = printed_sources();
-    let (mut quoted, mut unknown) = (0, Vec::new());
-    for document in documents().into_iter().filter(|document| document.starts_with("docs/")) {
-        for message in quoted_messages(&read(&document)) {
-            quoted += 1;
-            if !message.split('…').all(|piece| sources.contains(piece.trim())) {
-                unknown.push(format!("{document}: {message}"));
-            }
-        }
-    }
-    assert!(quoted > 30, "{quoted}");
-    assert_eq!(unknown, Vec::<String>::new());
-}
-
-#[test]
-fn log_lines_are_told_from_commands_and_keys() {
-    let text = "`failed to reach it; trying again`, `ferryd dead list --all`, `retry_group`, `a.b == \'c\' and d`, `the token … is none`";
-    assert_eq!(quoted_messages(text), ["failed to reach it; trying again", "the token … is none"]);
 }

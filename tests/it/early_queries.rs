@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::notices::{call, told};
 use crate::rig::{SOON, TestRig, command, word};
+use crate::signed_webhooks::{call, told};
 use crate::unsigned_calls::{BY_COMMAND, pay, unsigned_rig};
 
 /// The operation `pay`, whose polls come late.

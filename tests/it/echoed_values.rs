@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::notices::{call, signed_rig, told};
 use crate::operator::recorded::asked;
 use crate::rig::{SOON, and, command, word};
+use crate::signed_webhooks::{call, signed_rig, told};
 
 const PHONE: &str = "+15558675310";
 

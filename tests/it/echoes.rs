@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::harness::broker::persistent;
 use crate::harness::wait::eventually;
-use crate::notices::{TOKEN_KEY, call, token_of, told, told_bare};
 use crate::rig::{SOON, SandboxFile, TestRig, call_records, command, word};
+use crate::signed_webhooks::{TOKEN_KEY, call, token_of, told, told_bare};
 
 const SECRET: &str = "whsec-acme-0123456789";
 const KEYS: &str = "FERRYD_WEBHOOKS__SIGNING_KEYS";
@@ -32,7 +32,7 @@ accepted = "body.status == 'processing'"
 "#;
 
 async fn rig() -> TestRig {
-    let operations = format!("{FILE}\n{}", crate::notices::KEYS);
+    let operations = format!("{FILE}\n{}", crate::signed_webhooks::KEYS);
     let rig = TestRig::with(
         "",
         &[("acme", SandboxFile { operations: &operations, ..SandboxFile::default() })],

@@ -11,8 +11,8 @@ use self::terminal::{
     HIDDEN, HOSTILE, RunningCommand, SHOWN, TerminalCase, case, find_harm, list_commands,
 };
 use crate::harness::daemon::RunningDaemon;
-use crate::notices::{SECRET, call};
 use crate::rig::{SOON, TestRig, and, word};
+use crate::signed_webhooks::{SECRET, call};
 use crate::tls_server::{CertificateAuthority, ServerStream, TlsServer, read_request, write};
 
 /// The forms of output: for people, and for programs.

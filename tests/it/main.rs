@@ -20,6 +20,7 @@ mod bulkhead;
 mod bursts;
 mod call_log;
 mod call_log_fields;
+mod call_writer;
 mod cancel;
 mod carry;
 #[cfg(feature = "failpoints")]
@@ -57,16 +58,20 @@ mod operator_api;
 mod outage;
 mod poison;
 mod poisoned;
+mod publisher_routes;
 mod publishers;
 mod race;
 mod refusals;
+mod refused_dead_letters;
 mod refused_messages;
 mod removed_providers;
 mod rig;
 mod sandbox;
+mod sandbox_client;
 mod schedule;
 mod shared_reference;
 mod shutdown;
+mod signed_webhooks;
 mod tls_server;
 mod truncated;
 #[cfg(feature = "failpoints")]

@@ -15,8 +15,8 @@ use crate::harness::broker::{QueuedMessage, persistent};
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
 use crate::hostile::terminal::RunningCommand;
-use crate::notices::{SECRET as WEBHOOK_SECRET, TOKEN_KEY, TOKEN_KEYS, call_at};
 use crate::rig::{SECRET, SOON, TestRig, and, command, dead, word};
+use crate::signed_webhooks::{SECRET as WEBHOOK_SECRET, TOKEN_KEY, TOKEN_KEYS, call_at};
 
 /// A sensitive value of payloads.
 const IBAN: &str = "DE02120300000000202051";

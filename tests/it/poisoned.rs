@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use crate::harness::broker::{QueuedMessage, TestBroker, persistent};
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::notices::{call, signed_rig, told};
 use crate::rig::{SOON, SandboxFile, TestRig, charge, command, dead, send, word};
+use crate::signed_webhooks::{call, signed_rig, told};
 
 const QUEUE: &str = "ferry.commands.acme";
 

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 
 use crate::api_client::TestClient;
 use crate::harness::daemon::RunningDaemon;
-use crate::notices::{call, signed_rig, told};
 use crate::rig::{SOON, TestRig, command, word};
+use crate::signed_webhooks::{call, signed_rig, told};
 
 /// An accepted operation, with a deadline close to the polls and webhooks.
 const OPERATION: &str = r#"

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use crate::notices::{call, ends, signed_rig, told};
 use crate::rig::{SOON, TestRig, and, command, word};
+use crate::signed_webhooks::{call, ends, signed_rig, told};
 
 /// The operation `track`: tracking a parcel again returns its existing tracker.
 const TRACK: &str = r#"

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::wait::eventually;
-use crate::notices::{TOKEN_KEY, TOKEN_KEYS, call, ends, told};
 use crate::rig::{SOON, SandboxFile, TestRig, command, word};
+use crate::signed_webhooks::{TOKEN_KEY, TOKEN_KEYS, call, ends, told};
 
 /// A webhook table for unsigned calls that name their command and its token.
 pub(crate) const BY_COMMAND: &str = r#"

@@ -7,8 +7,8 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::harness::daemon::RunningDaemon;
-use crate::notices::{TOKEN_KEY, TOKEN_KEYS, token_of};
 use crate::rig::{SOON, SandboxFile, TestRig, charge, word};
+use crate::signed_webhooks::{TOKEN_KEY, TOKEN_KEYS, token_of};
 
 const SECRET: &str = "whsec-acme-0123456789";
 

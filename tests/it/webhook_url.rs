@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::notices::{call_at as call_endpoint, told};
 use crate::rig::{SOON, SandboxFile, TestRig, call_records, command, word};
+use crate::signed_webhooks::{call_at as call_endpoint, told};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const NEXT_KEY: &str = "fedcba9876543210fedcba9876543210";

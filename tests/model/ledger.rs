@@ -22,7 +22,7 @@ use ferryd_domain::outcome::{Failure, Success, WaitingFor};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::PlantedMistake;
+use crate::setup::PlantedMistake;
 
 #[path = "answers.rs"]
 mod answers;
@@ -132,7 +132,6 @@ pub enum ModelDecider {
 pub enum ModelGuard {
     Key,
     Claim,
-    Harmless,
 }
 
 /// The record of a started call.

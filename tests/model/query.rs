@@ -6,13 +6,13 @@ use ferryd_domain::query::{
     ProviderQuery, QueryPurpose, decide_after_lookup, decide_after_poll, decide_unknown,
 };
 
-use crate::PlantedMistake;
 use crate::holder::{HeldCommand, InstanceStep, NOW};
 use crate::ledger::{
     MessageErrand, ModelEventKind, ModelFailure, ModelGuard, ModelRecord, ModelStep,
 };
 use crate::moves::WorldAction;
 use crate::search::SearchProtocol;
+use crate::setup::PlantedMistake;
 use crate::world::{InstancePlace, ModelInstance, WorldState};
 
 /// The provider's answer to a query.

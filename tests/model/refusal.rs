@@ -1,10 +1,10 @@
 //! Messages that are refused: the real ledger rules on them under an id of their own.
 
-use crate::PlantedMistake;
 use crate::holder::{InstanceStep, bare};
 use crate::ledger::{
     ModelEvent, ModelEventKind, ModelFailure, ModelRecord, ModelRuling, ModelStep,
 };
+use crate::setup::PlantedMistake;
 use crate::world::InstancePlace;
 
 /// The content of a message that is no valid command.

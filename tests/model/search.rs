@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
-use crate::WorldSetup;
 use crate::ledger::{
     MessageErrand, ModelEventKind, ModelGuard, ModelLedger, ModelRecord, ModelStep,
 };
 use crate::moves::WorldAction;
 use crate::refusal::REFUSED;
+use crate::setup::WorldSetup;
 use crate::world::{
     BrokerMessage, BrokerMessageKind, ModelInstance, SeenHistory, WorldState, wrong,
 };

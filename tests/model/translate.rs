@@ -264,7 +264,6 @@ impl ModelGuard {
         match self {
             Self::Key => real::CallGuard::Key(1),
             Self::Claim => real::CallGuard::Claim(1),
-            Self::Harmless => real::CallGuard::ReadOnly,
         }
     }
 }

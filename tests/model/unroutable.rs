@@ -1,11 +1,11 @@
 //! Messages that arrive outside their lane: unroutable ones, poisoned ones, and those that are
 //! refused because their progress can't be read.
 
-use crate::PlantedMistake;
 use crate::holder::{HeldCommand, InstanceStep};
 use crate::ledger::{MessageErrand, ModelFailure, ModelStep, is_fresh};
 use crate::moves::WorldAction;
 use crate::search::SearchProtocol;
+use crate::setup::PlantedMistake;
 use crate::world::{BrokerMessageKind, WorldState};
 
 /// The way by which a message arrives.

@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use crate::notices::SECRET as WEBHOOK_SECRET;
+use crate::signed_webhooks::SECRET as WEBHOOK_SECRET;
 use crate::tls_server::{CertificateAuthority, ServerStream, TlsServer, read_request, write};
 
 /// The password of the accounts, with characters that each spelling writes in its own way.

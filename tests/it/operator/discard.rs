@@ -3,7 +3,7 @@
 use ferryd_domain::dead_letter::DeadLetter;
 use serde_json::json;
 
-use super::jobs::{DEAD, bury, bury_letters, letter, rig};
+use super::job_bench::{DEAD, bury, bury_letters, letter, rig};
 use super::recorded::{asked, ferryd};
 use super::replay::ids_in;
 

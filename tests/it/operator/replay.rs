@@ -11,7 +11,8 @@ use lapin::types::FieldTable;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::jobs::{DEAD, body_of, bury, bury_letters, interrupt, letter, rig, start_following};
+use super::job_bench::{DEAD, body_of, bury, bury_letters, letter, rig};
+use super::jobs_command::{interrupt, start_following};
 use super::operator_bench::{letter_of, numbered};
 use super::recorded::{asked, ferryd};
 use crate::harness::broker::{QueuedMessage, persistent};
