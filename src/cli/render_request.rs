@@ -139,7 +139,7 @@ fn show(
         attempt: 1,
         provider_reference: None,
         webhook_url: webhook_url.as_deref(),
-        command_token: provider.echo_tokens.as_ref().map(EchoTokens::example),
+        command_token: provider.echo_tokens.as_ref().map_or("", EchoTokens::example),
         in_doubt: false,
     };
     let sensitive = operation.payload.sensitive_values(&command.payload);

@@ -61,7 +61,7 @@ fn started(step: Step) -> RecordBody {
         unknown: false,
         key: None,
         request_digest: "d".repeat(43),
-        token: None,
+        token: String::new(),
         money: None,
         first_sent: None,
     }))

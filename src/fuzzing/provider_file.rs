@@ -52,7 +52,7 @@ pub(super) fn call(command: &Command) -> CallContext<'_> {
         attempt: 1,
         provider_reference: None,
         webhook_url: None,
-        command_token: None,
+        command_token: "",
         in_doubt: false,
     }
 }

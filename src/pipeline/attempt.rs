@@ -128,14 +128,11 @@ impl Pipeline {
         let first_sent = command.progress().first_sent.unwrap_or_else(Timestamp::now);
         if command.progress().digest.is_none() {
             // A repeated request carries the same token as the first one, or none.
-            command.progress_mut().token = Some(lane.command_token(command, first_sent));
+            command.progress_mut().token = lane.command_token(command, first_sent);
         }
         for webhook_url in lane.webhook_urls(command, first_sent) {
             command.webhook_url = webhook_url;
-            let call = call_of(command);
-            let command_token = call.command_token.filter(|token| !token.is_empty());
-            let request =
-                lane.account.adapter.build_request(&CallContext { command_token, ..call });
+            let request = lane.account.adapter.build_request(&call_of(command));
             let request = request.map_err(|failure| {
                 (
                     lifecycle::misfit_kind(command.progress()),
@@ -146,8 +143,8 @@ impl Pipeline {
             let progress = command.progress_mut();
             if progress.key.is_none() || progress.digest.as_ref().is_none_or(|sent| *sent == digest)
             {
-                if progress.token.as_ref().is_some_and(|token| !request.holds(token)) {
-                    progress.token = Some(String::new());
+                if !request.holds(&progress.token) {
+                    progress.token.clear();
                 }
                 progress.digest = Some(digest);
                 progress.first_sent = Some(first_sent);
@@ -246,7 +243,7 @@ pub(super) fn call_of(command_message: &CommandMessage) -> CallContext<'_> {
         attempt: progress.attempt,
         provider_reference: progress.provider_reference.as_deref(),
         webhook_url: command_message.webhook_url.as_deref(),
-        command_token: progress.token.as_deref(),
+        command_token: &progress.token,
         in_doubt: progress.unknown,
     }
 }

@@ -42,7 +42,6 @@ pub(super) fn cloud_event(
     routing_key: ShortString,
 ) -> OutgoingMessage {
     let mut headers = FieldTable::default();
-    // A record of an earlier version may hold a larger one.
     headers::put_trace(&mut headers, &TraceContext::from_headers(parent, state));
     let properties = persistent_properties()
         .with_content_type(ShortString::from(CONTENT_TYPE))

@@ -127,7 +127,7 @@ impl HostileSite {
             attempt: 1,
             provider_reference: None,
             webhook_url: Some(&self.webhook_url),
-            command_token: Some(&self.echo_token),
+            command_token: &self.echo_token,
             in_doubt: false,
         }
     }

@@ -303,7 +303,7 @@ impl IncomingMessage {
         let (id, named) = (&self.identity.id, key.take());
         *key = operation.idempotency.map(|IdempotencyPolicy { max_length, .. }| {
             named
-                .unwrap_or_else(|| IdempotencyKey::for_unnamed(id, *generation))
+                .unwrap_or_else(|| IdempotencyKey::for_generation(id, *generation))
                 .shortened_to(max_length)
         });
     }

@@ -47,7 +47,7 @@ fn begun(guard: CallGuard) -> CommandState {
         unknown: true,
         key: None,
         request_digest: "d".to_owned(),
-        token: None,
+        token: String::new(),
         money: None,
         first_sent: None,
     };
@@ -99,17 +99,17 @@ fn operation(longest_key: usize) -> Operation {
 }
 
 #[test]
-fn a_message_without_a_key_has_the_one_of_before_and_none_is_changed_once_it_was_sent() {
+fn a_message_without_a_key_has_that_of_its_generation_and_none_is_changed_once_it_was_sent() {
     let (keyed, short, none) = (255, 36, 0);
     let long = format!("{}~1", "x".repeat(36));
     let uuid = "b4392a3b-7d39-5e9b-96ad-1960c08ea059";
     for (generation, named, is_sent, takes, expected) in [
         (0, None, false, keyed, Some("order-1")),
         (0, None, true, keyed, Some("order-1")),
-        (1, None, false, keyed, Some("order-1.g1")),
-        (2, None, true, keyed, Some("order-1.g2")),
+        (1, None, false, keyed, Some("order-1~1")),
+        (2, None, true, keyed, Some("order-1~2")),
         (1, Some("order-1~1"), false, keyed, Some("order-1~1")),
-        (1, Some("order-1.g1"), true, keyed, Some("order-1.g1")),
+        (2, Some("order-1~1"), true, keyed, Some("order-1~1")),
         (1, Some("order-1"), true, keyed, Some("order-1")),
         (1, Some(long.as_str()), false, short, Some(uuid)),
         (1, Some(long.as_str()), true, short, Some(long.as_str())),

@@ -56,7 +56,7 @@ pub(super) fn mask_of(lane: &Lane, command_message: &CommandMessage) -> Mask {
     let CommandMessage { command, webhook_url, .. } = command_message;
     let webhook_token = webhook_url.as_deref().and_then(token_in);
     let tokens: Vec<&str> =
-        command_message.progress().token.as_deref().into_iter().chain(webhook_token).collect();
+        [command_message.progress().token.as_str()].into_iter().chain(webhook_token).collect();
     let mask = lane.mask().with_tokens(&tokens);
     let operation = lane.provider.operations.get(&command.operation);
     match operation.map(|operation| operation.payload.sensitive_values(&command.payload)) {

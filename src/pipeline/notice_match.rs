@@ -50,21 +50,17 @@ impl WebhookHandler {
 
     /// Finds the command that a notice is about, if it belongs to this account: the secret of one
     /// account proves nothing about another's. Any customer of the same provider can have an id
-    /// echoed, so an id counts only with its token, or where none was sent.
+    /// echoed, so an id counts only with its token.
     pub(super) async fn find_command(
         &self,
         account: &Name,
         notice: &WebhookNotice,
     ) -> Option<EchoedIdentity> {
         let ledger = &self.pipeline.ledger_gate.ledger;
-        let is_proven = |id: &&CommandId| {
-            notice.generation.is_some()
-                || ledger.command_state(id).is_some_and(|state| state.is_known_by_id())
-        };
         let named = notice
             .command
             .as_ref()
-            .filter(is_proven)
+            .filter(|_| notice.generation.is_some())
             .and_then(|id| self.find_own_command(account, id));
         // Where calls are unsigned, a token proves its own command and nothing about the command of
         // another reference.

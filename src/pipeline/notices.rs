@@ -45,8 +45,7 @@ impl WebhookHandler {
         if webhook.is_verifying() || is_proven() {
             return Ok((notices, true));
         }
-        // An earlier version kept the call whole, or verified it by settings that the provider file
-        // no longer has.
+        // The call was verified by settings that the provider file no longer has.
         Ok((notices.iter().map(UnverifiedNotice::of).map(WebhookNotice::from).collect(), false))
     }
 }

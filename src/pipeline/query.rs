@@ -203,7 +203,7 @@ impl Pipeline {
                 let now = Timestamp::now();
                 let progress = command.progress_mut();
                 if !progress.unknown {
-                    // The command was accepted and is overdue, or an earlier version sent it on.
+                    // The command was accepted and is overdue.
                     progress.mark_unknown(now);
                 }
                 let looked_up = self.look_up(lane, command).await;

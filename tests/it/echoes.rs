@@ -1,13 +1,7 @@
-//! Tests of echoes by providers: an id proves its command with ferryd's token beside it, or where a
-//! version without tokens sent it.
+//! Tests of echoes by providers: an id proves its command only with ferryd's token beside it.
 
-use std::collections::BTreeMap;
-
-use ferryd_domain::ledger::record::{Record, RecordBody, StartedRecord};
-use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
-use crate::harness::broker::persistent;
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, SandboxFile, TestRig, call_records, command, word};
 use crate::signed_webhooks::{TOKEN_KEY, call, token_of, told, told_bare};
@@ -129,60 +123,17 @@ async fn without_a_key_for_tokens_only_the_providers_own_reference_is_verified()
     rig.end(&daemon).await;
 }
 
-/// Writes a record as a version without tokens wrote it.
-async fn begun_before(rig: &TestRig, id: &str) {
-    let Record { at, command, fact: RecordBody::Started(started) } =
-        crate::ledger::ledger_instance::started(id)
-    else {
-        unreachable!()
-    };
-    let fact = RecordBody::Started(Box::new(StartedRecord { token: None, ..*started }));
-    let line = Record { at, command, fact }.encode();
-    assert!(!String::from_utf8_lossy(&line).contains("token"));
-    let first =
-        [("ferry-first".into(), AMQPValue::LongLongInt(1))].into_iter().collect::<BTreeMap<_, _>>();
-    let properties = persistent()
-        .with_message_id(uuid::Uuid::new_v4().to_string().into())
-        .with_headers(first.into());
-    rig.broker.publish("", "ferry.ledger", &line, properties).await;
-}
-
-#[tokio::test]
-async fn a_command_that_was_sent_before_there_were_tokens_is_known_by_its_id() {
-    let rig = rig().await.env(KEYS, TOKEN_KEY);
-    let daemon = rig.start().await;
-    begun_before(&rig, "before").await;
-    assert_eq!(call(&daemon, &paid("evt-1", json!({"command": "before"}))).await, Some(200));
-    assert_eq!(word(&rig.terminal("before").await, "data.state"), "completed");
-    assert_eq!(word(&received(&rig, "evt-1").await, "subject"), "before");
-    rig.end(&daemon).await;
-}
-
 #[tokio::test]
 async fn what_was_sent_without_a_token_is_sent_again_as_it_was_once_there_is_a_key_for_one() {
     let rig = rig().await;
     let daemon = rig.start().await;
     rig.publish(&pay("again", json!({"accepted": true, "fail_times": 1}))).await;
-    let retry = eventually(SOON, "it is to be tried again", async || {
+    eventually(SOON, "it is to be tried again", async || {
         rig.broker.peek("ferry.retry.5s").await.into_iter().next()
     })
     .await;
     daemon.sigterm();
     assert!(daemon.wait(SOON).await.success());
-    // The state that a version without tokens and without a ledger leaves.
-    rig.broker.delete_queue("ferry.ledger").await;
-    std::fs::remove_dir_all(rig.setup.path().join("state")).unwrap();
-    let headers = retry.properties.headers().as_ref().unwrap();
-    let before = headers
-        .inner()
-        .iter()
-        .filter(|(name, _)| !matches!(name.as_str(), "ferry-token" | "x-death"));
-    let before: BTreeMap<_, _> =
-        before.map(|(name, value)| (name.clone(), value.clone())).collect();
-    rig.broker.purge("ferry.retry.5s").await;
-    rig.broker.purge("ferry.commands.acme").await;
-    let properties = persistent().with_headers(before.into());
-    rig.broker.publish("ferry.redeliver", "5s.acme", &retry.body, properties).await;
     let rig = rig.env(KEYS, TOKEN_KEY);
     let daemon = rig.start().await;
     // The provider accepts no other request under the same key.

@@ -1,34 +1,12 @@
 //! Tests the keys under which commands are sent: no two generations of any two commands share one,
 //! and none changes on the way.
 
-use lapin::types::{AMQPValue, FieldTable, LongString};
 use serde_json::{Value, json};
 
-use crate::harness::broker::persistent;
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
 use crate::poisoned::replay_unseen;
 use crate::rig::{SOON, TestRig, and, charge, word};
-
-/// Builds the headers of a replay by an operator's ferryd that left it to the daemon to name the
-/// key.
-fn replay_without_key() -> FieldTable {
-    let mut table = FieldTable::default();
-    let text = |text: &str| AMQPValue::LongString(LongString::from(text));
-    for (name, value) in [
-        ("ferry-kind", text("replay")),
-        ("ferry-generation", AMQPValue::LongLongInt(1)),
-        ("ferry-attempt", AMQPValue::LongLongInt(1)),
-        ("ferry-hop", AMQPValue::LongLongInt(0)),
-        ("ferry-unknown", AMQPValue::Boolean(false)),
-        ("ferry-recorded", AMQPValue::Boolean(false)),
-        ("ferry-since", text(&jiff::Timestamp::now().to_string())),
-        ("ferry-history", text("[]")),
-    ] {
-        table.insert(name.into(), value);
-    }
-    table
-}
 
 /// Returns the key in the headers of a command that waits on a rung.
 async fn key_beside(rig: &TestRig, rung: &str, id: &str) -> String {
@@ -75,21 +53,6 @@ async fn a_replay_shares_its_key_with_no_command_whatever_that_is_called() {
     replay(&rig, "a").await;
     rig.events.state("a", "completed", SOON).await;
     assert_eq!(acted(&rig), ["a.g1", "a~1"]);
-    rig.finish(&daemon).await;
-}
-
-#[tokio::test]
-async fn a_replay_that_is_under_way_without_a_key_keeps_the_one_that_it_had() {
-    let rig = TestRig::new("").await;
-    rig.declare().await;
-    let command = charge("old", json!({"fail_times": 1, "status": 429}));
-    let properties = persistent().with_headers(replay_without_key());
-    rig.broker
-        .publish("ferry.redeliver", "replay.acme", command.to_string().as_bytes(), properties)
-        .await;
-    let daemon = rig.start().await;
-    assert_eq!(word(&rig.terminal("old").await, "data.state"), "completed");
-    assert_eq!(acted(&rig), ["old.g1"]);
     rig.finish(&daemon).await;
 }
 

@@ -80,7 +80,7 @@ impl OauthScene {
             attempt: 1,
             provider_reference: None,
             webhook_url: None,
-            command_token: None,
+            command_token: "",
             in_doubt: false,
         };
         self.lane().account.adapter.build_request(&call).unwrap()

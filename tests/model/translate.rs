@@ -287,7 +287,7 @@ impl ModelStart {
             unknown: self.unknown,
             key: self.key.map(key),
             request_digest: String::new(),
-            token: None,
+            token: String::new(),
             money: None,
             first_sent: None,
         }
@@ -359,7 +359,7 @@ impl ModelRecord {
                     key: kept.map(key),
                     first_sent: None,
                     request_digest: None,
-                    token: None,
+                    token: String::new(),
                     actor: person(),
                     job: None,
                 }))

@@ -164,7 +164,7 @@ impl MessageState {
             (KEY, key.as_ref().map(|key| text(key))),
             (FIRST_SENT, first_sent.map(|time| text(&time))),
             (DIGEST, digest.as_ref().map(|digest| text(digest))),
-            (TOKEN, token.as_ref().map(|token| text(token))),
+            (TOKEN, (!token.is_empty()).then(|| text(token))),
             (ROUTING_KEY, self.routing_key.as_ref().map(|key| text(key))),
             (EXTENDED_TO, self.extended_to.map(|time| text(&time))),
             (CLAIM, self.expired_claim.map(|claim| text(&claim))),
@@ -217,7 +217,7 @@ impl MessageState {
             provider_reference: read_optional_text(headers, REFERENCE).ok()?.map(str::to_owned),
             inquiry: read_due_query(headers).ok()?,
             digest: read_optional_text(headers, DIGEST).ok()?.map(str::to_owned),
-            token: read_optional_text(headers, TOKEN).ok()?.map(str::to_owned),
+            token: read_optional_text(headers, TOKEN).ok()?.unwrap_or_default().to_owned(),
             history: get_text(headers, HISTORY)
                 .and_then(|json| serde_json::from_str(json).ok())
                 .unwrap_or_default(),

@@ -45,10 +45,9 @@ pub struct DeadLetter {
     /// The digest of the request sent under the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The token that the request had beside the command's id; empty where it had none, absent
-    /// where a version without such tokens sent it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
+    /// The token that the request had beside the command's id; empty where it had none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
     /// True if some call may have acted.
     pub unknown: bool,
     /// The time at which the first request was sent.

@@ -23,13 +23,6 @@ impl IdempotencyKey {
         Self(if generation == 0 { id.to_string() } else { format!("{id}~{generation}") })
     }
 
-    /// Returns the key of a generation whose messages name none: `<id>.g<n>`. A version that put no
-    /// keys into messages began it, and may have sent a request under this one.
-    #[must_use]
-    pub fn for_unnamed(id: &CommandId, generation: u32) -> Self {
-        Self(if generation == 0 { id.to_string() } else { format!("{id}.g{generation}") })
-    }
-
     /// Replaces a key that is too long for the provider by a UUID of it.
     #[must_use]
     pub fn shortened_to(self, max_length: Option<usize>) -> Self {
@@ -81,13 +74,6 @@ mod tests {
             let key = key("order-1", generation, None);
             assert_eq!(key, expected);
             assert_eq!(key.parse::<CommandId>().is_ok(), generation == 0, "{key}");
-        }
-    }
-
-    #[test]
-    fn a_generation_whose_messages_name_no_key_has_the_one_that_may_have_been_sent() {
-        for (generation, expected) in [(0, "order-1"), (1, "order-1.g1"), (2, "order-1.g2")] {
-            assert_eq!(IdempotencyKey::for_unnamed(&id("order-1"), generation).as_str(), expected);
         }
     }
 

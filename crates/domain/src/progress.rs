@@ -44,9 +44,8 @@ pub struct GenerationProgress {
     pub inquiry: Option<ProviderQuery>,
     /// The digest of the request that was sent under the key.
     pub digest: Option<String>,
-    /// The token that the request had beside the command's id; empty where it had none, `None`
-    /// where nothing was sent yet, or by a version without such tokens.
-    pub token: Option<String>,
+    /// The token that the request had beside the command's id; empty where it had none.
+    pub token: String,
     /// The calls so far.
     pub history: Vec<AttemptSummary>,
 }
@@ -112,7 +111,7 @@ impl GenerationProgress {
             provider_reference: None,
             inquiry: None,
             digest: None,
-            token: None,
+            token: String::new(),
             history: Vec::new(),
         }
     }

@@ -360,11 +360,6 @@ pub fn decide_after_lookup(
         let wait = wait_of_early(query, false, limits);
         return Decision::Inquire(query.after_early_query(planned, wait, now), Some(failure));
     }
-    if progress.deadline.is_some() && !overdue {
-        // A version before this one made early queries without recording the planned one.
-        let poll = ProviderQuery { purpose: QueryPurpose::Poll, tried: 0, ..query };
-        return decide_after_poll(PollOutcome::Still(Some(failure)), poll, progress, limits, now);
-    }
     let tried = query.tried.saturating_add(1);
     match limits.policy.next(tried, None, 0.5) {
         Some(rung) => {

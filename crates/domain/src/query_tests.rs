@@ -250,10 +250,14 @@ fn what_a_lookup_finds_is_the_answer_of_the_call() {
     ];
     let limits = AttemptLimits { lookup: Some(lookup(true)), poll: Some(poll(5, 60)), ..limits() };
     let question = inquiry(QueryPurpose::Lookup, 1, 90);
+    let next_poll = PlannedQuery { purpose: QueryPurpose::Poll, due: at(101), tried: 0 };
     for (outcome, doubtful, accepted, overdue) in found {
         for (deadline, expected) in
             [(None, doubtful), (Some(1_000), accepted), (Some(100), overdue)]
         {
+            // A command whose deadline has not passed is looked up early only.
+            let planned = deadline.filter(|deadline| *deadline > 100).map(|_| next_poll);
+            let question = ProviderQuery { planned, ..question };
             let mut progress =
                 GenerationProgress { deadline: deadline.map(at), ..doubted(Some(question)) };
             let looked_up = LookupOutcome::Found(outcome.clone());
@@ -274,8 +278,10 @@ fn there_is_none_acquits_only_with_proof_long_enough_after_and_not_what_was_acce
         (false, 90, false, "lookup"),
         (true, 90, true, "poll"),
     ];
-    let question = inquiry(QueryPurpose::Lookup, 1, 0);
+    let next_poll = PlannedQuery { purpose: QueryPurpose::Poll, due: at(91), tried: 0 };
     for (proof, now, accepted, expected) in table {
+        let planned = accepted.then_some(next_poll);
+        let question = ProviderQuery { planned, ..inquiry(QueryPurpose::Lookup, 1, 0) };
         let limits = AttemptLimits { lookup: Some(lookup(proof)), ..limits() };
         let deadline = accepted.then(|| at(1_000));
         let mut progress = GenerationProgress { deadline, ..doubted(Some(question)) };
@@ -291,6 +297,7 @@ fn there_is_none_acquits_only_with_proof_long_enough_after_and_not_what_was_acce
         let acquitted = expected == "5s";
         assert_eq!((progress.unknown, progress.unknown_since.is_none()), (!acquitted, acquitted));
     }
+    let question = inquiry(QueryPurpose::Lookup, 1, 0);
     let limits = AttemptLimits { lookup: Some(lookup(true)), ..limits() };
     let mut last = GenerationProgress { attempt: 3, ..doubted(Some(question)) };
     let decision = decide_after_lookup(

@@ -67,7 +67,7 @@ fn request(account: &Account) -> HttpRequest {
         attempt: 1,
         provider_reference: None,
         webhook_url: None,
-        command_token: None,
+        command_token: "",
         in_doubt: false,
     };
     account.adapter.build_request(&call).unwrap()

@@ -156,9 +156,8 @@ pub struct CallContext<'a> {
     pub provider_reference: Option<&'a str>,
     /// The webhook URL that the request gives the provider; `None` where there is none.
     pub webhook_url: Option<&'a str>,
-    /// The token beside the command's id; empty where the request had none, `None` where it was
-    /// sent by a version without tokens.
-    pub command_token: Option<&'a str>,
+    /// The token beside the command's id; empty where the request has none.
+    pub command_token: &'a str,
     /// True where an earlier call of the generation may have acted.
     pub in_doubt: bool,
 }

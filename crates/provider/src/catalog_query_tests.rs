@@ -29,7 +29,7 @@ fn ask(
         attempt: 1,
         provider_reference: Some("ref_1"),
         webhook_url: None,
-        command_token: None,
+        command_token: "T",
         in_doubt: false,
     };
     let request = provider.default_account().unwrap().adapter.build_query(&call, purpose).unwrap();
@@ -70,7 +70,7 @@ fn ask(
 fn what_the_catalog_asks_about_accepted_and_doubtful_commands_is_read() {
     use QueryPurpose::{Lookup, Poll};
     const INTENT: &str = "GET https://api.stripe.com/v1/payment_intents/ref_1";
-    const SEARCH: &str = "GET https://api.stripe.com/v1/payment_intents/search?query=metadata%5B%27ferryd_command_id%27%5D%3A%27c1%27&limit=2";
+    const SEARCH: &str = "GET https://api.stripe.com/v1/payment_intents/search?query=metadata%5B%27ferry_token%27%5D%3A%27T%27&limit=2";
     const REFUND: &str = "GET https://api.stripe.com/v1/refunds/ref_1";
     const ORDER: &str = "GET https://api-m.paypal.com/v2/checkout/orders/ref_1";
     const TRACKER: &str = "GET https://api.easypost.com/v2/trackers/ref_1";
@@ -85,7 +85,7 @@ fn what_the_catalog_asks_about_accepted_and_doubtful_commands_is_read() {
     let track = json!({"tracking_code": "9400"});
     let paid = |status: &str| json!({"id": "5O1", "status": "COMPLETED", "purchase_units": [{"payments": {"captures": [{"status": status}]}}]});
     let buy = json!({"shipment_id": "shp_1", "rate_id": "rate_1"});
-    let one = |status: &str| json!({"data": [{"id": "pi_1", "status": status}]});
+    let one = |status: &str| json!({"data": [{"id": "pi_1", "status": status, "metadata": {"ferry_token": "T"}}]});
     let bought = |rate: &str| json!({"id": "shp_1", "postage_label": {"label_url": "https://x"}, "selected_rate": {"id": rate}});
     let table = [
         (
@@ -223,14 +223,12 @@ fn a_payment_is_found_by_its_token_alone_where_one_was_sent() {
     let command = command("charge", &json!({"amount": 1099, "currency": "eur", "confirm": true}));
     let found = |token: Value| json!({"data": [{"id": "pi_1", "status": "succeeded", "metadata": {"ferryd_command_id": "c1", "ferry_token": token}}]});
     for (token, answer, query, is_found) in [
-        (Some("T"), found(json!("T")), BY_TOKEN, true),
-        (Some("T"), found(json!("U")), BY_TOKEN, false),
-        (Some("T"), found(json!(null)), BY_TOKEN, false),
+        ("T", found(json!("T")), BY_TOKEN, true),
+        ("T", found(json!("U")), BY_TOKEN, false),
+        ("T", found(json!(null)), BY_TOKEN, false),
         // No token was sent, so anybody who knows the id could have made the payment.
-        (Some(""), found(json!("")), BY_ID, false),
-        (Some(""), found(json!(null)), BY_ID, false),
-        // The request was sent by a version without tokens.
-        (None, found(json!(null)), BY_ID, true),
+        ("", found(json!("")), BY_ID, false),
+        ("", found(json!(null)), BY_ID, false),
     ] {
         let call = CallContext {
             command: &command,
@@ -306,7 +304,7 @@ fn a_payment_that_stripe_cancels_is_named_by_its_command() {
             attempt: 1,
             provider_reference: None,
             webhook_url: None,
-            command_token: None,
+            command_token: "",
             in_doubt: false,
         };
         let affected = provider.default_account().unwrap().adapter.affected_reference(&call);
@@ -327,7 +325,7 @@ fn a_refund_that_stripe_has_paid_already_is_somebody_elses_unless_an_earlier_cal
         attempt: 2,
         provider_reference: None,
         webhook_url: None,
-        command_token: Some("T"),
+        command_token: "T",
         in_doubt,
     };
     let refused =

@@ -230,7 +230,7 @@ fn no_payload_can_write_what_ferryd_knows_its_commands_by() {
 }
 
 /// The value of a field of the form or body in a first request.
-fn sent(name: &str, operation: &str, payload: &Value, token: Option<&str>) -> Value {
+fn sent(name: &str, operation: &str, payload: &Value, token: &str) -> Value {
     let command = super::fixture::command(operation, payload);
     let call = super::CallContext {
         command: &command,
@@ -250,7 +250,7 @@ fn sent(name: &str, operation: &str, payload: &Value, token: Option<&str>) -> Va
 fn what_is_sent_bears_its_token_beside_the_id_where_there_is_one_and_is_as_before_where_there_is_none()
  {
     let charge = json!({"amount": 1, "currency": "eur", "metadata": {"order": "7"}});
-    let form = sent("stripe", "charge", &charge, Some("T"));
+    let form = sent("stripe", "charge", &charge, "T");
     for pair in [
         ["metadata[order]", "7"],
         ["metadata[ferryd_command_id]", "c1"],
@@ -258,10 +258,10 @@ fn what_is_sent_bears_its_token_beside_the_id_where_there_is_one_and_is_as_befor
     ] {
         assert!(form.as_array().unwrap().contains(&json!(pair)), "{form}");
     }
-    let before = sent("stripe", "charge", &charge, None);
+    let before = sent("stripe", "charge", &charge, "");
     assert!(!before.to_string().contains("ferry_token"), "{before}");
     let none = json!({"amount": 1, "currency": "eur", "metadata": ""});
-    assert_eq!(sent("stripe", "charge", &none, Some("T")), sent("stripe", "charge", &none, None));
+    assert_eq!(sent("stripe", "charge", &none, "T"), sent("stripe", "charge", &none, ""));
 
     let payment = |more: Value| {
         let mut payload =
@@ -271,13 +271,13 @@ fn what_is_sent_bears_its_token_beside_the_id_where_there_is_one_and_is_as_befor
     };
     let full: serde_json::Map<_, _> = (0..20).map(|n| (format!("k{n}"), json!("v"))).collect();
     for (more, token, metadata) in [
-        (json!({}), Some("T"), json!({"ferry_token": "T"})),
-        (json!({"metadata": {"a": "b"}}), Some("T"), json!({"a": "b", "ferry_token": "T"})),
+        (json!({}), "T", json!({"ferry_token": "T"})),
+        (json!({"metadata": {"a": "b"}}), "T", json!({"a": "b", "ferry_token": "T"})),
         // The reference comes from the payload, so there is no id to prove.
-        (json!({"metadata": {"a": "b"}, "reference": "order-7"}), Some("T"), json!({"a": "b"})),
-        (json!({"metadata": full.clone()}), Some("T"), json!(full)),
-        (json!({"metadata": {"a": "b"}}), None, json!({"a": "b"})),
-        (json!({}), None, json!(null)),
+        (json!({"metadata": {"a": "b"}, "reference": "order-7"}), "T", json!({"a": "b"})),
+        (json!({"metadata": full.clone()}), "T", json!(full)),
+        (json!({"metadata": {"a": "b"}}), "", json!({"a": "b"})),
+        (json!({}), "", json!(null)),
     ] {
         assert_eq!(
             sent("adyen", "charge", &payment(more.clone()), token)["metadata"],

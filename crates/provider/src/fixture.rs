@@ -95,7 +95,7 @@ pub(super) fn request_under(
         attempt: 1,
         provider_reference: None,
         webhook_url: None,
-        command_token: None,
+        command_token: "",
         in_doubt: false,
     };
     let account = provider.default_account().unwrap();
@@ -129,7 +129,7 @@ pub(super) fn interpret(
         attempt: 1,
         provider_reference: None,
         webhook_url: None,
-        command_token: None,
+        command_token: "",
         in_doubt: false,
     };
     opened(provider, |adapter| adapter.interpret_reply(&call, &CallResult::Reply(reply)))

@@ -45,7 +45,7 @@ fn request(provider: &Provider, account: &str) -> HttpRequest {
         attempt: 1,
         provider_reference: None,
         webhook_url,
-        command_token: None,
+        command_token: "",
         in_doubt: false,
     };
     provider.default_account().unwrap().adapter.build_request(&call).unwrap()
@@ -208,7 +208,7 @@ fn sent_to_twilio(
         attempt: 1,
         provider_reference: None,
         webhook_url,
-        command_token: None,
+        command_token: "",
         in_doubt: false,
     };
     let body = provider.default_account().unwrap().adapter.build_request(&call).unwrap().body;

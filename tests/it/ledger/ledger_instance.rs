@@ -155,7 +155,7 @@ pub(crate) fn started(id: &str) -> Record {
         unknown: false,
         key: None,
         request_digest: "d16e57".repeat(10),
-        token: None,
+        token: String::new(),
         money: None,
         first_sent: None,
     };

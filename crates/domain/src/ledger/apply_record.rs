@@ -126,7 +126,7 @@ impl CommandState {
         if step.generation > self.step.generation && self.why_not_dead_letter().is_none() {
             (self.step, self.phase, self.ending) = (step, CallPhase::Open, None);
             (self.unknown, self.key, self.first_sent) = (unknown, None, None);
-            (self.digest, self.token) = (None, None);
+            (self.digest, self.token) = (None, String::new());
             self.key_since = step.generation;
         }
     }

@@ -71,7 +71,7 @@ fn a_step_that_nothing_recorded_leads_to_is_not_known() {
         key: None,
         first_sent: None,
         request_digest: None,
-        token: None,
+        token: String::new(),
         actor: person,
         job: None,
     };

@@ -70,10 +70,9 @@ pub struct CommandState {
     /// The digest of that request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// The token that the request had beside the command's id; empty where it had none, absent
-    /// where a version without such tokens sent it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
+    /// The token that the request had beside the command's id; empty where it had none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
     /// The number of calls that were begun, over all generations.
     #[serde(default)]
     pub calls: u32,
@@ -189,13 +188,6 @@ impl CommandState {
         self.unknown || calling || self.phase == CallPhase::ClaimExpired
     }
 
-    /// Returns true if the command's id alone, echoed by the provider, proves the command: a
-    /// version without tokens sent the request.
-    #[must_use]
-    pub fn is_known_by_id(&self) -> bool {
-        self.digest.is_some() && self.token.is_none()
-    }
-
     /// Returns true if some call, of any generation, was begun, or may have been.
     #[must_use]
     pub fn was_called(&self) -> bool {
@@ -260,7 +252,7 @@ impl CommandState {
             key: None,
             first_sent: None,
             digest: None,
-            token: None,
+            token: String::new(),
             money: None,
             key_since: 0,
             calls: 0,

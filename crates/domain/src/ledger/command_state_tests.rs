@@ -92,7 +92,7 @@ pub(super) fn started(guard: CallGuard) -> StartedRecord {
         unknown: false,
         key: None,
         request_digest: "d".to_owned(),
-        token: None,
+        token: String::new(),
         money: None,
         first_sent: None,
     }
@@ -381,7 +381,7 @@ fn two_replays_start_one_generation() {
             key,
             first_sent: None,
             request_digest: None,
-            token: None,
+            token: String::new(),
             actor: person,
             job: None,
         };

@@ -239,7 +239,7 @@ fn a_replay_forgets_the_providers_id_unless_it_is_about_the_same_deed() {
             key: None,
             first_sent: None,
             request_digest: None,
-            token: None,
+            token: String::new(),
             actor: Actor { by: "ann".to_owned(), reason: None },
             job: None,
         };

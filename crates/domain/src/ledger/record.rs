@@ -161,10 +161,9 @@ pub struct StartedRecord {
     pub key: Option<IdempotencyKey>,
     /// The digest of the request.
     pub request_digest: String,
-    /// The token that the request has beside the command's id; empty where it has none. Absent in
-    /// records of a version without tokens, which knew the command by its id alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
+    /// The token that the request has beside the command's id; empty where it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
     /// The amount of the command, where the provider's file selects one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<MoneyAmount>,
@@ -216,7 +215,6 @@ pub struct FinishedRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<MadeQuery>,
     /// The one who decided, and the condition on which the decision counts.
-    #[serde(default)]
     pub decided_by: DecidedBy,
     /// The effects of the decision.
     pub effects: RecordedEffects,
@@ -256,11 +254,10 @@ pub struct RetainedMessage {
 }
 
 /// The one who decided a step.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DecidedBy {
     /// The holder of the message.
-    #[default]
     Holder,
     /// A person who cancels: the decision counts only where no call was or may have been made.
     Canceller(Actor),
@@ -304,8 +301,8 @@ pub struct ReplayedRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_digest: Option<String>,
     /// The token of that request, as in `started`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
     /// The person who decided, and the reason.
     pub actor: Actor,
     /// The job that replayed the command for the person.

@@ -186,7 +186,7 @@ impl SampleCommand {
             unknown: false,
             key: None,
             request_digest: "d".repeat(43),
-            token: None,
+            token: String::new(),
             money: None,
             first_sent: None,
         }))
@@ -298,7 +298,7 @@ fn any_record_body(
             key: None,
             first_sent: Some(sample.at),
             request_digest: None,
-            token: None,
+            token: String::new(),
             actor: person,
             job: None,
         })),

@@ -155,7 +155,7 @@ fn differences(
         attempt: 1,
         provider_reference: None,
         webhook_url: webhook_url.as_deref(),
-        command_token: None,
+        command_token: "",
         in_doubt: false,
     };
     if example.request.is_some() || example.reply.is_none() {

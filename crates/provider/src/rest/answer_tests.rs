@@ -181,7 +181,7 @@ fn nothing_sent_is_transient_and_half_an_answer_unknown() {
         attempt: 1,
         provider_reference: None,
         webhook_url: None,
-        command_token: None,
+        command_token: "",
         in_doubt: false,
     };
     let failure = Failure::new("timeout", "no answer within 30s");

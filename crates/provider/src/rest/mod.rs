@@ -74,10 +74,11 @@ struct RestAdapter {
 impl Adapter for RestAdapter {
     fn build_request(&self, call: &CallContext<'_>) -> Result<HttpRequest, UnmaskedValue<Failure>> {
         let operation = self.operation(call).map_err(UnmaskedValue::new)?;
-        operation
-            .request
-            .render(&self.shared, &self.scope(call), call.key)
-            .map_err(UnmaskedValue::new)
+        let mut scope = self.scope(call);
+        if call.command_token.is_empty() {
+            scope = scope.with([(expression::COMMAND_TOKEN, Value::UNDEFINED)]);
+        }
+        operation.request.render(&self.shared, &scope, call.key).map_err(UnmaskedValue::new)
     }
 
     fn requested_amount(&self, call: &CallContext<'_>) -> Option<MoneyAmount> {
@@ -270,7 +271,7 @@ impl RestAdapter {
             ("secrets", self.secret_variable.clone()),
             ("key", key),
             (webhook_url::NAME, call.webhook_url.map_or(Value::UNDEFINED, Value::from)),
-            (expression::COMMAND_TOKEN, call.command_token.map_or(Value::UNDEFINED, Value::from)),
+            (expression::COMMAND_TOKEN, call.command_token.into()),
             ("in_doubt", call.in_doubt.into()),
             ("provider_reference", call.provider_reference.map_or(Value::UNDEFINED, Value::from)),
         ];

@@ -62,7 +62,7 @@ fn with_call<T>(reference: Option<&str>, then: impl FnOnce(&CallContext<'_>) -> 
         attempt: 1,
         provider_reference: reference,
         webhook_url: None,
-        command_token: None,
+        command_token: "",
         in_doubt: false,
     })
 }
