@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, SandboxFile, TestRig, and, charge, command, dead, word};
-use crate::signed_webhooks::{KEYS, TOKEN_KEY, TOKEN_KEYS, call_at, told, told_by};
+use crate::signed_webhooks::{
+    KEYS, TOKEN_KEY, TOKEN_KEYS, account_notice_body, call_at, notice_body,
+};
 
 /// Makes a rig whose provider `acme` has the accounts `default` and `us`, each called at a path of
 /// its own.
@@ -101,7 +103,7 @@ async fn a_call_of_one_account_says_nothing_about_the_commands_of_another() {
             .first(SOON, |event| event["subject"] == id && word(event, "data.state") == "waiting")
             .await;
     }
-    let ends_us = told_by("us", "e-1", "charge.succeeded", json!({"command": "us-1"}));
+    let ends_us = account_notice_body("us", "e-1", "charge.succeeded", json!({"command": "us-1"}));
     // The secret of one account is invalid at the endpoint of the other, and an unknown account
     // gets the same answer.
     for (endpoint, secret, status) in [
@@ -120,7 +122,7 @@ async fn a_call_of_one_account_says_nothing_about_the_commands_of_another() {
     assert_eq!(word(&rig.terminal("us-1").await, "data.state"), "completed");
     let event = rig.events.first(SOON, |event| event["id"] == "webhook/acme/us/e-1").await;
     assert_eq!(word(&event, "data.command.id"), "us-1");
-    let ends_eu = told("e-2", "charge.succeeded", json!({"command": "eu-1"}));
+    let ends_eu = notice_body("e-2", "charge.succeeded", json!({"command": "eu-1"}));
     assert_eq!(
         call_at(&daemon, "acme/default", "whsec-0123456789-default", &ends_eu).await,
         Some(200)

@@ -1,11 +1,11 @@
-//! Tests amounts that disagree: the amount that a provider reports has to be the one that was asked
-//! for, where its file says where both are.
+//! Tests amounts that disagree: the amount that a provider reports has to be the requested one,
+//! where its file says where both are.
 
 use serde_json::{Value, json};
 
 use crate::harness::daemon::RunningDaemon;
 use crate::rig::{SOON, SandboxFile, TestRig, and, command, word};
-use crate::signed_webhooks::{TOKEN_KEY, TOKEN_KEYS, call, told};
+use crate::signed_webhooks::{TOKEN_KEY, TOKEN_KEYS, call, notice_body};
 
 const SECRET: &str = "whsec-acme-0123456789";
 
@@ -47,7 +47,7 @@ async fn rig() -> TestRig {
 }
 
 async fn paid(daemon: &RunningDaemon, id: &str, command: &str, more: Value) {
-    let mut body = told(id, "paid", json!({"command": command}));
+    let mut body = notice_body(id, "paid", json!({"command": command}));
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     assert_eq!(call(daemon, &body).await, Some(200));
 }

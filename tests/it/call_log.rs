@@ -66,7 +66,7 @@ async fn a_commands_calls_are_found_by_id_and_time_among_five_thousand_others() 
     );
     let shown = ferryd(&["calls", "order-1", "--json", "--since", "1h"]).await;
     assert_eq!(String::from_utf8(shown.stdout).unwrap().lines().count(), 2);
-    for (arguments, told) in [
+    for (arguments, expected) in [
         (
             &["calls", "order-2"][..],
             "no calls of command `order-2` are recorded within the last 24h",
@@ -78,7 +78,7 @@ async fn a_commands_calls_are_found_by_id_and_time_among_five_thousand_others() 
     ] {
         let none = ferryd(arguments).await;
         let complaint = String::from_utf8(none.stderr).unwrap();
-        assert!(none.status.code() == Some(1) && complaint.contains(told), "{complaint}");
+        assert!(none.status.code() == Some(1) && complaint.contains(expected), "{complaint}");
     }
     drop(daemon);
 }

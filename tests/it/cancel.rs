@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::api_client::TestClient;
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::operator::recorded::{asked, write_record};
+use crate::operator::recorded::{ferryd_json, write_record};
 use crate::rig::{SOON, TestRig, and, charge, send, word};
 
 /// Requests a cancel from a daemon, and returns the outcome.
@@ -69,7 +69,7 @@ async fn a_command_whose_time_has_not_come_is_cancelled_for_good() {
     assert_eq!(
         cancel(&client, "early").await["outcome"],
         "cancelled",
-        "asked again, the answer is the same"
+        "requested again, the answer is the same"
     );
     rig.dropped(&daemon, "early", 1).await;
     rig.finish(&daemon).await;
@@ -95,7 +95,7 @@ async fn a_cancelled_command_that_has_not_come_is_listed_apart_and_ends_after_a_
     let client = ready_client(&daemon).await;
     assert_eq!(cancel(&client, "today").await["outcome"], "noted");
     let ids = async |more: &[&str]| {
-        let list = asked(&rig, &[&["commands"], more].concat()).await;
+        let list = ferryd_json(&rig, &[&["commands"], more].concat()).await;
         let rows = list["commands"].as_array().unwrap().iter();
         rows.map(|row| word(row, "id").to_owned()).collect::<Vec<_>>()
     };

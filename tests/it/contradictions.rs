@@ -7,7 +7,7 @@ use lapin::options::{BasicGetOptions, BasicNackOptions};
 use serde_json::{Value, json};
 
 use crate::rig::{SOON, TestRig, and, charge, word};
-use crate::signed_webhooks::{call, signed_rig, told};
+use crate::signed_webhooks::{call, notice_body, signed_rig};
 
 /// Runs `ferryd`. Returns its output as JSON.
 async fn ferryd(rig: &TestRig, arguments: &[&str]) -> Value {
@@ -36,7 +36,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_second_payment_for_one_command_and_another_command_under_its_id_are_told_and_stay_recorded()
+async fn a_second_payment_for_one_command_and_another_command_under_its_id_are_published_and_stay_recorded()
  {
     let rig = signed_rig("").await;
     let daemon = rig.start().await;
@@ -44,7 +44,7 @@ async fn a_second_payment_for_one_command_and_another_command_under_its_id_are_t
     rig.publish(&charge("other", json!({}))).await;
     let waiting = rig.events.state("paid", "waiting", SOON).await;
     let reference = word(&waiting, "data.provider_reference").to_owned();
-    let first = told(
+    let first = notice_body(
         "evt-1",
         "charge.succeeded",
         json!({"command": "paid", "about": reference, "amount": 1099}),
@@ -53,7 +53,7 @@ async fn a_second_payment_for_one_command_and_another_command_under_its_id_are_t
         assert_eq!(call(&daemon, &first).await, Some(200));
     }
     assert_eq!(word(&rig.terminal("paid").await, "data.state"), "completed");
-    let second = told(
+    let second = notice_body(
         "evt-2",
         "charge.succeeded",
         json!({"command": "paid", "about": "pi_second", "amount": 1099}),
@@ -111,7 +111,7 @@ async fn a_second_payment_for_one_command_and_another_command_under_its_id_are_t
 }
 
 #[tokio::test]
-async fn another_command_under_an_id_is_told_also_where_the_broker_delivers_it_again_while_the_first_runs()
+async fn another_command_under_an_id_is_published_as_a_conflict_also_where_the_broker_delivers_it_again_while_the_first_runs()
  {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
@@ -154,7 +154,8 @@ async fn a_notice_ends_no_command_that_was_given_up_before_any_call() {
     let late = and(charge("late", json!({})), json!({"expires_at": "2026-01-01T00:00:00Z"}));
     let end = rig.carry(&late).await;
     assert_eq!(word(&end, "data.error.kind"), "expired");
-    let done = told("evt-late", "charge.succeeded", json!({"command": "late", "about": "pi_late"}));
+    let done =
+        notice_body("evt-late", "charge.succeeded", json!({"command": "late", "about": "pi_late"}));
     assert_eq!(call(&daemon, &done).await, Some(200));
     let event = conflict(&rig, "late").await;
     assert_eq!(
@@ -167,7 +168,7 @@ async fn a_notice_ends_no_command_that_was_given_up_before_any_call() {
     // The provider may have acted although it refused the call: its webhook says so.
     let end = rig.carry(&charge("refused", json!({"status": 400}))).await;
     assert_eq!(word(&end, "data.error.kind"), "rejected");
-    let done = told(
+    let done = notice_body(
         "evt-refused",
         "charge.succeeded",
         json!({"command": "refused", "about": "pi_refused"}),

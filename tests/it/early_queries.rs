@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, TestRig, command, word};
-use crate::signed_webhooks::{call, told};
+use crate::signed_webhooks::{call, notice_body};
 use crate::unsigned_calls::{BY_COMMAND, pay, unsigned_rig};
 
 /// The operation `pay`, whose polls come late.
@@ -20,8 +20,8 @@ failed = "body.status == 'failed'"
 "#;
 
 /// Makes a webhook about a command.
-async fn tell(daemon: &RunningDaemon, call_id: &str, command: &str) {
-    let body = told(call_id, "charge.succeeded", json!({"command": command}));
+async fn send_notice(daemon: &RunningDaemon, call_id: &str, command: &str) {
+    let body = notice_body(call_id, "charge.succeeded", json!({"command": command}));
     assert_eq!(call(daemon, &body).await, Some(200));
 }
 
@@ -50,7 +50,7 @@ async fn planned(rig: &TestRig, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_planned_poll_keeps_its_time()
+async fn a_query_that_a_webhook_caused_and_that_failed_is_repeated_and_the_planned_poll_keeps_its_time()
  {
     let rig = unsigned_rig(BY_COMMAND, POLL).await;
     let daemon = rig.start().await;
@@ -60,11 +60,11 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
     let poll_at =
         rig.events.state("lost", "waiting", SOON).await["data"]["next_attempt_at"].clone();
     rig.sandbox.end("found", "succeeded");
-    tell(&daemon, "evt-1", "found").await;
+    send_notice(&daemon, "evt-1", "found").await;
     assert_eq!(word(&rig.terminal("found").await, "data.state"), "completed");
-    tell(&daemon, "evt-2", "lost").await;
+    send_notice(&daemon, "evt-2", "lost").await;
     // One query at once, and two more on the schedule: then only the poll is left, at its time.
-    eventually(SOON, "it is asked until the schedule is used up", async || {
+    eventually(SOON, "it is queried until the schedule is used up", async || {
         (rig.count_queries("lost") == 3).then_some(())
     })
     .await;
@@ -73,8 +73,8 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
     })
     .await;
     // Another call starts the schedule again, and does not change the poll either.
-    tell(&daemon, "evt-3", "lost").await;
-    eventually(SOON, "it is asked anew", async || (rig.count_queries("lost") == 6).then_some(()))
+    send_notice(&daemon, "evt-3", "lost").await;
+    eventually(SOON, "it is queried anew", async || (rig.count_queries("lost") == 6).then_some(()))
         .await;
     eventually(SOON, "the poll is planned as before", async || {
         (planned(&rig, "lost").await == poll_at).then_some(())
@@ -83,25 +83,25 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
     assert_eq!(events(&rig, "lost"), ["lost/0/1/waiting"]);
 
     // The status shows the webhooks, and the query that each of them caused.
-    let told = status(&rig, "lost").await;
-    let prompts = told["prompts"].as_array().unwrap();
+    let status = status(&rig, "lost").await;
+    let prompts = status["prompts"].as_array().unwrap();
     assert!(
         prompts.len() == 2 && prompts.iter().all(|prompt| prompt["starts_query"] == true),
-        "{told:#}"
+        "{status:#}"
     );
-    let queries = told["queries"].as_array().unwrap();
+    let queries = status["queries"].as_array().unwrap();
     assert_eq!(
         queries.iter().map(|query| query["times"].as_u64().unwrap()).sum::<u64>(),
         6,
-        "{told:#}"
+        "{status:#}"
     );
     for query in queries {
         assert_eq!(
             (&query["purpose"], &query["state"]),
             (&json!("lookup"), &json!("waiting")),
-            "{told:#}"
+            "{status:#}"
         );
-        assert_eq!(query["cause"]["notice"]["event"], "charge.succeeded", "{told:#}");
+        assert_eq!(query["cause"]["notice"]["event"], "charge.succeeded", "{status:#}");
     }
     rig.end(&daemon).await;
 }
@@ -109,15 +109,15 @@ async fn a_question_that_a_call_raised_and_that_failed_is_asked_again_and_the_pl
 /// Two calls can come while one query is being answered. The second finds that its query is
 /// decided, by an answer that was given before the call came.
 #[tokio::test]
-async fn a_question_that_finds_another_one_decided_meanwhile_is_asked_after_it() {
+async fn a_query_that_finds_another_one_decided_meanwhile_is_made_after_it() {
     let rig = unsigned_rig(BY_COMMAND, POLL).await;
     let daemon = rig.start().await;
     rig.publish(&pay("twice", json!({"accepted": true, "hidden": "1h"}))).await;
     rig.events.state("twice", "waiting", SOON).await;
     rig.broker.await_depth("ferry.retry.6h", 1).await;
     let waits = rig.broker.peek("ferry.retry.6h").await.remove(0);
-    tell(&daemon, "evt-1", "twice").await;
-    eventually(SOON, "it is asked until the schedule is used up", async || {
+    send_notice(&daemon, "evt-1", "twice").await;
+    eventually(SOON, "it is queried until the schedule is used up", async || {
         (rig.count_queries("twice") == 3).then_some(())
     })
     .await;
@@ -134,7 +134,7 @@ async fn a_question_that_finds_another_one_decided_meanwhile_is_asked_after_it()
     headers.insert("ferry-hop".into(), AMQPValue::LongLongInt(99));
     let properties = waits.properties.clone().with_headers(headers);
     rig.broker.publish("ferry.redeliver", "lookup.acme", &waits.body, properties).await;
-    eventually(SOON, "it is asked for the second call as well", async || {
+    eventually(SOON, "it is queried for the second call as well", async || {
         (rig.count_queries("twice") == 6).then_some(())
     })
     .await;
@@ -191,7 +191,7 @@ fn cancel(id: &str, payment: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_payment_that_another_command_has_cancelled_is_asked_about_at_once() {
+async fn a_payment_that_another_command_has_cancelled_is_queried_at_once() {
     let rig = unsigned_rig(BY_COMMAND, &format!("{POLL}{MORE}")).await;
     let daemon = rig.start().await;
     for id in ["kept", "dropped"] {
@@ -227,15 +227,15 @@ async fn a_payment_that_another_command_has_cancelled_is_asked_about_at_once() {
 }
 
 #[tokio::test]
-async fn what_can_only_be_asked_by_an_id_that_nobody_has_told_is_not_asked() {
+async fn a_query_by_an_id_that_no_answer_has_given_is_not_made() {
     let rig = unsigned_rig(BY_COMMAND, &format!("{POLL}{MORE}")).await;
     let daemon = rig.start().await;
     let end =
         rig.carry(&command("acme", "blind", "unanswered", json!({"act_then_fail": true}))).await;
     assert_eq!(word(&end, "data.error.kind"), "unresolved");
     let message = word(&end, "data.error.message");
-    assert!(!message.contains("was asked"), "{message}");
-    let mut found = command("acme", "blind", "told", json!({"act_then_fail": true}));
+    assert!(!message.contains("was queried"), "{message}");
+    let mut found = command("acme", "blind", "answered", json!({"act_then_fail": true}));
     found["payload"]["known_as"] = json!("sb_2");
     assert_eq!(word(&rig.carry(&found).await, "data.state"), "completed");
     assert_eq!(
@@ -253,11 +253,11 @@ async fn the_request_of_a_poll_serves_for_a_lookup_too() {
     rig.publish(&command("acme", "slow", "both", json!({"accepted": true}))).await;
     let waiting = rig.events.state("both", "waiting", SOON).await;
     let reference = word(&waiting, "data.provider_reference");
-    tell(&daemon, "evt-1", "both").await;
-    eventually(SOON, "it is asked", async || (rig.count_queries(reference) == 1).then_some(()))
+    send_notice(&daemon, "evt-1", "both").await;
+    eventually(SOON, "it is queried", async || (rig.count_queries(reference) == 1).then_some(()))
         .await;
     rig.sandbox.end("both", "succeeded");
-    tell(&daemon, "evt-2", "both").await;
+    send_notice(&daemon, "evt-2", "both").await;
     assert_eq!(word(&rig.terminal("both").await, "data.state"), "completed");
     rig.end(&daemon).await;
 }
@@ -269,14 +269,14 @@ async fn a_call_about_a_payment_that_is_still_open_is_no_event_of_its_command_an
     rig.publish(&pay("open", json!({"accepted": true}))).await;
     rig.events.state("open", "waiting", SOON).await;
     for number in 1..=3 {
-        tell(&daemon, &format!("evt-{number}"), "open").await;
-        eventually(SOON, "it is asked", async || {
+        send_notice(&daemon, &format!("evt-{number}"), "open").await;
+        eventually(SOON, "it is queried", async || {
             (rig.count_queries("open") == number).then_some(())
         })
         .await;
     }
     rig.sandbox.end("open", "succeeded");
-    tell(&daemon, "evt-4", "open").await;
+    send_notice(&daemon, "evt-4", "open").await;
     let end = rig.terminal("open").await;
     assert_eq!((word(&end, "data.state"), &end["data"]["attempt"]), ("completed", &json!(1)));
     rig.events.catch_up().await;

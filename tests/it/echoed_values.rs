@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::operator::recorded::asked;
+use crate::operator::recorded::ferryd_json;
 use crate::rig::{SOON, and, command, word};
-use crate::signed_webhooks::{call, signed_rig, told};
+use crate::signed_webhooks::{call, notice_body, signed_rig};
 
 const PHONE: &str = "+15558675310";
 
@@ -56,7 +56,7 @@ async fn what_a_webhook_call_says_of_a_command_that_waits_is_masked_like_an_answ
         ),
         ("evt-3", "charge.failed", json!({ "command": "declined", "code": PHONE })),
     ] {
-        assert_eq!(call(&daemon, &told(event, kind, more)).await, Some(200));
+        assert_eq!(call(&daemon, &notice_body(event, kind, more)).await, Some(200));
         let id = format!("webhook/acme/default/{event}");
         let received = rig.events.first(SOON, |event| event["id"] == id).await;
         assert_eq!(received["data"]["body"]["type"], kind, "{received:#}");
@@ -74,7 +74,7 @@ async fn what_a_webhook_call_says_of_a_command_that_waits_is_masked_like_an_answ
         "{declined:#}"
     );
     for id in ["moved", "paid", "declined"] {
-        let known = asked(&rig, &["status", id]).await;
+        let known = ferryd_json(&rig, &["status", id]).await;
         assert!(!known.to_string().contains(PHONE), "{known:#}");
     }
     rig.events.catch_up().await;

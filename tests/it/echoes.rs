@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, SandboxFile, TestRig, call_records, command, word};
-use crate::signed_webhooks::{TOKEN_KEY, call, token_of, told, told_bare};
+use crate::signed_webhooks::{TOKEN_KEY, bare_notice_body, call, notice_body, token_of};
 
 const SECRET: &str = "whsec-acme-0123456789";
 const KEYS: &str = "FERRYD_WEBHOOKS__SIGNING_KEYS";
@@ -40,7 +40,7 @@ fn pay(id: &str, sandbox: Value) -> Value {
 }
 
 fn paid(id: &str, more: Value) -> Value {
-    told_bare(id, "charge.succeeded", more)
+    bare_notice_body(id, "charge.succeeded", more)
 }
 
 /// Waits for the event about a call.
@@ -163,7 +163,7 @@ async fn a_request_that_is_made_again_has_its_token_also_after_a_change_of_keys(
     let waiting = rig.events.state("kept", "waiting", SOON).await;
     assert_eq!(shown_token(&waiting), ("***", &token_of("default", "kept")[20..]));
     assert_eq!(
-        call(&daemon, &told("evt-1", "charge.succeeded", json!({"command": "kept"}))).await,
+        call(&daemon, &notice_body("evt-1", "charge.succeeded", json!({"command": "kept"}))).await,
         Some(200)
     );
     assert_eq!(word(&rig.terminal("kept").await, "data.state"), "completed");

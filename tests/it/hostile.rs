@@ -144,9 +144,9 @@ signed = "{{{{ body }}}}"
 async fn serve(mut stream: ServerStream) {
     while let Some(request) = read_request(&mut stream).await {
         let (status, state) = match request {
-            asked if asked.starts_with("GET") => (409, "unclear"),
-            told if told.contains("\"done-") => (200, "succeeded"),
-            told if told.contains("\"open-") => (200, "processing"),
+            request if request.starts_with("GET") => (409, "unclear"),
+            request if request.contains("\"done-") => (200, "succeeded"),
+            request if request.contains("\"open-") => (200, "processing"),
             _ => (422, "failed"),
         };
         let id = format!("{HOSTILE}{}", uuid::Uuid::new_v4());
@@ -188,7 +188,7 @@ fn find_log_fault(daemon: &RunningDaemon, form: &str) -> Option<String> {
     let log = daemon.log_text();
     let shown = log.contains(if form == "people" { SHOWN } else { "\\u202e" });
     let fault =
-        find_harm(&log).or_else(|| (!shown).then(|| "tells nothing of the provider".to_owned()));
+        find_harm(&log).or_else(|| (!shown).then(|| "shows nothing of the provider".to_owned()));
     fault.map(|fault| format!("ferryd run for {form}: {fault}\n{log:?}\n"))
 }
 

@@ -23,7 +23,7 @@ async fn key_beside(rig: &TestRig, rung: &str, id: &str) -> String {
 }
 
 /// Dead-letters a command that comes too late, so that it can be replayed with more time.
-async fn bury(rig: &TestRig, id: &str) {
+async fn dead_letter(rig: &TestRig, id: &str) {
     let late = and(charge(id, json!({})), json!({"expires_at": "2026-01-01T00:00:00Z"}));
     assert_eq!(word(&rig.carry(&late).await, "data.error.kind"), "expired");
 }
@@ -49,7 +49,7 @@ async fn a_replay_shares_its_key_with_no_command_whatever_that_is_called() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     assert_eq!(word(&rig.carry(&charge("a.g1", json!({}))).await, "data.state"), "completed");
-    bury(&rig, "a").await;
+    dead_letter(&rig, "a").await;
     replay(&rig, "a").await;
     rig.events.state("a", "completed", SOON).await;
     assert_eq!(acted(&rig), ["a.g1", "a~1"]);
@@ -64,7 +64,7 @@ async fn every_message_of_a_command_names_its_key_also_before_the_first_call() {
     rig.publish(&later).await;
     assert_eq!(key_beside(&rig, "12h", "early").await, "early");
 
-    bury(&rig, "again").await;
+    dead_letter(&rig, "again").await;
     rig.dead_letters("acme", 1).await;
     let replay = replay_unseen(&rig, &["again", "--extend", "1h"]).await;
     let headers = replay.properties.headers().as_ref();

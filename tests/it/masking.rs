@@ -290,9 +290,9 @@ async fn no_exit_of_the_daemon_shows_what_a_provider_quotes_of_its_calls() {
         events.iter().filter(|event| event["type"] == "ferry.webhook.received").count() >= 12,
         "{events:#?}"
     );
-    let told: Vec<_> =
+    let exits: Vec<_> =
         events.iter().map(|event| TextExit::new("an event", &event.to_string())).collect();
-    assert_hidden(&all, &told);
+    assert_hidden(&all, &exits);
     assert_hidden(&all, &messages_in(&rig, REPLIES, true).await);
     assert_hidden(&all, &answered(&daemon, &ids).await);
     assert_hidden(&all, &printed(&rig, &ids).await);

@@ -10,7 +10,7 @@ use crate::harness::broker::{QueuedMessage, TestBroker, persistent};
 use crate::harness::node::BrokerNode;
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, TestRig, charge, command, word};
-use crate::signed_webhooks::{SECRET, call, ends, rig_on, signed_rig, told};
+use crate::signed_webhooks::{SECRET, call, ends, notice_body, rig_on, signed_rig};
 
 async fn rig() -> TestRig {
     signed_rig("").await
@@ -34,9 +34,15 @@ async fn a_call_ends_the_command_it_is_about_and_the_second_one_changes_nothing(
         rig.events.state("refused", "waiting", SOON).await,
     ];
     for id in ["evt-1", "evt-1", "evt-2"] {
-        assert_eq!(call(&daemon, &told(id, "charge.succeeded", about(&paid))).await, Some(200));
+        assert_eq!(
+            call(&daemon, &notice_body(id, "charge.succeeded", about(&paid))).await,
+            Some(200)
+        );
     }
-    assert_eq!(call(&daemon, &told("evt-3", "charge.failed", about(&refused))).await, Some(200));
+    assert_eq!(
+        call(&daemon, &notice_body("evt-3", "charge.failed", about(&refused))).await,
+        Some(200)
+    );
     let end = rig.terminal("paid").await;
     assert_eq!(
         (word(&end, "data.state"), &end["data"]["result"]["paid"]),
@@ -58,7 +64,10 @@ async fn a_call_ends_the_command_it_is_about_and_the_second_one_changes_nothing(
     rig.events.catch_up().await;
     assert_eq!(ends(&rig, "paid"), ["paid/0/1/completed"]);
     // The notice contradicts the recorded outcome, and is published for a person.
-    assert_eq!(call(&daemon, &told("evt-4", "charge.failed", about(&paid))).await, Some(200));
+    assert_eq!(
+        call(&daemon, &notice_body("evt-4", "charge.failed", about(&paid))).await,
+        Some(200)
+    );
     let conflict = rig.events.first(SOON, |event| event["type"] == "ferry.command.conflict").await;
     assert_eq!(
         (word(&conflict, "subject"), word(&conflict, "data.contradicted_by")),
@@ -72,10 +81,11 @@ async fn a_call_ends_the_command_it_is_about_and_the_second_one_changes_nothing(
 async fn a_call_that_comes_before_its_command_is_known_finds_it_later() {
     let rig = rig().await;
     let daemon = rig.start().await;
-    let early = told("early-1", "charge.succeeded", json!({"command": "early", "about": "sb_1"}));
+    let early =
+        notice_body("early-1", "charge.succeeded", json!({"command": "early", "about": "sb_1"}));
     assert_eq!(call(&daemon, &early).await, Some(200));
     // The sandbox numbers the objects it accepts: references are known before they are given.
-    let by_reference = told("early-2", "charge.succeeded", json!({"about": "sb_2"}));
+    let by_reference = notice_body("early-2", "charge.succeeded", json!({"about": "sb_2"}));
     assert_eq!(call(&daemon, &by_reference).await, Some(200));
     rig.broker.await_depth("ferry.webhooks.acme", 0).await;
     for id in ["early", "later"] {
@@ -94,7 +104,7 @@ async fn a_call_ends_a_command_whose_call_still_runs_or_is_in_doubt() {
     rig.publish(&command("acme", "send", "doubtful", json!({"act_then_fail": true}))).await;
     assert_eq!(word(&rig.terminal("doubtful").await, "data.error.kind"), "unresolved");
     for id in ["running", "doubtful"] {
-        let body = told(&format!("evt-{id}"), "charge.succeeded", json!({"command": id}));
+        let body = notice_body(&format!("evt-{id}"), "charge.succeeded", json!({"command": id}));
         assert_eq!(call(&daemon, &body).await, Some(200));
         let end = rig.events.state(id, "completed", SOON).await;
         assert_eq!(end["data"]["final"], true);
@@ -111,11 +121,14 @@ async fn a_call_ends_a_command_whose_call_still_runs_or_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_call_about_nothing_that_is_known_is_told_all_the_same() {
+async fn a_webhook_about_no_known_command_is_published_all_the_same() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let dispute = json!({"about": "sb_99", "card": "4111 1111 1111 1111", "note": SECRET});
-    assert_eq!(call(&daemon, &told("evt-9", "charge.dispute.created", dispute)).await, Some(200));
+    assert_eq!(
+        call(&daemon, &notice_body("evt-9", "charge.dispute.created", dispute)).await,
+        Some(200)
+    );
     let event = received(&rig, "evt-9").await;
     assert!(event.get("subject").is_none() && event["data"].get("command").is_none(), "{event:#}");
     assert_eq!(word(&event, "data.event"), "charge.dispute.created");
@@ -139,7 +152,8 @@ async fn a_call_about_a_command_that_only_a_later_version_understands_waits_for_
                 .into(),
         );
     rig.broker.publish("", "ferry.ledger", foreign.to_string().as_bytes(), properties).await;
-    let paid = told("evt-1", "charge.succeeded", json!({"command": "order-9", "amount": 1099}));
+    let paid =
+        notice_body("evt-1", "charge.succeeded", json!({"command": "order-9", "amount": 1099}));
     assert_eq!(call(&daemon, &paid).await, Some(200));
     let says = |line: &Value| {
         word(line, "message").contains("a webhook about it waits for a later version")
@@ -177,8 +191,11 @@ async fn what_was_answered_ends_its_commands_though_ferryd_and_the_broker_are_ki
     node.settle().await;
     for id in &ids {
         assert_eq!(
-            call(&daemon, &told(&format!("evt-{id}"), "charge.succeeded", json!({"command": id})))
-                .await,
+            call(
+                &daemon,
+                &notice_body(&format!("evt-{id}"), "charge.succeeded", json!({"command": id}))
+            )
+            .await,
             Some(200)
         );
     }
@@ -206,7 +223,7 @@ async fn a_call_about_an_earlier_call_of_its_command_decides_nothing() {
     let waiting = rig.events.state("order-8", "waiting", SOON).await;
     let reference = word(&waiting, "data.provider_reference");
     let about = |id: &str, kind: &str, about: &str| {
-        told(id, kind, json!({"command": "order-8", "about": about, "amount": 1099}))
+        notice_body(id, kind, json!({"command": "order-8", "about": about, "amount": 1099}))
     };
     // A person has to look at another action that is done for the command; another failure needs
     // no person.
@@ -221,9 +238,9 @@ async fn a_call_about_an_earlier_call_of_its_command_decides_nothing() {
         .await;
     assert_eq!(call(&daemon, &about("evt-1", "charge.failed", "of-another-call")).await, Some(200));
     assert_eq!(word(&received(&rig, "evt-1").await, "data.command.id"), "order-8");
-    let told =
+    let is_logged =
         |line: &Value| word(line, "message").starts_with("a webhook is about an earlier call");
-    daemon.wait_for_log(SOON, told).await;
+    daemon.wait_for_log(SOON, is_logged).await;
     assert_eq!(ends(&rig, "order-8"), Vec::<String>::new());
     assert_eq!(call(&daemon, &about("evt-2", "charge.succeeded", reference)).await, Some(200));
     assert_eq!(word(&rig.terminal("order-8").await, "data.state"), "completed");
@@ -231,12 +248,13 @@ async fn a_call_about_an_earlier_call_of_its_command_decides_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_tells_how_far_a_command_is_and_that_its_provider_failed() {
+async fn a_webhook_reports_the_progress_of_a_command_and_the_failure_of_its_provider() {
     let rig = rig().await;
     let daemon = rig.start().await;
     rig.publish(&charge("order-7", json!({"accepted": true}))).await;
     rig.events.state("order-7", "waiting", SOON).await;
-    let moved = told("evt-1", "charge.moved", json!({"command": "order-7", "at": "harbour"}));
+    let moved =
+        notice_body("evt-1", "charge.moved", json!({"command": "order-7", "at": "harbour"}));
     assert_eq!(call(&daemon, &moved).await, Some(200));
     let event = received(&rig, "evt-1").await;
     assert_eq!(
@@ -244,7 +262,7 @@ async fn a_call_tells_how_far_a_command_is_and_that_its_provider_failed() {
         ("progress", "harbour")
     );
     assert_eq!(word(&event, "data.command.id"), "order-7");
-    let lost = told("evt-2", "charge.lost", json!({"command": "order-7", "code": "sunk"}));
+    let lost = notice_body("evt-2", "charge.lost", json!({"command": "order-7", "code": "sunk"}));
     assert_eq!(call(&daemon, &lost).await, Some(200));
     let end = rig.terminal("order-7").await;
     let error = &end["data"]["error"];
@@ -254,7 +272,8 @@ async fn a_call_tells_how_far_a_command_is_and_that_its_provider_failed() {
     );
     assert_eq!((&end["data"]["final"], &error["dead_lettered"]), (&json!(true), &json!(false)));
     // The provider's first notice holds, and a later one that contradicts it is published.
-    let paid = told("evt-3", "charge.succeeded", json!({"command": "order-7", "amount": 1099}));
+    let paid =
+        notice_body("evt-3", "charge.succeeded", json!({"command": "order-7", "amount": 1099}));
     assert_eq!(call(&daemon, &paid).await, Some(200));
     rig.events
         .first(SOON, |event| {

@@ -15,7 +15,7 @@ use crate::harness::broker::{QueuedMessage, TestBroker, persistent};
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, SandboxFile, TestRig, charge, command, dead, send, word};
-use crate::signed_webhooks::{call, signed_rig, told};
+use crate::signed_webhooks::{call, notice_body, signed_rig};
 
 const QUEUE: &str = "ferry.commands.acme";
 
@@ -86,14 +86,17 @@ async fn leave_waiting(rig: &TestRig, daemon: &RunningDaemon, commands: &[Value]
 pub(crate) async fn replay_unseen(rig: &TestRig, arguments: &[&str]) -> QueuedMessage {
     let (channel, redeliver) = (rig.broker.channel().await, "ferry.redeliver");
     let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default);
-    channel.queue_declare("aside".into(), durable, none()).await.unwrap();
+    channel.queue_declare("inspected".into(), durable, none()).await.unwrap();
     let (bind, key) = (QueueBindOptions::default(), "*.acme");
-    channel.queue_bind("aside".into(), redeliver.into(), key.into(), bind, none()).await.unwrap();
+    channel
+        .queue_bind("inspected".into(), redeliver.into(), key.into(), bind, none())
+        .await
+        .unwrap();
     channel.queue_unbind(QUEUE.into(), redeliver.into(), key.into(), none()).await.unwrap();
     ferryd(rig, &[&["dead-letters", "replay"], arguments].concat()).await;
     channel.queue_bind(QUEUE.into(), redeliver.into(), key.into(), bind, none()).await.unwrap();
-    let message = rig.broker.peek("aside").await.remove(0);
-    rig.broker.delete_queue("aside").await;
+    let message = rig.broker.peek("inspected").await.remove(0);
+    rig.broker.delete_queue("inspected").await;
     message
 }
 
@@ -189,7 +192,7 @@ fn text(text: &str) -> AMQPValue {
 }
 
 #[tokio::test]
-async fn what_was_sent_on_and_can_not_be_carried_ends_its_command_as_unresolved() {
+async fn a_continuation_that_cannot_be_carried_out_ends_its_command_as_unresolved() {
     let rig = TestRig::with(
         "",
         &[("acme", SandboxFile { operations: OPERATIONS, ..SandboxFile::default() })],
@@ -206,17 +209,17 @@ async fn what_was_sent_on_and_can_not_be_carried_ends_its_command_as_unresolved(
         acme("ask", "lookup", json!({"act_then_fail": true})),
         acme("again", "garbled", json!({"status": 429})),
         acme("again", "lane", json!({"status": 500})),
-        acme("again", "stray", json!({"status": 429})),
+        acme("again", "unrouted", json!({"status": 429})),
     ];
     leave_waiting(&rig, &daemon, &commands).await;
     rig.broker.publish("", QUEUE, &replay.body, replay.properties).await;
-    let mut taken = take_out(&rig.broker, 8, &["garbled", "lane", "stray"]).await;
+    let mut taken = take_out(&rig.broker, 8, &["garbled", "lane", "unrouted"]).await;
     garble(&rig.broker, &taken.remove("garbled").unwrap(), "5s.acme").await;
     let retry = take_out(&rig.broker, 6, &["retry"]).await.remove("retry").unwrap();
     rig.broker.publish("ferry.redeliver", "5s.acme", &retry.body, retry.properties.clone()).await;
     poison(&rig.broker, QUEUE, 6, "ferry.poison").await;
     garble(&rig.broker, &taken.remove("lane").unwrap(), "5s.acme").await;
-    garble(&rig.broker, &taken.remove("stray").unwrap(), "5s.gone").await;
+    garble(&rig.broker, &taken.remove("unrouted").unwrap(), "5s.gone").await;
     let calls = rig.sandbox.calls().total;
 
     let daemon = rig.start().await;
@@ -228,7 +231,7 @@ async fn what_was_sent_on_and_can_not_be_carried_ends_its_command_as_unresolved(
         ("replay", "replay/1/1/failed", "delivery_limit", "replay~1"),
         ("garbled", "garbled/0/2/failed", "delivery_limit", "garbled"),
         ("lane", "lane/0/2/failed", "unreadable_headers", "lane"),
-        ("stray", "stray/0/2/failed", "unreadable_headers", "stray"),
+        ("unrouted", "unrouted/0/2/failed", "unreadable_headers", "unrouted"),
     ];
     for (id, event_id, code, _) in table {
         let end = async || {
@@ -342,7 +345,7 @@ async fn a_publisher_cannot_say_how_far_its_command_has_come_by_letting_it_die()
 async fn a_notice_that_waits_and_is_delivered_too_often_is_kept_and_ends_nothing() {
     let rig = signed_rig("").await;
     let daemon = rig.start().await;
-    let early = told(
+    let early = notice_body(
         "early-1",
         "charge.succeeded",
         json!({"command": "early", "about": "sb_1", "amount": 1099}),

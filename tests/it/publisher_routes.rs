@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::broker::{TestBroker, persistent};
 use crate::harness::node::BrokerNode;
-use crate::operator::recorded::asked;
+use crate::operator::recorded::ferryd_json;
 use crate::publishers::{COMMANDS, called, published_id, refused_id, text, with_header};
 use crate::rig::{SOON, SandboxFile, TestRig, command, dead, word};
 
@@ -96,8 +96,9 @@ async fn a_publisher_does_not_reach_a_provider_that_its_topic_permission_refuses
             );
             assert_eq!(letter["unknown"], false, "{letter:#}");
         }
-        let told = letters.iter().find(|letter| word(letter, "code") == "not_routed_here").unwrap();
-        assert!(word(told, "message").contains("leads to `bravo`"), "{told:#}");
+        let letter =
+            letters.iter().find(|letter| word(letter, "code") == "not_routed_here").unwrap();
+        assert!(word(letter, "message").contains("leads to `bravo`"), "{letter:#}");
     }
     assert_eq!(called(&rig, "acme"), 0);
     // Where the route leads, a command for any provider is carried out as before.
@@ -120,7 +121,7 @@ async fn a_command_whose_route_was_changed_while_it_waited_is_kept_and_replayed_
         ("invalid", "not_routed_here")
     );
     let refused = refused_id(&rig, "waited", 1).await;
-    assert_eq!(asked(&rig, &["dead-letters", "replay", &refused]).await["done"], 1);
+    assert_eq!(ferryd_json(&rig, &["dead-letters", "replay", &refused]).await["done"], 1);
     let end = rig.events.first(SOON, |event| word(event, "data.state") == "completed").await;
     assert_eq!(
         (word(&end, "subject"), word(&end, "data.command.provider")),

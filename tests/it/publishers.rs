@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::api_client::TestClient;
 use crate::harness::broker::{TestBroker, persistent};
 use crate::harness::wait::eventually;
-use crate::operator::recorded::{asked, ferryd};
+use crate::operator::recorded::{ferryd, ferryd_json};
 use crate::poisoned::poison;
 use crate::rig::{SOON, SandboxFile, TestRig, and, command, dead, word};
 
@@ -133,9 +133,9 @@ async fn an_account_with_publishers_takes_commands_of_no_other_user() {
     let as_shop =
         stranger.broker.try_publish(COMMANDS, "payment.acme.charge", b"{}", named(&shop)).await;
     assert!(as_shop.is_err(), "{as_shop:?}");
-    assert_eq!(word(&asked(&rig, &["status", "listed"]).await, "publisher"), shop.user);
+    assert_eq!(word(&ferryd_json(&rig, &["status", "listed"]).await, "publisher"), shop.user);
     let refused = refused_id(&rig, "unlisted", 7).await;
-    let shown = asked(&rig, &["dead-letters", "show", &refused]).await;
+    let shown = ferryd_json(&rig, &["dead-letters", "show", &refused]).await;
     assert_eq!(word(&shown[0], "record.publisher"), stranger.user, "{shown:#}");
     assert!(ferryd(&rig, &["dead-letters", "show", &refused]).await.out.contains(&stranger.user));
     rig.finish(&daemon).await;
@@ -280,7 +280,7 @@ async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_
     stranger.publish_named(&till("refused", json!({}))).await;
     assert_eq!(word(&rig.terminal("refused").await, "data.error.code"), "publisher_not_allowed");
     let first = refused_id(&rig, "refused", 1).await;
-    assert_eq!(asked(&rig, &["dead-letters", "replay", &first]).await["done"], 1);
+    assert_eq!(ferryd_json(&rig, &["dead-letters", "replay", &first]).await["done"], 1);
     // The message is another dead letter then.
     let again = async || {
         let letters = rig.broker.peek("ferry.dead.acme").await;
@@ -297,7 +297,7 @@ async fn a_refused_command_is_carried_out_by_its_replay_only_once_its_publisher_
     let both = format!("publishers = [\"{}\", \"{}\"]\n", shop.user, stranger.user);
     rig.setup = rig.setup.file("providers/accounts/till.toml", &both);
     let daemon = rig.start().await;
-    assert_eq!(asked(&rig, &["dead-letters", "replay", &second]).await["done"], 1);
+    assert_eq!(ferryd_json(&rig, &["dead-letters", "replay", &second]).await["done"], 1);
     let completed =
         |event: &Value| event["subject"] == "refused" && word(event, "data.state") == "completed";
     rig.events.first(SOON, completed).await;
@@ -317,13 +317,13 @@ async fn a_command_that_was_never_checked_is_checked_by_whichever_way_it_comes()
     poison(&rig.broker, "ferry.commands.acme", 2, "ferry.poison").await;
     // Sent on, because their queue was missing.
     rig.broker.delete_queue("ferry.commands.acme").await;
-    shop.publish_named(&till("stray-listed", json!({}))).await;
-    stranger.publish_named(&till("stray-unlisted", json!({}))).await;
+    shop.publish_named(&till("unrouted-listed", json!({}))).await;
+    stranger.publish_named(&till("unrouted-unlisted", json!({}))).await;
     rig.broker.await_depth("ferry.unroutable", 2).await;
     let daemon = rig.start().await;
-    assert_eq!(word(&rig.terminal("stray-listed").await, "data.state"), "completed");
+    assert_eq!(word(&rig.terminal("unrouted-listed").await, "data.state"), "completed");
     assert_eq!(
-        word(&rig.terminal("stray-unlisted").await, "data.error.code"),
+        word(&rig.terminal("unrouted-unlisted").await, "data.error.code"),
         "publisher_not_allowed"
     );
     // The message would have been refused whenever it was taken up.
@@ -341,6 +341,6 @@ async fn a_command_that_was_never_checked_is_checked_by_whichever_way_it_comes()
         event["subject"] == "poison-listed" && word(event, "data.state") == "completed"
     };
     rig.events.first(SOON, completed).await;
-    assert_eq!((rig.calls("poison-unlisted").calls, rig.calls("stray-unlisted").calls), (0, 0));
+    assert_eq!((rig.calls("poison-unlisted").calls, rig.calls("unrouted-unlisted").calls), (0, 0));
     rig.finish(&daemon).await;
 }

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::api_client::TestClient;
 use crate::harness::daemon::RunningDaemon;
 use crate::rig::{SOON, TestRig, command, word};
-use crate::signed_webhooks::{call, signed_rig, told};
+use crate::signed_webhooks::{call, notice_body, signed_rig};
 
 /// An accepted operation, with a deadline close to the polls and webhooks.
 const OPERATION: &str = r#"
@@ -47,9 +47,9 @@ retention = "24h"
 in_progress = "status == 409"
 "#;
 
-/// Returns the operations `pay` with a key, and `tell` without.
+/// Returns the operations `pay` with a key, and `notify` without.
 fn operations() -> String {
-    [OPERATION, KEY].concat().replace("NAME", "pay") + &OPERATION.replace("NAME", "tell")
+    [OPERATION, KEY].concat().replace("NAME", "pay") + &OPERATION.replace("NAME", "notify")
 }
 
 /// The events in the life of one command, and their times.
@@ -69,7 +69,7 @@ struct CommandFate {
 impl CommandFate {
     /// Draws delays that are close enough for the events to race.
     fn draw(number: usize, chance: &mut StdRng) -> Self {
-        let operation = if chance.random_bool(0.5) { "pay" } else { "tell" };
+        let operation = if chance.random_bool(0.5) { "pay" } else { "notify" };
         Self {
             id: format!("race-{number}"),
             operation,
@@ -95,8 +95,11 @@ impl CommandFate {
                     return;
                 }
             }
-            let body =
-                told(&format!("evt-{}", self.id), "charge.succeeded", json!({"command": self.id}));
+            let body = notice_body(
+                &format!("evt-{}", self.id),
+                "charge.succeeded",
+                json!({"command": self.id}),
+            );
             // The provider repeats the call until it is accepted, and then calls once more.
             let mut taken = 0;
             for daemon in daemons.iter().cycle().take(300) {
@@ -114,8 +117,8 @@ impl CommandFate {
             let path = format!("/v1/commands/{}?by=race", self.id);
             // The canceller repeats its request until a daemon answers.
             for daemon in daemons.iter().cycle().take(300) {
-                let asked = TestClient::of(daemon).await.try_ask("DELETE", &path, "").await;
-                if asked.is_some_and(|answer| answer.status < 500) {
+                let cancelled = TestClient::of(daemon).await.try_ask("DELETE", &path, "").await;
+                if cancelled.is_some_and(|answer| answer.status < 500) {
                     return;
                 }
                 sleep(Duration::from_millis(50)).await;

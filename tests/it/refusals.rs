@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::broker::persistent;
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::operator::recorded::{asked, ferryd};
+use crate::operator::recorded::{ferryd, ferryd_json};
 use crate::rig::{SOON, SandboxFile, TestRig, and, charge, command, dead, word};
 
 pub(crate) const PERSON: [&str; 4] = ["--by", "ann", "--reason", "a mistake"];
@@ -37,8 +37,8 @@ pub(crate) async fn refusal(rig: &TestRig, id: &str) -> Value {
 /// they are not published again.
 pub(crate) async fn settled(rig: &TestRig, refused: &str) {
     let is_settled = async || {
-        let told = ferryd(rig, &["status", refused]).await;
-        (told.code == Some(0) && !told.out.contains("not known to be published")).then_some(())
+        let status = ferryd(rig, &["status", refused]).await;
+        (status.code == Some(0) && !status.out.contains("not known to be published")).then_some(())
     };
     eventually(SOON, &format!("{refused} is settled"), is_settled).await;
 }
@@ -146,21 +146,24 @@ async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_e
         (rig.events.of("known").iter().filter(|event| event["id"] == conflict["id"]).count() == 2)
             .then_some(())
     };
-    eventually(SOON, "it is told again", again).await;
+    eventually(SOON, "it is published again", again).await;
     rig.finish(&daemon).await;
     assert_eq!(rig.broker.depth("ferry.dead.acme").await, Some(1), "the same message is kept once");
 
     // A person finds the dead letter beside the command, and resolves it.
     let daemon = rig.start().await;
-    assert_eq!(ids(&asked(&rig, &["dead-letters", "list"]).await), [refused.as_str()]);
-    assert_eq!(ids(&asked(&rig, &["dead-letters", "list", "--queues"]).await), [refused.as_str()]);
-    let status = asked(&rig, &["status", "known"]).await;
+    assert_eq!(ids(&ferryd_json(&rig, &["dead-letters", "list"]).await), [refused.as_str()]);
+    assert_eq!(
+        ids(&ferryd_json(&rig, &["dead-letters", "list", "--queues"]).await),
+        [refused.as_str()]
+    );
+    let status = ferryd_json(&rig, &["status", "known"]).await;
     let listed: Vec<_> =
         status["refused"].as_array().unwrap().iter().map(|note| word(note, "id")).collect();
     assert_eq!((word(&status, "state"), listed), ("completed", vec![&*refused]), "{status:#}");
     assert_eq!(word(&status["conflicts"][0], "conflict"), "content", "{status:#}");
-    let told = ferryd(&rig, &["status", "known"]).await;
-    assert!(told.out.contains(&refused), "{told:?}");
+    let status = ferryd(&rig, &["status", "known"]).await;
+    assert!(status.out.contains(&refused), "{status:?}");
     let resolved = ferryd(
         &rig,
         &[&["dead-letters", "resolve", &refused, "--completed"], &PERSON[..]].concat(),
@@ -168,7 +171,7 @@ async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_e
     .await;
     assert_eq!(resolved.code, Some(1), "{resolved:?}");
     let discarded =
-        asked(&rig, &[&["dead-letters", "discard", &refused], &PERSON[..]].concat()).await;
+        ferryd_json(&rig, &[&["dead-letters", "discard", &refused], &PERSON[..]].concat()).await;
     assert_eq!(discarded["done"], 1, "{discarded}");
     rig.broker.await_depth("ferry.dead.acme", 0).await;
     rig.finish(&daemon).await;
@@ -180,8 +183,8 @@ async fn a_message_that_is_refused_under_the_id_of_a_command_is_a_conflict_and_e
 }
 
 #[tokio::test]
-async fn different_messages_that_are_refused_under_one_id_are_told_apart_and_copies_of_one_are_not()
-{
+async fn different_messages_that_are_refused_under_one_id_are_distinguished_and_copies_of_one_are_not()
+ {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let publish_all = async || {
@@ -200,8 +203,10 @@ async fn different_messages_that_are_refused_under_one_id_are_told_apart_and_cop
         settled(&rig, id).await;
     }
     publish_all().await;
-    eventually(SOON, "all are told again", async || (rig.events.all().len() >= 6).then_some(()))
-        .await;
+    eventually(SOON, "all are published again", async || {
+        (rig.events.all().len() >= 6).then_some(())
+    })
+    .await;
     rig.finish(&daemon).await;
     rig.events.catch_up().await;
     let events: std::collections::BTreeSet<_> =
@@ -246,7 +251,7 @@ async fn a_message_that_died_of_age_and_would_have_been_refused_claims_nothing()
 
 #[cfg(feature = "failpoints")]
 #[tokio::test]
-async fn a_refusal_that_is_interrupted_is_told_as_one_and_kept_as_one() {
+async fn an_interrupted_refusal_is_published_as_one_and_kept_as_one() {
     for (place, known) in [
         ("concluded", false),
         ("partly_published", false),
@@ -268,14 +273,14 @@ async fn a_refusal_that_is_interrupted_is_told_as_one_and_kept_as_one() {
         rig.finish(&daemon).await;
         rig.events.catch_up().await;
         let events = rig.events.of("order");
-        let told: std::collections::BTreeSet<_> = events
+        let event_ids: std::collections::BTreeSet<_> = events
             .iter()
             .filter(|event| event["data"]["state"] != "completed")
             .map(|event| word(event, "id"))
             .collect();
-        assert_eq!(told.len(), 1, "{place}: {events:#?}");
+        assert_eq!(event_ids.len(), 1, "{place}: {events:#?}");
         let daemon = rig.start().await;
-        let listed = ids(&asked(&rig, &["dead-letters", "list"]).await);
+        let listed = ids(&ferryd_json(&rig, &["dead-letters", "list"]).await);
         assert!(
             listed.len() == 1 && listed[0].starts_with("order/refused/"),
             "{place}: {listed:?}"

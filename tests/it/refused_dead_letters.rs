@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::api_client::TestClient;
-use crate::operator::recorded::{asked, ferryd};
+use crate::operator::recorded::{ferryd, ferryd_json};
 use crate::refusals::{PERSON, end, ids, of_mars, refusal, settled};
 use crate::rig::{SOON, TestRig, charge, word};
 
@@ -30,19 +30,20 @@ async fn an_id_under_which_only_messages_were_refused_says_so() {
     let daemon = rig.start().await;
     rig.publish(&of_mars("mistaken")).await;
     let refused = word(&refusal(&rig, "mistaken").await, "id").to_owned();
-    let told = ferryd(&rig, &["status", "mistaken"]).await;
-    assert!(told.code == Some(1) && told.err.contains(&refused), "{told:?}");
-    let status = asked(&rig, &["status", &refused]).await;
+    let status = ferryd(&rig, &["status", "mistaken"]).await;
+    assert!(status.code == Some(1) && status.err.contains(&refused), "{status:?}");
+    let status = ferryd_json(&rig, &["status", &refused]).await;
     assert_eq!(
         (word(&status, "id"), word(&status, "kind"), &status["dead"]),
         (&*refused, "invalid", &json!(true))
     );
     assert_eq!(
-        asked(&rig, &["dead-letters", "show", &refused]).await[0]["record"]["code"],
+        ferryd_json(&rig, &["dead-letters", "show", &refused]).await[0]["record"]["code"],
         "unknown_account"
     );
     // Nothing waits for the message, and its publisher is notified that it is given up for good.
-    let done = asked(&rig, &[&["dead-letters", "discard", &refused], &PERSON[..]].concat()).await;
+    let done =
+        ferryd_json(&rig, &[&["dead-letters", "discard", &refused], &PERSON[..]].concat()).await;
     assert_eq!(done["done"], 1, "{done}");
     let event = rig.events.first(SOON, |event| word(event, "data.error.kind") == "discarded").await;
     assert_eq!(
@@ -67,7 +68,7 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
     rig.dead_letters("acme", 2).await;
 
     // The message is as invalid as before, and is dead-lettered as a message of its own.
-    assert_eq!(asked(&rig, &["dead-letters", "replay", &first]).await["done"], 1);
+    assert_eq!(ferryd_json(&rig, &["dead-letters", "replay", &first]).await["done"], 1);
     let again = rig
         .events
         .first(SOON, |event| event["subject"] == "late" && word(event, "id") != first)
@@ -75,21 +76,21 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
     let second = word(&again, "id").to_owned();
     assert!(second.starts_with("late/refused/"), "{again:#}");
     rig.dead_letters("acme", 2).await;
-    let status = asked(&rig, &["status", &first]).await;
+    let status = ferryd_json(&rig, &["status", &first]).await;
     assert_eq!((word(&status, "code"), &status["dead"]), ("replayed", &json!(false)), "{status:#}");
 
     // The account exists by now.
     end(&daemon).await;
     add_account(&rig);
     let daemon = rig.start().await;
-    assert_eq!(asked(&rig, &["dead-letters", "replay", &second]).await["done"], 1);
+    assert_eq!(ferryd_json(&rig, &["dead-letters", "replay", &second]).await["done"], 1);
     let event = rig.events.state("late", "completed", SOON).await;
     assert_eq!(
         (word(&event, "id"), word(&event, "data.command.account")),
         ("late/0/1/completed", "mars")
     );
     assert_eq!(rig.calls("late").calls, 1);
-    let status = asked(&rig, &["status", "late"]).await;
+    let status = ferryd_json(&rig, &["status", "late"]).await;
     assert_eq!(
         (word(&status, "state"), &status["generation"]),
         ("completed", &json!(0)),
@@ -99,13 +100,13 @@ async fn a_refused_message_is_replayed_as_the_command_that_it_is_by_then() {
     // Another command has the id: nothing is sent, and the message stays.
     let refused = ferryd(&rig, &["dead-letters", "replay", &other]).await;
     assert!(refused.code == Some(1) && refused.out.contains("another content"), "{refused:?}");
-    assert_eq!(ids(&asked(&rig, &["dead-letters", "list"]).await), [other.as_str()]);
+    assert_eq!(ids(&ferryd_json(&rig, &["dead-letters", "list"]).await), [other.as_str()]);
     rig.dead_letters("acme", 1).await;
     rig.finish(&daemon).await;
 }
 
 #[tokio::test]
-async fn whoever_asks_for_an_id_that_was_only_refused_is_shown_what_was_refused() {
+async fn the_status_of_an_id_that_was_only_refused_shows_what_was_refused() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     rig.publish(&of_mars("order-1")).await;
@@ -116,7 +117,7 @@ async fn whoever_asks_for_an_id_that_was_only_refused_is_shown_what_was_refused(
         &["dead-letters", "show", "order-1"][..],
         &["dead-letters", "show", "order-1", "--message"],
     ] {
-        let shown = asked(&rig, arguments).await;
+        let shown = ferryd_json(&rig, arguments).await;
         let record = &shown[0]["record"];
         assert_eq!(
             (shown.as_array().unwrap().len(), word(record, "command.id")),
@@ -151,7 +152,7 @@ async fn whoever_asks_for_an_id_that_was_only_refused_is_shown_what_was_refused(
     rig.publish(&charge("order-1", json!({}))).await;
     rig.events.state("order-1", "completed", SOON).await;
     assert_eq!(
-        ids(&json!([asked(&rig, &["dead-letters", "show", "order-1"]).await[0]["record"]])),
+        ids(&json!([ferryd_json(&rig, &["dead-letters", "show", "order-1"]).await[0]["record"]])),
         [refused]
     );
     rig.finish(&daemon).await;

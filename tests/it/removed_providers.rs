@@ -5,7 +5,7 @@ use std::fs;
 use lapin::options::{BasicGetOptions, BasicNackOptions};
 use serde_json::json;
 
-use crate::operator::recorded::asked;
+use crate::operator::recorded::ferryd_json;
 use crate::rig::{SOON, SandboxFile, TestRig, command, dead, word};
 
 /// Operations with a retry so late that the provider file is changed before the next attempt.
@@ -61,19 +61,19 @@ async fn what_waits_for_a_removed_provider_ends_with_its_outcome_so_far() {
 
     // A person finds them all, and resolves them all.
     rig.dead_letters("gone", 3).await;
-    assert_eq!(asked(&rig, &["dead-letters", "list"]).await.as_array().unwrap().len(), 3);
-    let listed = asked(&rig, &["dead-letters", "list", "--queues"]).await;
+    assert_eq!(ferryd_json(&rig, &["dead-letters", "list"]).await.as_array().unwrap().len(), 3);
+    let listed = ferryd_json(&rig, &["dead-letters", "list", "--queues"]).await;
     let queues: Vec<_> =
         listed.as_array().unwrap().iter().map(|dead| word(dead, "queue")).collect();
     assert_eq!(queues, ["ferry.dead.gone"; 3]);
     assert_eq!(
-        asked(&rig, &["dead-letters", "show", "not-acted", "--message"]).await[0]["queue"],
+        ferryd_json(&rig, &["dead-letters", "show", "not-acted", "--message"]).await[0]["queue"],
         "ferry.dead.gone"
     );
     for (more, left) in [(&["--dry-run"][..], 3), (&[], 0)] {
         let discard =
             ["dead-letters", "discard", "--all", "--by", "ann", "--reason", "the provider is gone"];
-        assert_eq!(asked(&rig, &[&discard, more].concat()).await["done"], 3, "{more:?}");
+        assert_eq!(ferryd_json(&rig, &[&discard, more].concat()).await["done"], 3, "{more:?}");
         rig.broker.await_depth("ferry.dead.gone", left).await;
     }
     daemon.sigterm();

@@ -25,16 +25,16 @@ async fn a_call_succeeds_and_is_echoed_and_counted() {
 }
 
 #[tokio::test]
-async fn the_counters_are_told_and_reset_over_https() {
+async fn the_counters_are_read_and_reset_over_https() {
     let setup = SandboxClient::new().await;
     setup.status("k1", json!({})).await;
     let mut request = setup.request("", &json!({}));
     request.url.set_path("/sandbox/calls");
     request.body = Vec::new().into();
     request.method = HttpMethod::Get;
-    let CallResult::Reply(told) = setup.http.send(&request).await else { panic!("no answer") };
-    let told: CallsSnapshot = serde_json::from_slice(&told.body).unwrap();
-    assert_eq!((told.total, told.keys["k1"].calls, told.max_concurrent), (1, 1, 1));
+    let CallResult::Reply(counters) = setup.http.send(&request).await else { panic!("no answer") };
+    let counters: CallsSnapshot = serde_json::from_slice(&counters.body).unwrap();
+    assert_eq!((counters.total, counters.keys["k1"].calls, counters.max_concurrent), (1, 1, 1));
     request.method = HttpMethod::Delete;
     assert!(matches!(
         setup.http.send(&request).await,
@@ -75,9 +75,9 @@ async fn a_call_under_a_key_that_still_runs_is_a_conflict_even_after_its_client_
 }
 
 #[tokio::test]
-async fn statuses_declines_and_acceptance_come_as_asked() {
+async fn statuses_declines_and_acceptance_come_as_requested() {
     let setup = SandboxClient::new().await;
-    for (asked, status, pointer, word, acted) in [
+    for (behaviour, status, pointer, word, acted) in [
         (json!({"status": 503, "retry_after": 2}), 503, "/error/code", "sandbox", 0),
         (json!({"status": 422}), 422, "/error/code", "sandbox", 0),
         (json!({"status": 201}), 201, "/status", "succeeded", 1),
@@ -88,11 +88,15 @@ async fn statuses_declines_and_acceptance_come_as_asked() {
         (json!({"stauts": 1}), 400, "/error/code", "sandbox", 0),
     ] {
         let before = setup.sandbox.calls().acted;
-        let reply = setup.reply("", json!({ "sandbox": asked })).await;
-        assert_eq!(reply.status, status, "{asked}");
-        assert_eq!(body_of(&reply).pointer(pointer), Some(&json!(word)), "{asked}");
-        assert_eq!(setup.sandbox.calls().acted - before, acted, "{asked}");
-        assert_eq!(reply.header("retry-after"), asked.get("retry_after").map(|_| "2"), "{asked}");
+        let reply = setup.reply("", json!({ "sandbox": behaviour })).await;
+        assert_eq!(reply.status, status, "{behaviour}");
+        assert_eq!(body_of(&reply).pointer(pointer), Some(&json!(word)), "{behaviour}");
+        assert_eq!(setup.sandbox.calls().acted - before, acted, "{behaviour}");
+        assert_eq!(
+            reply.header("retry-after"),
+            behaviour.get("retry_after").map(|_| "2"),
+            "{behaviour}"
+        );
     }
     let date = "Wed, 21 Oct 2099 07:28:00 GMT";
     let reply = setup.reply("", json!({"sandbox": {"status": 429, "retry_after": date}})).await;
@@ -106,8 +110,8 @@ async fn a_refusal_is_kept_under_its_key_and_a_failure_is_not() {
         [(422, true), (402, true), (429, false), (409, false), (500, false), (503, false)]
     {
         let key = format!("k{status}");
-        let asked = json!({"sandbox": {"status": status}});
-        assert_eq!(setup.status(&key, asked).await, status);
+        let behaviour = json!({"sandbox": {"status": status}});
+        assert_eq!(setup.status(&key, behaviour).await, status);
         // Another request under the key is noticed only where the first was kept.
         assert_eq!(setup.status(&key, json!({})).await, if kept { 400 } else { 200 }, "{status}");
     }
@@ -116,7 +120,7 @@ async fn a_refusal_is_kept_under_its_key_and_a_failure_is_not() {
 #[tokio::test]
 async fn calls_fail_so_many_times_and_then_succeed() {
     let setup = SandboxClient::new().await;
-    for (key, asked, statuses) in [
+    for (key, behaviour, statuses) in [
         ("k1", json!({"fail_times": 2}), [503, 503, 200, 200]),
         ("k2", json!({"fail_times": 1, "status": 429, "retry_after": 1}), [429, 200, 200, 200]),
         ("", json!({"fail_times": 1, "id": "x"}), [503, 200, 200, 200]),
@@ -124,9 +128,9 @@ async fn calls_fail_so_many_times_and_then_succeed() {
     ] {
         let mut seen = Vec::new();
         for _ in 0..4 {
-            seen.push(setup.status(key, json!({ "sandbox": asked })).await);
+            seen.push(setup.status(key, json!({ "sandbox": behaviour })).await);
         }
-        assert_eq!(seen, statuses, "{asked}");
+        assert_eq!(seen, statuses, "{behaviour}");
     }
     let calls = setup.sandbox.calls();
     assert_eq!((calls.keys["k1"].acted, calls.keys["k2"].acted, calls.ids["x"].acted), (1, 1, 3));
@@ -136,7 +140,7 @@ async fn calls_fail_so_many_times_and_then_succeed() {
 async fn answers_get_lost_in_every_way() {
     let setup = SandboxClient::new().await;
     let (long, short) = (Duration::from_secs(20), Duration::from_millis(400));
-    for (asked, timeout, code, acted) in [
+    for (behaviour, timeout, code, acted) in [
         (json!({"hang": "before_answer"}), short, "timeout", 0),
         (json!({"hang": "mid_body"}), short, "timeout", 1),
         (json!({"reset": true}), long, "reset", 0),
@@ -146,18 +150,18 @@ async fn answers_get_lost_in_every_way() {
         (json!({"hang": "before_answer", "act_then_fail": true}), short, "timeout", 1),
     ] {
         let before = setup.sandbox.calls().acted;
-        assert_eq!(setup.lost("", asked.clone(), timeout).await, code, "{asked}");
-        assert_eq!(setup.sandbox.calls().acted - before, acted, "{asked}");
+        assert_eq!(setup.lost("", behaviour.clone(), timeout).await, code, "{behaviour}");
+        assert_eq!(setup.sandbox.calls().acted - before, acted, "{behaviour}");
     }
     setup.wait_until("clients left", |calls| calls.concurrent == 0).await;
 }
 
 #[tokio::test]
-async fn a_provider_that_acted_and_did_not_say_so_says_so_when_asked_again_under_the_key() {
+async fn a_provider_that_acted_without_an_answer_answers_a_repetition_under_the_key() {
     let setup = SandboxClient::new().await;
-    let asked = json!({"sandbox": {"act_then_fail": true}});
-    assert_eq!(setup.status("k1", asked.clone()).await, 500);
-    assert_eq!(setup.status("k1", asked.clone()).await, 200);
+    let behaviour = json!({"sandbox": {"act_then_fail": true}});
+    assert_eq!(setup.status("k1", behaviour.clone()).await, 500);
+    assert_eq!(setup.status("k1", behaviour.clone()).await, 200);
     assert_eq!(setup.sandbox.calls().keys["k1"], CallCounts { calls: 2, acted: 1 });
     let truncated = json!({"truncate": true});
     assert_eq!(setup.lost("k2", truncated.clone(), Duration::from_secs(20)).await, "truncated");
@@ -178,8 +182,8 @@ async fn what_was_done_is_found_by_its_caller_and_by_its_own_id() {
         "not what was refused"
     );
     let deed = json!({"id": "sb_1", "status": "succeeded", "amount": 7, "caller": "order-1"});
-    assert_eq!(setup.asked("/sandbox/transactions/sb_1", "").await, (200, deed));
-    assert_eq!(setup.asked("/sandbox/transactions/sb_9", "").await.0, 404);
+    assert_eq!(setup.get("/sandbox/transactions/sb_1", "").await, (200, deed));
+    assert_eq!(setup.get("/sandbox/transactions/sb_9", "").await.0, 404);
     let calls = setup.sandbox.calls();
     assert_eq!(
         (calls.total, calls.questions["order-1"], calls.questions["sb_1"]),
@@ -189,9 +193,9 @@ async fn what_was_done_is_found_by_its_caller_and_by_its_own_id() {
 }
 
 #[tokio::test]
-async fn what_was_accepted_ends_in_time_or_when_it_is_told_to() {
+async fn an_accepted_action_ends_in_time_or_on_request() {
     let setup = SandboxClient::new().await;
-    for (id, asked, first, end) in [
+    for (id, behaviour, first, end) in [
         ("done", json!({"accepted": true}), "processing", None),
         ("soon", json!({"accepted": true, "finish_after": "0s"}), "succeeded", None),
         ("late", json!({"accepted": true, "finish_after": "1h"}), "processing", Some("failed")),
@@ -204,7 +208,7 @@ async fn what_was_accepted_ends_in_time_or_when_it_is_told_to() {
         ("never", json!({"accepted": true, "finish": "failed"}), "processing", Some("failed")),
         ("at-once", json!({"finish": "failed"}), "failed", None),
     ] {
-        setup.status("", json!({"id": id, "sandbox": asked})).await;
+        setup.status("", json!({"id": id, "sandbox": behaviour})).await;
         assert_eq!(setup.transactions(id).await, [first], "{id}");
         if let Some(end) = end {
             setup.sandbox.end(id, end);
@@ -222,7 +226,7 @@ async fn what_is_hidden_is_found_later_by_its_caller_and_at_once_by_its_own_id()
     let setup = SandboxClient::new().await;
     setup.status("", json!({"id": "h", "sandbox": {"hidden": "1h"}})).await;
     assert_eq!(setup.transactions("h").await, Vec::<String>::new());
-    assert_eq!(setup.asked("/sandbox/transactions/sb_1", "").await.0, 200);
+    assert_eq!(setup.get("/sandbox/transactions/sb_1", "").await.0, 200);
     setup.status("", json!({"id": "h", "sandbox": {"hidden": "300ms"}})).await;
     setup.transactions_become("h", &["succeeded"]).await;
 }

@@ -59,7 +59,7 @@ impl SandboxClient {
     }
 
     /// Returns the sandbox's answer to a query under this path.
-    pub(crate) async fn asked(&self, path: &str, query: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str, query: &str) -> (u16, Value) {
         let mut request = self.request("", &json!({}));
         request.url.set_path(path);
         request.url.set_query(Some(query).filter(|query| !query.is_empty()));
@@ -70,7 +70,7 @@ impl SandboxClient {
 
     /// Lists the statuses of a caller's transactions.
     pub(crate) async fn transactions(&self, id: &str) -> Vec<String> {
-        let (status, body) = self.asked("/sandbox/transactions", &format!("id={id}")).await;
+        let (status, body) = self.get("/sandbox/transactions", &format!("id={id}")).await;
         assert_eq!(status, 200);
         let status = |deed: &Value| deed["status"].as_str().unwrap().to_owned();
         body["data"].as_array().unwrap().iter().map(status).collect()

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::rig::{SOON, TestRig, and, command, word};
-use crate::signed_webhooks::{call, ends, signed_rig, told};
+use crate::signed_webhooks::{call, ends, notice_body, signed_rig};
 
 /// The operation `track`: tracking a parcel again returns its existing tracker.
 const TRACK: &str = r#"
@@ -36,7 +36,7 @@ async fn a_call_ends_every_command_that_waits_for_what_they_share() {
     {
         follow(&rig, id, parcel).await;
     }
-    let delivered = |event: &str| told(event, "charge.succeeded", json!({"about": "trk_1"}));
+    let delivered = |event: &str| notice_body(event, "charge.succeeded", json!({"about": "trk_1"}));
     assert_eq!(call(&daemon, &delivered("evt-1")).await, Some(200));
     for id in ["first", "second", "third"] {
         assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");

@@ -108,10 +108,10 @@ pub(crate) async fn call_at(
 /// today.
 pub(crate) fn token_of(account: &str, id: &str) -> String {
     let (provider, account) = ("acme".parse().unwrap(), account.parse().unwrap());
-    let whose = TokenScope { provider: &provider, account: &account };
+    let scope = TokenScope { provider: &provider, account: &account };
     echo_token::make_token(
         &TokenKey::new(TOKEN_KEY),
-        whose,
+        scope,
         &id.parse().unwrap(),
         0,
         Timestamp::now(),
@@ -119,13 +119,13 @@ pub(crate) fn token_of(account: &str, id: &str) -> String {
 }
 
 /// Builds the body of a call, with the token of the command that it names.
-pub(crate) fn told(id: &str, kind: &str, more: Value) -> Value {
-    told_by("default", id, kind, more)
+pub(crate) fn notice_body(id: &str, kind: &str, more: Value) -> Value {
+    account_notice_body("default", id, kind, more)
 }
 
 /// Builds the body of a call about a command of an account.
-pub(crate) fn told_by(account: &str, id: &str, kind: &str, more: Value) -> Value {
-    let mut body = told_bare(id, kind, more);
+pub(crate) fn account_notice_body(account: &str, id: &str, kind: &str, more: Value) -> Value {
+    let mut body = bare_notice_body(id, kind, more);
     if let Some(command) = body["command"].as_str().map(str::to_owned) {
         body["token"] = json!(token_of(account, &command));
     }
@@ -133,7 +133,7 @@ pub(crate) fn told_by(account: &str, id: &str, kind: &str, more: Value) -> Value
 }
 
 /// Builds the body of a call without a token.
-pub(crate) fn told_bare(id: &str, kind: &str, more: Value) -> Value {
+pub(crate) fn bare_notice_body(id: &str, kind: &str, more: Value) -> Value {
     let mut body = json!({"id": id, "type": kind});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, SandboxFile, TestRig, command, word};
-use crate::signed_webhooks::{TOKEN_KEY, TOKEN_KEYS, call, ends, told};
+use crate::signed_webhooks::{TOKEN_KEY, TOKEN_KEYS, call, ends, notice_body};
 
 /// A webhook table for unsigned calls that name their command and its token.
 pub(crate) const BY_COMMAND: &str = r#"
@@ -76,11 +76,11 @@ async fn a_call_that_is_not_verified_only_has_its_command_looked_up() {
     let daemon = rig.start().await;
     rig.publish(&pay("late", json!({"accepted": true}))).await;
     rig.events.state("late", "waiting", SOON).await;
-    let says_so = |id: &str| told(id, "charge.succeeded", json!({"command": "late"}));
-    let asked = || rig.count_queries("late");
+    let says_so = |id: &str| notice_body(id, "charge.succeeded", json!({"command": "late"}));
+    let query_count = || rig.count_queries("late");
     // The notice is not true yet: the provider's answer counts.
     assert_eq!(call(&daemon, &says_so("evt-1")).await, Some(200));
-    eventually(SOON, "it is asked", async || (asked() == 1).then_some(())).await;
+    eventually(SOON, "it is queried", async || (query_count() == 1).then_some(())).await;
     rig.broker.await_depth("ferry.commands.acme", 0).await;
     assert_eq!(
         rig.events
@@ -109,7 +109,7 @@ async fn a_call_that_is_not_verified_and_overtakes_the_answer_has_its_command_lo
     rig.publish(&pay("quick", json!({"accepted": true, "latency": "1500ms"}))).await;
     eventually(SOON, "it is called", async || (rig.sandbox.calls().concurrent == 1).then_some(()))
         .await;
-    let body = told("evt-1", "charge.succeeded", json!({"command": "quick"}));
+    let body = notice_body("evt-1", "charge.succeeded", json!({"command": "quick"}));
     assert_eq!(call(&daemon, &body).await, Some(200));
     rig.events.state("quick", "waiting", SOON).await;
     rig.sandbox.end("quick", "succeeded");
@@ -119,7 +119,7 @@ async fn a_call_that_is_not_verified_and_overtakes_the_answer_has_its_command_lo
 }
 
 #[tokio::test]
-async fn a_call_that_nothing_proves_is_told_as_such_ends_nothing_and_has_its_command_looked_up_so_often_at_most()
+async fn an_unsigned_webhook_is_published_as_unverified_ends_nothing_and_causes_a_limited_number_of_lookups()
  {
     let rig = unsigned_rig(BY_REFERENCE, "").await;
     let daemon = rig.start().await;
@@ -128,8 +128,8 @@ async fn a_call_that_nothing_proves_is_told_as_such_ends_nothing_and_has_its_com
     let reference = word(&waiting, "data.provider_reference").to_owned();
     let paid = |id: &str| json!({"type": "charge.succeeded", "id": id, "about": reference, "card": "4111 1111 1111 1111"});
     assert_eq!(call(&daemon, &paid("evt-1")).await, Some(200));
-    let is_told = |event: &Value| event["type"] == "ferry.webhook.received";
-    let event = rig.events.first(SOON, is_told).await;
+    let is_received = |event: &Value| event["type"] == "ferry.webhook.received";
+    let event = rig.events.first(SOON, is_received).await;
     assert!(word(&event, "id").starts_with("unverified/acme/default/"), "{event:#}");
     assert_eq!(
         (&event["data"]["verified"], &event["data"]["body"]),
@@ -137,8 +137,8 @@ async fn a_call_that_nothing_proves_is_told_as_such_ends_nothing_and_has_its_com
         "{event:#}"
     );
     assert_eq!((word(&event, "data.meaning"), word(&event, "subject")), ("lookup", "forged"));
-    let asked = || rig.count_queries("forged");
-    eventually(SOON, "it is asked", async || (asked() >= 1).then_some(())).await;
+    let query_count = || rig.count_queries("forged");
+    eventually(SOON, "it is queried", async || (query_count() >= 1).then_some(())).await;
     // Forged by the dozen, one after the other, each under an id of its own.
     for number in 2..30 {
         assert_eq!(call(&daemon, &paid(&format!("evt-{number}"))).await, Some(200));
@@ -154,6 +154,6 @@ async fn a_call_that_nothing_proves_is_told_as_such_ends_nothing_and_has_its_com
     rig.publish(&pay("other", json!({}))).await;
     assert_eq!(word(&rig.terminal("other").await, "data.state"), "completed");
     let most = 3;
-    assert!(asked() <= most, "{} lookups", asked());
+    assert!(query_count() <= most, "{} lookups", query_count());
     rig.end(&daemon).await;
 }

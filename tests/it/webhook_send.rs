@@ -75,7 +75,7 @@ async fn received(rig: &TestRig, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn all_notices_of_a_batch_are_told_and_end_their_commands() {
+async fn all_notices_of_a_batch_are_published_and_end_their_commands() {
     let rig = rig().await;
     let daemon = rig.start().await;
     for id in ["paid", "refused", "open"] {
@@ -116,9 +116,12 @@ async fn all_notices_of_a_batch_are_told_and_end_their_commands() {
         ("n-3", "seen", "open"),
         ("n-4", "disputed", ""),
     ] {
-        let told = received(&rig, id).await;
-        assert_eq!((word(&told, "data.event"), word(&told, "subject")), (event, subject));
-        assert_eq!(word(&told, "data.body.id"), id, "the body is the notice alone");
+        let received_event = received(&rig, id).await;
+        assert_eq!(
+            (word(&received_event, "data.event"), word(&received_event, "subject")),
+            (event, subject)
+        );
+        assert_eq!(word(&received_event, "data.body.id"), id, "the body is the notice alone");
     }
     rig.end(&daemon).await;
     rig.events.catch_up().await;
@@ -161,7 +164,7 @@ async fn an_example_of_the_providers_file_is_sent_with_values_of_ones_own() {
 }
 
 #[tokio::test]
-async fn a_batch_that_cannot_be_read_is_dead_lettered_whole_and_nothing_of_it_is_told() {
+async fn a_batch_that_cannot_be_read_is_dead_lettered_whole_and_nothing_of_it_is_published() {
     let rig = rig().await;
     let daemon = rig.start().await;
     rig.publish(&charge("open", json!({"accepted": true}))).await;
@@ -179,8 +182,8 @@ async fn a_batch_that_cannot_be_read_is_dead_lettered_whole_and_nothing_of_it_is
         )
     );
     rig.broker.await_depth("ferry.webhooks.dead", 1).await;
-    let aside = rig.broker.peek("ferry.webhooks.dead").await;
-    assert!(String::from_utf8_lossy(&aside[0].body).contains("n-1"), "its body is kept");
+    let dead = rig.broker.peek("ferry.webhooks.dead").await;
+    assert!(String::from_utf8_lossy(&dead[0].body).contains("n-1"), "its body is kept");
     let good = json!({"items": [{"id": "n-2", "type": "paid", "command": "open", "token": token_of("default", "open")}]});
     assert!(send(&rig, &daemon, &good.to_string(), &[]).await.status.success());
     assert_eq!(word(&rig.terminal("open").await, "data.state"), "completed");
@@ -193,7 +196,7 @@ async fn a_batch_that_cannot_be_read_is_dead_lettered_whole_and_nothing_of_it_is
 }
 
 #[tokio::test]
-async fn what_becomes_of_a_call_that_is_sent_is_told_with_what_to_do() {
+async fn the_answer_to_a_sent_webhook_is_shown_with_what_to_do() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let body = json!({"items": [{"id": "n-1", "type": "paid", "command": "c1", "about": "sb_9"}]})

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, SandboxFile, TestRig, call_records, command, word};
-use crate::signed_webhooks::{call_at as call_endpoint, told};
+use crate::signed_webhooks::{call_at as call_endpoint, notice_body};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const NEXT_KEY: &str = "fedcba9876543210fedcba9876543210";
@@ -85,7 +85,7 @@ async fn target(rig: &TestRig, id: &str) -> String {
 }
 
 fn done(id: &str) -> Value {
-    told(id, "done", json!({}))
+    notice_body(id, "done", json!({}))
 }
 
 /// Returns the same URL with one character of the token changed.
@@ -104,8 +104,8 @@ fn expired(id: &str) -> String {
 /// Makes the path and query of a webhook URL.
 fn of_generation(id: &str, generation: u32, first_sent: Timestamp) -> String {
     let (provider, account) = acme();
-    let whose = TokenScope { provider: &provider, account: &account };
-    let token = TokenKey::new(KEY).make_token(whose, &id.parse().unwrap(), generation, first_sent);
+    let scope = TokenScope { provider: &provider, account: &account };
+    let token = TokenKey::new(KEY).make_token(scope, &id.parse().unwrap(), generation, first_sent);
     format!("/webhooks/acme?ferry={token}")
 }
 
@@ -116,8 +116,8 @@ fn acme() -> (Name, Name) {
 fn is_signed_with(key: &str, target: &str) -> bool {
     let (keys, token) = ([TokenKey::new(key)], target.split_once("ferry=").unwrap().1);
     let (provider, account) = acme();
-    let whose = TokenScope { provider: &provider, account: &account };
-    webhook_token::read(&keys, whose, token, Timestamp::now(), SOON * 60 * 24 * 2).is_ok()
+    let scope = TokenScope { provider: &provider, account: &account };
+    webhook_token::read(&keys, scope, token, Timestamp::now(), SOON * 60 * 24 * 2).is_ok()
 }
 
 async fn restart(rig: &TestRig, daemon: &RunningDaemon) -> RunningDaemon {
@@ -137,7 +137,7 @@ async fn a_call_ends_the_command_that_its_url_names_and_no_token_that_is_not_goo
     assert!(one.starts_with("/webhooks/acme?ferry=") && one != two, "{one} {two}");
     let shown = call_records(&daemon, "one")[0].clone();
     for field in ["request.body", "response.body"] {
-        assert!(word_at(&shown, field).contains("/webhooks/acme?ferry=***\""), "{shown:#}");
+        assert!(log_text(&shown, field).contains("/webhooks/acme?ferry=***\""), "{shown:#}");
     }
     let token = one.split_once('=').unwrap().1.to_owned();
     assert!(daemon.logs(|line| line.to_string().contains(&token)).is_empty());
@@ -187,7 +187,7 @@ async fn a_request_that_is_made_again_has_its_token_also_after_a_change_of_keys(
 }
 
 #[tokio::test]
-async fn what_is_told_late_about_a_call_that_was_given_up_decides_nothing_about_its_replay() {
+async fn a_late_webhook_about_a_call_that_was_given_up_decides_nothing_about_its_replay() {
     let rig = rig("\"token\"").await;
     let daemon = rig.start().await;
     rig.publish(&command(
@@ -236,6 +236,6 @@ async fn received(rig: &TestRig, id: &str) -> Value {
 }
 
 /// Returns the text of a field of the log, whose name has dots.
-fn word_at<'a>(line: &'a Value, field: &str) -> &'a str {
+fn log_text<'a>(line: &'a Value, field: &str) -> &'a str {
     line[field].as_str().unwrap_or_default()
 }

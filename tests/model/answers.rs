@@ -37,7 +37,7 @@ pub fn view(case: Option<&CommandState>) -> ModelView {
             .ending
             .as_ref()
             .is_some_and(ferryd_domain::ledger::command_state::CommandEnding::is_dead),
-        content: case.identity.as_ref().map(|opening| opening.content_digest.parse().unwrap()),
+        content: case.identity.as_ref().map(|identity| identity.content_digest.parse().unwrap()),
         is_cancel_request: case.is_cancel_request(),
         unsettled: case.unsettled_decision().map(|decided| short_decided(&decided)),
     }

@@ -77,7 +77,7 @@ impl InstanceStep<'_> {
         self.me().message.map(|message| message.kind)
     }
 
-    pub fn parcel(&mut self) -> HeldCommand {
+    pub fn held_command(&mut self) -> HeldCommand {
         match self.held() {
             Some(BrokerMessageKind::Command {
                 step,
@@ -90,26 +90,26 @@ impl InstanceStep<'_> {
             }) => {
                 let lost = recorded && self.ledger.view(self.world.case).awaited.is_none();
                 let unknown = unknown || lost;
-                let parcel =
+                let command =
                     HeldCommand { step, errand, recorded, content, unknown, key, expired_claim };
-                self.me().placed.map_or(parcel, |step| self.placed(parcel, step))
+                self.me().placed.map_or(command, |step| self.placed(command, step))
             }
             other => panic!("no command is held: {other:?}"),
         }
     }
 
     /// Corrects the progress that a message claims by the ledger.
-    fn placed(&self, parcel: HeldCommand, step: ModelStep) -> HeldCommand {
+    fn placed(&self, command: HeldCommand, step: ModelStep) -> HeldCommand {
         let ModelView { awaited, key, .. } = self.ledger.view(self.world.case);
         let key =
             key.filter(|_| awaited.is_some_and(|awaited| awaited.generation == step.generation));
         let errand = if step.inquiry > 0 { MessageErrand::Poll } else { MessageErrand::Call };
         let recorded = self.setup.mistake != Some(PlantedMistake::TakesPoisonForFresh);
-        HeldCommand { step, errand, recorded, key, unknown: true, ..parcel }
+        HeldCommand { step, errand, recorded, key, unknown: true, ..command }
     }
 
     pub fn key(&mut self) -> Option<u8> {
-        let HeldCommand { key, step, .. } = self.parcel();
+        let HeldCommand { key, step, .. } = self.held_command();
         if self.me().placed.is_some() {
             return key;
         }
@@ -127,7 +127,7 @@ impl InstanceStep<'_> {
             BrokerMessageKind::Command { errand: MessageErrand::Call, .. } => {
                 self.admit(message.redelivered);
             }
-            BrokerMessageKind::Command { .. } => self.goes(InstancePlace::Asking),
+            BrokerMessageKind::Command { .. } => self.goes(InstancePlace::Querying),
             BrokerMessageKind::Dead { generation, unknown, key, job } => {
                 self.operate(generation, unknown, key, job);
             }
@@ -172,7 +172,7 @@ impl InstanceStep<'_> {
     }
 
     pub fn progress(&mut self, unknown: bool) -> GenerationProgress {
-        let HeldCommand { step, errand, .. } = self.parcel();
+        let HeldCommand { step, errand, .. } = self.held_command();
         let mut progress = GenerationProgress::of_generation(step.generation.into(), NOW);
         progress.attempt = step.attempt.into();
         progress.unknown = unknown;
@@ -185,7 +185,8 @@ impl InstanceStep<'_> {
     }
 
     fn admit(&mut self, redelivered: bool) {
-        let HeldCommand { step, recorded, content, unknown, expired_claim, .. } = self.parcel();
+        let HeldCommand { step, recorded, content, unknown, expired_claim, .. } =
+            self.held_command();
         let progress = self.progress(unknown);
         match decide_before_call(&progress, &self.limits(step.generation), NOW) {
             Admission::Call => {
@@ -208,20 +209,24 @@ impl InstanceStep<'_> {
     }
 
     pub fn give_up(&mut self, why: ModelFailure, called: bool, unknown: bool) {
-        let step = self.parcel().step.call();
+        let step = self.held_command().step.call();
         let unknown = unknown || why == ModelFailure::Unresolved;
         let dead =
             ModelContinuation::Dead { generation: step.generation, unknown, key: self.key() };
-        let carried = if why.kind().dead_letters() { dead } else { ModelContinuation::Nothing };
+        let continuation =
+            if why.kind().dead_letters() { dead } else { ModelContinuation::Nothing };
         self.finish(
-            ModelEffects { event: ModelEvent { step, what: ModelEventKind::Failed(why) }, carried },
+            ModelEffects {
+                event: ModelEvent { step, what: ModelEventKind::Failed(why) },
+                continuation,
+            },
             called,
             unknown,
         );
     }
 
     pub fn finish(&mut self, effects: ModelEffects, called: bool, unknown: bool) {
-        let HeldCommand { step, errand, content, recorded, .. } = self.parcel();
+        let HeldCommand { step, errand, content, recorded, .. } = self.held_command();
         let absent = matches!(errand, MessageErrand::Lookup(_)) && !unknown;
         self.send(ModelRecord::Finished(ModelFinish {
             step,
@@ -241,7 +246,7 @@ impl InstanceStep<'_> {
         let view = self.ledger.view(self.world.case);
         let effects = ModelEffects {
             event: ModelEvent { step: view.step.call(), what },
-            carried: ModelContinuation::Nothing,
+            continuation: ModelContinuation::Nothing,
         };
         let (step, unknown, absent) = (view.step, view.unknown, false);
         self.send(ModelRecord::Finished(ModelFinish {
@@ -279,7 +284,7 @@ impl InstanceStep<'_> {
 
     /// Ends the call.
     pub fn answered(&mut self, unknown: bool, acted: bool, answer: ModelAnswer) {
-        let (step, key) = (self.parcel().step, self.key());
+        let (step, key) = (self.held_command().step, self.key());
         match answer {
             _ if acted => {}
             ModelAnswer::Completed | ModelAnswer::Accepted | ModelAnswer::Unknown(true) => {
@@ -311,9 +316,9 @@ impl InstanceStep<'_> {
 
     /// Records a decision.
     pub fn decided(&mut self, decision: Decision, called: bool, unknown: bool) {
-        let (step, key) = (self.parcel().step, self.key());
+        let (step, key) = (self.held_command().step, self.key());
         let next = |step, errand| ModelContinuation::Next { step, errand, unknown, key };
-        let (event, carried) = match decision {
+        let (event, continuation) = match decision {
             Decision::GiveUp(kind, _) => {
                 return self.give_up(ModelFailure::of(kind), called, unknown);
             }
@@ -329,27 +334,27 @@ impl InstanceStep<'_> {
                 )
             }
             Decision::Wait(accepted) => {
-                let (asked, errand) = short_query(step, accepted.inquiry);
+                let (queried, errand) = short_query(step, accepted.inquiry);
                 (
                     ModelEvent { step: step.call(), what: ModelEventKind::Waiting },
-                    next(asked, errand),
+                    next(queried, errand),
                 )
             }
             Decision::Inquire(inquiry, _) => {
-                let (asked, errand) = short_query(step, inquiry);
+                let (queried, errand) = short_query(step, inquiry);
                 let what = if errand == MessageErrand::Poll {
                     ModelEventKind::Still
                 } else {
                     ModelEventKind::Doubtful
                 };
-                (ModelEvent { step: step.call(), what }, next(asked, errand))
+                (ModelEvent { step: step.call(), what }, next(queried, errand))
             }
         };
-        self.finish(ModelEffects { event, carried }, called, unknown);
+        self.finish(ModelEffects { event, continuation }, called, unknown);
     }
 }
 
 /// Returns the effects of an event alone.
 pub fn bare(event: ModelEvent) -> ModelEffects {
-    ModelEffects { event, carried: ModelContinuation::Nothing }
+    ModelEffects { event, continuation: ModelContinuation::Nothing }
 }

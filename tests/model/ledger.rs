@@ -116,7 +116,7 @@ pub enum ModelContinuation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelEffects {
     pub event: ModelEvent,
-    pub carried: ModelContinuation,
+    pub continuation: ModelContinuation,
 }
 
 /// The one who made a decision.
@@ -275,7 +275,7 @@ pub struct ModelLedger {
     memory: HashMap<(u16, RecordKey, ModelRecord), (u16, u16)>,
     plans: HashMap<(u16, ModelRole, ModelMessage), ModelPlan>,
     /// A mistake made on purpose: the highest published number is lost.
-    forgets_told: bool,
+    forgets_published: bool,
     /// Another mistake: an erasure removes the whole command.
     erases_all: bool,
 }
@@ -291,7 +291,7 @@ impl ModelLedger {
             ruled: HashMap::new(),
             memory: HashMap::new(),
             plans: HashMap::new(),
-            forgets_told: mistake == Some(PlantedMistake::ForgetsTold),
+            forgets_published: mistake == Some(PlantedMistake::ForgetsPublished),
             erases_all: mistake == Some(PlantedMistake::ErasesAll),
         };
         ledger.keep(None);
@@ -317,7 +317,7 @@ impl ModelLedger {
             return *known;
         }
         let mut slot = self.cases[usize::from(case)].clone();
-        if let Some(case) = slot.as_mut().filter(|_| self.forgets_told) {
+        if let Some(case) = slot.as_mut().filter(|_| self.forgets_published) {
             case.published_sequence = 0;
         }
         let ruling = CommandState::apply_record(&mut slot, record_id(id), &record.real());

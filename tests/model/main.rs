@@ -21,7 +21,7 @@ mod unroutable;
 mod world;
 
 use search::{SearchOutcome, check};
-use setup::{ASKED, CLAIM, FEW, KEY, PlantedMistake, WorldSetup};
+use setup::{CLAIM, FEW, KEY, PlantedMistake, QUERIED, WorldSetup};
 
 /// Checks that all properties hold in a world, and prints its size.
 fn holds(name: &str, setup: &WorldSetup) {
@@ -125,7 +125,7 @@ fn what_a_person_says_is_published_even_where_that_person_is_interrupted_and_nev
 }
 
 #[test]
-fn what_was_asked_to_be_cancelled_and_comes_too_late_is_not_called() {
+fn a_cancelled_command_that_comes_too_late_is_not_called() {
     for setup in [KEY, CLAIM] {
         holds(
             "cancelled for good",
@@ -159,24 +159,24 @@ fn a_claim_that_is_taken_over_too_early_costs_certainty_and_nothing_else() {
 }
 
 #[test]
-fn what_is_asked_of_the_provider_ends_every_doubt_and_makes_none() {
+fn queries_of_the_provider_end_every_doubt_and_make_none() {
     for setup in [KEY, CLAIM] {
-        let asking = WorldSetup { inquiries: true, answers: ASKED, ..setup };
-        holds("asked, one fault", &asking);
+        let querying = WorldSetup { inquiries: true, answers: QUERIED, ..setup };
+        holds("queried, one fault", &querying);
         holds(
-            "asked, two copies",
-            &WorldSetup { copies: 2, attempts: 1, faults: 0, ..asking.clone() },
+            "queried, two copies",
+            &WorldSetup { copies: 2, attempts: 1, faults: 0, ..querying.clone() },
         );
-        holds("asked, a webhook", &WorldSetup { webhooks: 1, attempts: 1, ..asking.clone() });
-        holds("asked, a cancel", &WorldSetup { cancels: 1, attempts: 1, ..asking.clone() });
+        holds("queried, a webhook", &WorldSetup { webhooks: 1, attempts: 1, ..querying.clone() });
+        holds("queried, a cancel", &WorldSetup { cancels: 1, attempts: 1, ..querying.clone() });
         holds(
-            "asked, an operator",
-            &WorldSetup { jobs: 1, attempts: 1, faults: 0, ..asking.clone() },
+            "queried, an operator",
+            &WorldSetup { jobs: 1, attempts: 1, faults: 0, ..querying.clone() },
         );
-        holds("asked, expiry", &WorldSetup { expires: true, faults: 0, ..asking.clone() });
+        holds("queried, expiry", &WorldSetup { expires: true, faults: 0, ..querying.clone() });
         holds(
-            "asked, three instances",
-            &WorldSetup { instances: 3, copies: 2, attempts: 1, faults: 0, ..asking },
+            "queried, three instances",
+            &WorldSetup { instances: 3, copies: 2, attempts: 1, faults: 0, ..querying },
         );
     }
 }
@@ -184,33 +184,57 @@ fn what_is_asked_of_the_provider_ends_every_doubt_and_makes_none() {
 #[test]
 fn what_is_unroutable_poisoned_or_refused_ends_like_anything_else() {
     for setup in [KEY, CLAIM] {
-        let straying = WorldSetup { strays: 1, answers: FEW, ..setup };
-        holds("stray, one fault", &straying);
+        let with_unroutable = WorldSetup { unroutable: 1, answers: FEW, ..setup };
+        holds("unroutable, one fault", &with_unroutable);
         holds(
-            "stray, two copies",
-            &WorldSetup { copies: 2, attempts: 1, faults: 0, ..straying.clone() },
+            "unroutable, two copies",
+            &WorldSetup { copies: 2, attempts: 1, faults: 0, ..with_unroutable.clone() },
         );
         holds(
-            "two strays, two copies",
-            &WorldSetup { strays: 2, copies: 2, attempts: 1, faults: 0, ..straying.clone() },
-        );
-        holds("stray, a webhook", &WorldSetup { webhooks: 1, faults: 0, ..straying.clone() });
-        holds("stray, a cancel", &WorldSetup { cancels: 1, faults: 0, ..straying.clone() });
-        holds(
-            "stray, another content",
-            &WorldSetup { others: 1, attempts: 1, faults: 0, ..straying.clone() },
-        );
-        holds(
-            "stray, an operator",
-            &WorldSetup { strays: 2, jobs: 1, faults: 0, attempts: 1, ..straying.clone() },
+            "two unroutable, two copies",
+            &WorldSetup {
+                unroutable: 2,
+                copies: 2,
+                attempts: 1,
+                faults: 0,
+                ..with_unroutable.clone()
+            },
         );
         holds(
-            "stray, lost",
-            &WorldSetup { lost: true, waits: 1, faults: 0, expires: true, ..straying.clone() },
+            "unroutable, a webhook",
+            &WorldSetup { webhooks: 1, faults: 0, ..with_unroutable.clone() },
         );
         holds(
-            "stray, asked",
-            &WorldSetup { inquiries: true, faults: 0, answers: ASKED, ..straying },
+            "unroutable, a cancel",
+            &WorldSetup { cancels: 1, faults: 0, ..with_unroutable.clone() },
+        );
+        holds(
+            "unroutable, another content",
+            &WorldSetup { others: 1, attempts: 1, faults: 0, ..with_unroutable.clone() },
+        );
+        holds(
+            "unroutable, an operator",
+            &WorldSetup {
+                unroutable: 2,
+                jobs: 1,
+                faults: 0,
+                attempts: 1,
+                ..with_unroutable.clone()
+            },
+        );
+        holds(
+            "unroutable, lost",
+            &WorldSetup {
+                lost: true,
+                waits: 1,
+                faults: 0,
+                expires: true,
+                ..with_unroutable.clone()
+            },
+        );
+        holds(
+            "unroutable, queried",
+            &WorldSetup { inquiries: true, faults: 0, answers: QUERIED, ..with_unroutable },
         );
     }
 }
@@ -231,7 +255,7 @@ fn what_is_erased_is_not_called_again() {
             &WorldSetup { cancels: 1, late: true, faults: 0, ..erasing.clone() },
         );
         holds("erased, an operator", &WorldSetup { jobs: 1, faults: 0, ..erasing.clone() });
-        holds("erased, a stray", &WorldSetup { strays: 1, faults: 0, ..erasing });
+        holds("erased, unroutable", &WorldSetup { unroutable: 1, faults: 0, ..erasing });
     }
 }
 
@@ -249,30 +273,30 @@ fn every_mistake_that_is_put_in_is_found() {
             WorldSetup { copies: 2, attempts: 1, faults: 0, answers: FEW, ..CLAIM },
         ),
         with(PlantedMistake::AcksFirst, WorldSetup { attempts: 1, answers: FEW, ..KEY }),
-        with(PlantedMistake::ForgetsTold, WorldSetup { webhooks: 1, ..KEY }),
+        with(PlantedMistake::ForgetsPublished, WorldSetup { webhooks: 1, ..KEY }),
         with(PlantedMistake::CallsAfterUnknown, WorldSetup { attempts: 1, answers: FEW, ..CLAIM }),
         with(
             PlantedMistake::DropsReplayed,
             WorldSetup { attempts: 1, jobs: 2, answers: FEW, ..KEY },
         ),
         with(
-            PlantedMistake::BelievesTooEarly,
-            WorldSetup { inquiries: true, attempts: 1, answers: ASKED, ..KEY },
+            PlantedMistake::AcceptsNotFoundTooEarly,
+            WorldSetup { inquiries: true, attempts: 1, answers: QUERIED, ..KEY },
         ),
         with(
-            PlantedMistake::NobodySweeps,
+            PlantedMistake::NobodyRecovers,
             WorldSetup { attempts: 1, cancels: 1, answers: FEW, ..CLAIM },
         ),
         with(
             PlantedMistake::TakesPoisonForFresh,
-            WorldSetup { strays: 1, faults: 0, answers: FEW, ..KEY },
+            WorldSetup { unroutable: 1, faults: 0, answers: FEW, ..KEY },
         ),
         with(
             PlantedMistake::TakesPoisonForFresh,
-            WorldSetup { strays: 1, faults: 0, inquiries: true, answers: ASKED, ..CLAIM },
+            WorldSetup { unroutable: 1, faults: 0, inquiries: true, answers: QUERIED, ..CLAIM },
         ),
         with(
-            PlantedMistake::SweepsCancelsAlone,
+            PlantedMistake::RecoversCancelsAlone,
             WorldSetup { attempts: 1, jobs: 2, answers: FEW, ..CLAIM },
         ),
         with(

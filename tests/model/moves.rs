@@ -27,7 +27,7 @@ pub enum WorldAction {
     /// A call ends.
     Answered(usize, ModelAnswer),
     /// The search for unpublished ends finds one.
-    Sweep,
+    RecoverEnding,
     /// An instance dies: with what it has sent, or without; its call acted or not.
     Crash(usize, bool),
     /// The broker takes a message back whose holder goes on.
@@ -35,7 +35,7 @@ pub enum WorldAction {
     /// The broker makes a copy of a message.
     Copy(usize),
     /// The provider answers a query.
-    Heard(usize, QueryAnswer),
+    QueryAnswered(usize, QueryAnswer),
     /// A webhook of the provider arrives, during a call or after it.
     Webhook(Option<usize>, ModelEventKind),
     /// The command expires.
@@ -72,15 +72,15 @@ impl SearchProtocol {
                 }
                 InstancePlace::Idle | InstancePlace::Sent(..) => {}
                 InstancePlace::Calling { acted, .. } => self.answers(world, who, acted, actions),
-                InstancePlace::Asking => self.words(world, who, actions),
+                InstancePlace::Querying => self.query_answers(world, who, actions),
                 _ => actions.push(WorldAction::Go(who)),
             }
         }
-        if self.setup.mistake != Some(PlantedMistake::NobodySweeps)
+        if self.setup.mistake != Some(PlantedMistake::NobodyRecovers)
             && idle
-            && self.is_to_sweep(world)
+            && self.needs_recovery(world)
         {
-            actions.push(WorldAction::Sweep);
+            actions.push(WorldAction::RecoverEnding);
         }
     }
 
@@ -131,16 +131,16 @@ impl SearchProtocol {
     }
 
     /// Returns true if an end that needs no message waits to be published.
-    fn is_to_sweep(&self, world: &WorldState) -> bool {
+    fn needs_recovery(&self, world: &WorldState) -> bool {
         let view = self.ledger.lock().unwrap().view(world.case);
         view.ending.is_some()
             && view.unsettled.is_some_and(|(_, effects)| {
                 let event = effects.event;
-                let published = world.seen.told.contains(&event);
+                let published = world.seen.published.contains(&event);
                 let busy = |other: &ModelInstance| matches!(other.at, InstancePlace::Event { effects, .. } if effects.event == event);
-                let found = self.setup.mistake != Some(PlantedMistake::SweepsCancelsAlone)
+                let found = self.setup.mistake != Some(PlantedMistake::RecoversCancelsAlone)
                     || event.what == ModelEventKind::Failed(ModelFailure::Cancelled);
-                found && effects.carried == ModelContinuation::Nothing && !published && !world.instances.iter().any(busy)
+                found && effects.continuation == ModelContinuation::Nothing && !published && !world.instances.iter().any(busy)
             })
     }
 
@@ -152,7 +152,7 @@ impl SearchProtocol {
         if world.webhooks > 0 {
             self.webhooks(world, actions);
         }
-        if world.strays > 0 {
+        if world.unroutable > 0 {
             Self::unroutable_messages(world, actions);
         }
         let idle = world.instances.iter().any(|instance| instance.at == InstancePlace::Idle);
@@ -212,7 +212,7 @@ impl SearchProtocol {
             InstancePlace::Idle
             | InstancePlace::Sent(..)
             | InstancePlace::Calling { .. }
-            | InstancePlace::Asking
+            | InstancePlace::Querying
             | InstancePlace::Read(_, ModelRecord::Replayed { .. }, _) => false,
             InstancePlace::Read(..)
             | InstancePlace::Event { .. }
@@ -254,8 +254,8 @@ impl SearchProtocol {
             BrokerMessageKind::Dead { generation, .. } => generation == view.step.generation,
             _ => false,
         };
-        (self.setup.refused == 0 || world.seen.told_refusal)
-            && view.ending.is_some_and(|event| world.seen.told.contains(&event))
+        (self.setup.refused == 0 || world.seen.published_refusal)
+            && view.ending.is_some_and(|event| world.seen.published.contains(&event))
             && (!view.dead || world.queue.iter().any(dead))
     }
 }

@@ -59,7 +59,7 @@ pub fn short_query(about: ModelStep, inquiry: ProviderQuery) -> (ModelStep, Mess
 
 impl SearchProtocol {
     /// Lists the possible answers of the provider.
-    pub fn words(&self, world: &WorldState, who: usize, actions: &mut Vec<WorldAction>) {
+    pub fn query_answers(&self, world: &WorldState, who: usize, actions: &mut Vec<WorldAction>) {
         let Some(message) = world.instances[who].message else { return };
         let crate::world::BrokerMessageKind::Command { step, errand, .. } = message.kind else {
             return;
@@ -68,27 +68,27 @@ impl SearchProtocol {
             Some(key) => world.seen.truth[usize::from(key)],
             None => (world.seen.acts > 0).then_some(ModelEventKind::Completed),
         };
-        let words = match truth {
+        let answers = match truth {
             Some(ModelEventKind::Completed) => vec![QueryAnswer::Done],
             Some(_) => vec![QueryAnswer::Declined],
             None => Vec::new(),
         };
-        let words = match errand {
+        let answers = match errand {
             MessageErrand::Call => return,
             MessageErrand::Poll if step.inquiry > PATIENCE => vec![QueryAnswer::Overdue],
             MessageErrand::Poll => {
-                words.into_iter().chain([QueryAnswer::Still, QueryAnswer::Overdue]).collect()
+                answers.into_iter().chain([QueryAnswer::Still, QueryAnswer::Overdue]).collect()
             }
             MessageErrand::Lookup(_) => {
                 let absent = truth.is_none() && self.is_over_with(world);
-                words
+                answers
                     .into_iter()
                     .chain([QueryAnswer::Unclear])
                     .chain(absent.then_some(QueryAnswer::Absent))
                     .collect()
             }
         };
-        actions.extend(words.into_iter().map(|heard| WorldAction::Heard(who, heard)));
+        actions.extend(answers.into_iter().map(|answer| WorldAction::QueryAnswered(who, answer)));
     }
 
     /// Returns true if every call that was begun has ended: a lookup waits for that.
@@ -101,31 +101,31 @@ impl SearchProtocol {
             InstancePlace::Sent(_, ModelRecord::Started(_)) => self.setup.guard == ModelGuard::Key,
             _ => false,
         };
-        self.setup.mistake == Some(PlantedMistake::BelievesTooEarly)
+        self.setup.mistake == Some(PlantedMistake::AcceptsNotFoundTooEarly)
             || !world.instances.iter().any(calls)
     }
 }
 
 impl InstanceStep<'_> {
     /// Acts on the provider's answer to a query.
-    pub fn heard(&mut self, heard: QueryAnswer) {
-        let HeldCommand { step, errand, unknown, .. } = self.parcel();
+    pub fn query_answered(&mut self, answer: QueryAnswer) {
+        let HeldCommand { step, errand, unknown, .. } = self.held_command();
         let inquiry = query_of(errand, step).unwrap();
         let mut progress = self.progress(unknown);
         let limits = self.limits(step.generation);
-        let decision = match (inquiry.purpose, heard) {
+        let decision = match (inquiry.purpose, answer) {
             // An overdue command is looked up with the same message.
             (QueryPurpose::Poll, QueryAnswer::Overdue) => return self.doubt(false),
-            (QueryPurpose::Poll, heard) => {
-                let polled = match heard {
+            (QueryPurpose::Poll, answer) => {
+                let polled = match answer {
                     QueryAnswer::Done => PollOutcome::Completed(Success::default()),
                     QueryAnswer::Declined => PollOutcome::Declined(Failure::default()),
                     _ => PollOutcome::Still(None),
                 };
                 decide_after_poll(polled, inquiry, &progress, &limits, NOW)
             }
-            (QueryPurpose::Lookup, heard) => {
-                let looked_up = match heard {
+            (QueryPurpose::Lookup, answer) => {
+                let looked_up = match answer {
                     QueryAnswer::Done => {
                         LookupOutcome::Found(Outcome::Completed(Success::default()))
                     }
@@ -143,7 +143,7 @@ impl InstanceStep<'_> {
 
     /// Continues where a call may have acted: by a lookup, or an unresolved end.
     pub fn doubt(&mut self, called: bool) {
-        let step = self.parcel().step;
+        let step = self.held_command().step;
         let progress = self.progress(true);
         match decide_unknown(
             Failure::default(),

@@ -24,7 +24,7 @@ impl InstanceStep<'_> {
             }
             // The refusal is published as a conflict.
             mistake if is_known && mistake != Some(PlantedMistake::RefusalEndsKnown) => {
-                self.world.seen.told_refusal = true;
+                self.world.seen.published_refusal = true;
                 self.goes(InstancePlace::Ack { by: None });
             }
             _ => {

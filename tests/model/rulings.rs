@@ -52,7 +52,7 @@ impl InstanceStep<'_> {
 
     /// Follows the protocol's next action for a held message.
     fn follow(&mut self, id: RecordKey, ruling: u16, part: ModelRole) {
-        let HeldCommand { step, recorded, expired_claim, .. } = self.parcel();
+        let HeldCommand { step, recorded, expired_claim, .. } = self.held_command();
         let held = ModelMessage { fresh: is_fresh(recorded, step), unproven: false, expired_claim };
         match self.ledger.plan(ruling, part, held) {
             ModelPlan::Proceed { .. } if self.me().late => self.send(ModelRecord::Released(id)),
@@ -74,14 +74,14 @@ impl InstanceStep<'_> {
     }
 
     pub fn call(&mut self, start: RecordKey, unknown: bool) {
-        let (step, guard, key) = (self.parcel().step, self.setup.guard, self.key());
+        let (step, guard, key) = (self.held_command().step, self.setup.guard, self.key());
         self.world.seen.call(step, guard, key);
         self.goes(InstancePlace::Calling { start, unknown, acted: false });
     }
 
     /// Sends the message on unchanged, to be taken up later.
     fn forward(&mut self, expired_claim: Option<RecordKey>) {
-        let HeldCommand { step, errand, content, unknown, key, .. } = self.parcel();
+        let HeldCommand { step, errand, content, unknown, key, .. } = self.held_command();
         self.goes(InstancePlace::Forward(BrokerMessageKind::Command {
             step,
             errand,
@@ -102,13 +102,14 @@ impl InstanceStep<'_> {
 
     /// Lets the message wait a little, and begins the step again.
     pub fn again(&mut self) {
-        let HeldCommand { step, content, recorded, .. } = self.parcel();
+        let HeldCommand { step, content, recorded, .. } = self.held_command();
         self.send(ModelRecord::Opened { step, content, recorded });
     }
 
     fn after_finish(&mut self, id: RecordKey, finish: ModelFinish, ruling: u16) {
         let command = matches!(self.held(), Some(BrokerMessageKind::Command { .. }));
-        let strays = self.me().message.is_some_and(|message| message.way != ArrivalWay::Lane);
+        let is_unroutable =
+            self.me().message.is_some_and(|message| message.way != ArrivalWay::Lane);
         let is_placed = self.me().placed.is_some()
             && self.setup.mistake != Some(PlantedMistake::TakesPoisonForFresh);
         let part = match finish.by {
@@ -131,7 +132,9 @@ impl InstanceStep<'_> {
             }
             ModelPlan::Publish(by, effects) => self.publish(Some(by), effects),
             ModelPlan::Answer(event) => self.publish(None, bare(event)),
-            ModelPlan::Doubt if strays => self.give_up(ModelFailure::Unresolved, false, true),
+            ModelPlan::Doubt if is_unroutable => {
+                self.give_up(ModelFailure::Unresolved, false, true);
+            }
             ModelPlan::Doubt => self.doubt(finish.called),
             ModelPlan::Cancel => self.give_up(ModelFailure::Cancelled, false, false),
             // The command was unknown when this began, or is awaited elsewhere by now, or was sent
@@ -165,7 +168,7 @@ impl InstanceStep<'_> {
             _ if view.ending.is_some()
                 && view
                     .unsettled
-                    .is_some_and(|(_, left)| left.carried == ModelContinuation::Nothing) =>
+                    .is_some_and(|(_, left)| left.continuation == ModelContinuation::Nothing) =>
             {
                 let (by, effects) = view.unsettled.unwrap();
                 return self.publish(Some(by), effects);

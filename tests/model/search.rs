@@ -44,7 +44,7 @@ pub fn check(setup: &WorldSetup) -> SearchOutcome {
         let steps = path
             .into_vec()
             .into_iter()
-            .map(|(state, action)| checker.model().tell(&state, action))
+            .map(|(state, action)| checker.model().describe(&state, action))
             .collect();
         (name, steps)
     });
@@ -59,7 +59,7 @@ pub fn check(setup: &WorldSetup) -> SearchOutcome {
 
 impl SearchProtocol {
     /// Describes a transition in a line, for people.
-    fn tell(&self, world: &WorldState, action: Option<WorldAction>) -> String {
+    fn describe(&self, world: &WorldState, action: Option<WorldAction>) -> String {
         match action {
             Some(WorldAction::Deliver(place, job)) => {
                 format!("deliver {:?} {job:?}", world.queue[place])
@@ -129,7 +129,7 @@ impl Model for SearchProtocol {
             webhooks: self.setup.webhooks,
             jobs: self.setup.jobs,
             waits: self.setup.waits,
-            strays: self.setup.strays,
+            unroutable: self.setup.unroutable,
             erasures: self.setup.erasures,
             expired: false,
         }]
@@ -170,10 +170,12 @@ impl Model for SearchProtocol {
                 not(w, wrong::CALLED_AFTER_UNKNOWN)
             }),
             Property::always("a generation has one key", |_, w| not(w, wrong::TWO_KEYS)),
-            Property::always("what is told is recorded", |_, w| not(w, wrong::TOLD_WITHOUT_RECORD)),
+            Property::always("what is published is recorded", |_, w| {
+                not(w, wrong::PUBLISHED_WITHOUT_RECORD)
+            }),
             Property::always("a generation ends once for good", |_, w| not(w, wrong::TWO_ENDS)),
-            Property::always("an end has a higher number than what was told", |_, w| {
-                not(w, wrong::TOLD_TOO_LATE)
+            Property::always("an end has a higher number than what was published", |_, w| {
+                not(w, wrong::PUBLISHED_TOO_LATE)
             }),
             Property::always("what is cancelled is not called", |_, w| {
                 not(w, wrong::CALLED_AFTER_CANCEL)
@@ -191,7 +193,7 @@ impl Model for SearchProtocol {
             Property::always("nothing is refused under a known id", |_, w| {
                 not(w, wrong::REFUSED_KNOWN)
             }),
-            Property::always("everything ends and is told", |m: &Self, w| {
+            Property::always("everything ends and is published", |m: &Self, w| {
                 m.is_under_way(w) || m.is_over(w)
             }),
         ]

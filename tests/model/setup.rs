@@ -14,20 +14,20 @@ pub enum PlantedMistake {
     /// test.
     TakesOverEarly,
     /// Loses the highest published number.
-    ForgetsTold,
+    ForgetsPublished,
     /// Calls although an earlier call may have acted.
     CallsAfterUnknown,
     /// Takes a replay that another began for one that is done.
     DropsReplayed,
     /// Accepts "not found" as an answer while a call runs.
-    BelievesTooEarly,
+    AcceptsNotFoundTooEarly,
     /// Never searches for ends that were left unpublished.
-    NobodySweeps,
+    NobodyRecovers,
     /// Takes a message that was delivered too often for its publisher's, and drops it where the
     /// command has gone on.
     TakesPoisonForFresh,
     /// Searches only cancelled commands for unpublished ends.
-    SweepsCancelsAlone,
+    RecoversCancelsAlone,
     /// Ends a refused message under the id that its publisher wrote.
     RefusalClaims,
     /// Publishes the refusal of a message although its id is a command's.
@@ -70,7 +70,7 @@ pub struct WorldSetup {
     /// The number of times that the provider is busy.
     pub waits: u8,
     /// The number of messages that arrive another way than by their lane.
-    pub strays: u8,
+    pub unroutable: u8,
     /// The number of times that a person has the ended command erased.
     pub erasures: u8,
     /// True if the ledger has lost the records of the command's call and completion.
@@ -102,7 +102,7 @@ impl WorldSetup {
             contradicts: false,
             jobs: 0,
             waits: 0,
-            strays: 0,
+            unroutable: 0,
             erasures: 0,
             lost: false,
             inquiries: false,
@@ -122,5 +122,5 @@ pub const KEY: WorldSetup = WorldSetup::new(ModelGuard::Key);
 pub const CLAIM: WorldSetup = WorldSetup::new(ModelGuard::Claim);
 
 /// The answers after which the provider is queried.
-pub const ASKED: &[ModelAnswer] =
+pub const QUERIED: &[ModelAnswer] =
     &[ModelAnswer::Accepted, ModelAnswer::Unknown(true), ModelAnswer::Unknown(false)];

@@ -31,10 +31,10 @@ impl SearchProtocol {
                 InstanceStep { setup: &self.setup, ledger, world, who }
                     .answered(unknown, acted, answer);
             }
-            WorldAction::Heard(who, heard) => {
-                InstanceStep { setup: &self.setup, ledger, world, who }.heard(heard);
+            WorldAction::QueryAnswered(who, answer) => {
+                InstanceStep { setup: &self.setup, ledger, world, who }.query_answered(answer);
             }
-            WorldAction::Sweep => {
+            WorldAction::RecoverEnding => {
                 let Some((by, effects)) = ledger.view(world.case).unsettled else { return };
                 let who = idle(world);
                 world.instances[who].at = InstancePlace::Event { by: Some(by), effects };
@@ -120,14 +120,14 @@ impl SearchProtocol {
                 InstanceStep { setup: &self.setup, ledger, world, who }.call(id, false);
             }
             InstancePlace::Event { by, effects } => {
-                world.seen.tell(effects.event);
-                world.instances[who].at = match effects.carried {
+                world.seen.publish(effects.event);
+                world.instances[who].at = match effects.continuation {
                     ModelContinuation::Nothing => InstancePlace::Ack { by },
                     _ => InstancePlace::Carry { by, effects },
                 };
             }
             InstancePlace::Carry { by, effects } => {
-                world.queue.extend(message_of(effects.carried, instance.message));
+                world.queue.extend(message_of(effects.continuation, instance.message));
                 world.instances[who].at = InstancePlace::Ack { by };
             }
             InstancePlace::Forward(kind) => {
@@ -138,7 +138,7 @@ impl SearchProtocol {
                 world.transit.extend(by.map(|by| (0, ModelRecord::Settled(by))));
                 world.instances[who] = ModelInstance::IDLE;
             }
-            InstancePlace::Idle | InstancePlace::Calling { .. } | InstancePlace::Asking => {}
+            InstancePlace::Idle | InstancePlace::Calling { .. } | InstancePlace::Querying => {}
         }
     }
 }
@@ -175,12 +175,15 @@ fn land(ledger: &mut ModelLedger, world: &mut WorldState, place: usize) {
 }
 
 /// Returns the message that is sent on, as the broker has it.
-fn message_of(carried: ModelContinuation, held: Option<BrokerMessage>) -> Option<BrokerMessage> {
+fn message_of(
+    continuation: ModelContinuation,
+    held: Option<BrokerMessage>,
+) -> Option<BrokerMessage> {
     let content = match held.map(|message| message.kind) {
         Some(BrokerMessageKind::Command { content, .. }) => content,
         _ => 0,
     };
-    let kind = match carried {
+    let kind = match continuation {
         ModelContinuation::Nothing => return None,
         ModelContinuation::Next { step, errand, unknown, key } => BrokerMessageKind::Command {
             step,

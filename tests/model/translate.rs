@@ -45,11 +45,11 @@ fn identity() -> EchoedIdentity {
 fn refused() -> real::Record {
     let id = identity().id.for_refused(&[&[REFUSED]]);
     let identity = EchoedIdentity { id: id.clone(), ..identity() };
-    let (happening, at) = (EventKind::Failed(FailureKind::Invalid, Failure::default()), AT);
+    let (kind, at) = (EventKind::Failed(FailureKind::Invalid, Failure::default()), AT);
     let event = Event::new(
         identity.clone(),
         EventMoment { generation: 0, attempt: 1, at },
-        happening,
+        kind,
         TraceContext::default(),
     );
     let finished = real::FinishedRecord {
@@ -72,7 +72,7 @@ fn refused() -> real::Record {
     real::Record { at, command: id, fact: real::RecordBody::Finished(Box::new(finished)) }
 }
 
-fn opening(content: u8) -> real::CommandIdentity {
+fn content_identity(content: u8) -> real::CommandIdentity {
     real::CommandIdentity {
         command: identity(),
         content_digest: content.to_string(),
@@ -127,7 +127,7 @@ impl ModelEventKind {
     }
 
     /// Returns true if the kind is published as an event.
-    pub fn is_told(self) -> bool {
+    pub fn is_published(self) -> bool {
         !matches!(self, Self::Doubtful | Self::Still)
     }
 
@@ -142,8 +142,8 @@ impl ModelEventKind {
     }
 }
 
-fn event(told: ModelEvent) -> Event {
-    let happening = match told.what {
+fn event(model: ModelEvent) -> Event {
+    let kind = match model.what {
         ModelEventKind::Pending => EventKind::Pending { due: AT, failure: Failure::default() },
         ModelEventKind::Doubtful => {
             EventKind::Inquiring { accepted: false, due: AT, failure: None }
@@ -153,11 +153,11 @@ fn event(told: ModelEvent) -> Event {
         ModelEventKind::Completed => EventKind::Completed(Success::default()),
         ModelEventKind::Failed(why) => EventKind::Failed(why.kind(), Failure::default()),
     };
-    let real::Step { generation, attempt, .. } = step(told.step);
+    let real::Step { generation, attempt, .. } = step(model.step);
     Event::new(
         identity(),
         EventMoment { generation, attempt, at: AT },
-        happening,
+        kind,
         TraceContext::default(),
     )
 }
@@ -176,7 +176,7 @@ pub fn short_event(event: &Event) -> ModelEvent {
     ModelEvent { step: short_step(real::Step::call(data.generation, data.attempt)), what }
 }
 
-fn carried(
+fn real_continuation(
     exchange: &str,
     at: ModelStep,
     errand: MessageErrand,
@@ -203,15 +203,15 @@ fn carried(
     }
 }
 
-fn short_carried(carried: &effects::ContinuationEffect) -> ModelContinuation {
-    let number = |name| match carried.headers.get(name) {
+fn short_continuation(continuation: &effects::ContinuationEffect) -> ModelContinuation {
+    let number = |name| match continuation.headers.get(name) {
         Some(HeaderValue::Number(number)) => Some(u8::try_from(*number).unwrap()),
         _ => None,
     };
     let generation = number("generation").unwrap();
-    let unknown = carried.headers["unknown"] == HeaderValue::Flag(true);
+    let unknown = continuation.headers["unknown"] == HeaderValue::Flag(true);
     let key = number("key");
-    if carried.exchange == "dead" {
+    if continuation.exchange == "dead" {
         return ModelContinuation::Dead { generation, unknown, key };
     }
     let [attempt, inquiry, errand] =
@@ -231,32 +231,33 @@ fn short_carried(carried: &effects::ContinuationEffect) -> ModelContinuation {
 
 impl ModelEffects {
     fn real(self) -> effects::RecordedEffects {
-        let carried = match self.carried {
+        let continuation = match self.continuation {
             ModelContinuation::Nothing => None,
             ModelContinuation::Next { step, errand, unknown, key } => {
-                Some(carried("retry", step, errand, unknown, key))
+                Some(real_continuation("retry", step, errand, unknown, key))
             }
             ModelContinuation::Dead { generation, unknown, key } => {
                 let step = ModelStep { generation, attempt: 0, inquiry: 0 };
-                Some(carried("dead", step, MessageErrand::Call, unknown, key))
+                Some(real_continuation("dead", step, MessageErrand::Call, unknown, key))
             }
         };
         effects::RecordedEffects {
             event: event(self.event),
-            publish_event: self.event.what.is_told(),
-            message: carried,
+            publish_event: self.event.what.is_published(),
+            message: continuation,
         }
     }
 }
 
 pub fn short_decided(decided: &DecidedCommand) -> (RecordKey, ModelEffects) {
     let DecidedCommand { by, effects, .. } = decided;
-    let carried = effects.message.as_ref().map_or(ModelContinuation::Nothing, short_carried);
+    let continuation =
+        effects.message.as_ref().map_or(ModelContinuation::Nothing, short_continuation);
     let mut event = short_event(&effects.event);
     if event.what == ModelEventKind::Waiting && !effects.publish_event {
         event.what = ModelEventKind::Still;
     }
-    (short_id(*by), ModelEffects { event, carried })
+    (short_id(*by), ModelEffects { event, continuation })
 }
 
 impl ModelGuard {
@@ -278,7 +279,7 @@ impl ModelStart {
     fn real(self) -> real::StartedRecord {
         real::StartedRecord {
             step: step(self.step),
-            identity: Some(opening(self.content)),
+            identity: Some(content_identity(self.content)),
             fresh: is_fresh(self.recorded, self.step),
             recorded: self.recorded,
             guard: self.guard.real(),
@@ -307,7 +308,7 @@ impl ModelFinish {
         real::FinishedRecord {
             query: None,
             step: step(self.step),
-            identity: Some(opening(self.content)),
+            identity: Some(content_identity(self.content)),
             fresh: is_fresh(self.recorded, self.step),
             call: self.called.then_some(attempted),
             unknown: self.unknown,
@@ -328,7 +329,7 @@ impl ModelRecord {
         let fact = match self {
             Self::Opened { step: at, content, recorded } => {
                 real::RecordBody::Opened(Box::new(real::OpenedRecord {
-                    identity: opening(content),
+                    identity: content_identity(content),
                     step: step(at),
                     fresh: is_fresh(recorded, at),
                     recorded,
@@ -353,7 +354,7 @@ impl ModelRecord {
             }
             Self::Replayed { from, unknown, key: kept, .. } => {
                 real::RecordBody::Replayed(Box::new(real::ReplayedRecord {
-                    identity: opening(0),
+                    identity: content_identity(0),
                     from: from.into(),
                     unknown,
                     key: kept.map(key),

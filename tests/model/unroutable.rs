@@ -47,7 +47,7 @@ impl SearchProtocol {
 
     /// Moves a message to another way. A notice is dead-lettered, for an operator.
     pub fn unroutable_message(world: &mut WorldState, place: usize, way: ArrivalWay) {
-        world.strays -= 1;
+        world.unroutable -= 1;
         if let BrokerMessageKind::Webhook(_) = world.queue[place].kind {
             world.queue.remove(place);
         } else {
@@ -59,7 +59,7 @@ impl SearchProtocol {
 impl InstanceStep<'_> {
     /// Takes a delivered message that is given up.
     pub fn take_unroutable(&mut self, way: ArrivalWay) {
-        let HeldCommand { step, errand, recorded, unknown, .. } = self.parcel();
+        let HeldCommand { step, errand, recorded, unknown, .. } = self.held_command();
         let known = self.ledger.view(self.world.case).unknown;
         match way {
             ArrivalWay::Lane => {}

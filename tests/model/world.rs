@@ -69,7 +69,7 @@ pub enum InstancePlace {
         acted: bool,
     },
     /// The provider is being queried.
-    Asking,
+    Querying,
     /// The instance publishes the event, then the message that is sent on.
     Event {
         by: Option<RecordKey>,
@@ -110,9 +110,9 @@ pub mod wrong {
     pub const CALLED_TWICE: u16 = 1;
     pub const CALLED_AFTER_UNKNOWN: u16 = 2;
     pub const TWO_KEYS: u16 = 4;
-    pub const TOLD_WITHOUT_RECORD: u16 = 8;
+    pub const PUBLISHED_WITHOUT_RECORD: u16 = 8;
     pub const TWO_ENDS: u16 = 16;
-    pub const TOLD_TOO_LATE: u16 = 32;
+    pub const PUBLISHED_TOO_LATE: u16 = 32;
     pub const CALLED_AFTER_CANCEL: u16 = 64;
     pub const TWO_REPLAYS: u16 = 128;
     pub const ACTED_TWICE: u16 = 256;
@@ -145,12 +145,12 @@ pub struct SeenHistory {
     /// The terminal events that count.
     pub counted: Vec<ModelEvent>,
     /// The terminal events that were published.
-    pub told: Vec<ModelEvent>,
+    pub published: Vec<ModelEvent>,
     /// The highest number that a subscriber may have seen.
     pub highest: u64,
     pub cancelled: bool,
     /// True if the refusal of a message was published, as a refusal or as a conflict.
-    pub told_refusal: bool,
+    pub published_refusal: bool,
     /// True if the command has ended in a way that denies that anything was done.
     pub denied: bool,
     pub wrong: u16,
@@ -172,7 +172,7 @@ pub struct WorldState {
     pub webhooks: u8,
     pub jobs: u8,
     pub waits: u8,
-    pub strays: u8,
+    pub unroutable: u8,
     pub erasures: u8,
     pub expired: bool,
 }
@@ -245,7 +245,7 @@ impl SeenHistory {
         if event.what.is_terminal() {
             self.fail_if(
                 number(event.step, event.what.state()) <= self.highest,
-                wrong::TOLD_TOO_LATE,
+                wrong::PUBLISHED_TOO_LATE,
             );
             note(&mut self.counted, event);
             self.denied = event.what.denies();
@@ -272,20 +272,20 @@ impl SeenHistory {
     }
 
     /// Records that an event is published.
-    pub fn tell(&mut self, event: ModelEvent) {
+    pub fn publish(&mut self, event: ModelEvent) {
         if event == REFUSAL && !self.counted.contains(&event) {
             // The number of a refusal is lower than any of a command's.
-            self.told_refusal = true;
+            self.published_refusal = true;
             return;
         }
-        if !event.what.is_told() {
+        if !event.what.is_published() {
             return;
         }
         self.highest = self.highest.max(number(event.step, event.what.state()));
         if event.what.is_terminal() {
             let counted = self.counted.contains(&event);
-            self.fail_if(!counted, wrong::TOLD_WITHOUT_RECORD);
-            note(&mut self.told, event);
+            self.fail_if(!counted, wrong::PUBLISHED_WITHOUT_RECORD);
+            note(&mut self.published, event);
         }
     }
 }
@@ -332,7 +332,7 @@ impl WorldState {
                 | InstancePlace::Carry { by, .. }
                 | InstancePlace::Ack { by } => mark(by),
                 InstancePlace::Forward(kind) => mark(expired_claim(&BrokerMessage::new(kind))),
-                InstancePlace::Idle | InstancePlace::Asking => {}
+                InstancePlace::Idle | InstancePlace::Querying => {}
             }
         }
         RecordKey::try_from(used.trailing_ones()).unwrap()

@@ -68,7 +68,7 @@ fn every_quoted_log_line_and_error_is_in_the_sources() {
 }
 
 #[test]
-fn log_lines_are_told_from_commands_and_keys() {
+fn log_lines_are_distinguished_from_commands_and_keys() {
     let text = "`failed to reach it; trying again`, `ferryd dead list --all`, `retry_group`, `a.b == \'c\' and d`, `the token … is none`";
     assert_eq!(quoted_messages(text), ["failed to reach it; trying again", "the token … is none"]);
 }

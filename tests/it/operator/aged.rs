@@ -8,7 +8,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::{Value, json};
 
 use super::erase::{lies_in, of_jane, saved, secret};
-use super::recorded::{asked, ferryd};
+use super::recorded::{ferryd, ferryd_json};
 use crate::copies::{answers, ask, with_replies};
 use crate::harness::broker::persistent;
 use crate::harness::wait::eventually;
@@ -63,7 +63,7 @@ async fn assert_aged(rig: &TestRig, folder: &Path) {
         (!lies_in(folder, &secret(OLD))).then_some(())
     })
     .await;
-    let status = asked(rig, &["status", OLD]).await;
+    let status = ferryd_json(rig, &["status", OLD]).await;
     assert_eq!(
         (&status["removal"], word(&status, "state")),
         (&json!("aged"), "completed"),
@@ -104,7 +104,7 @@ async fn contents_leave_the_index_of_a_running_daemon_and_a_duplicate_is_still_k
     saved(&folder, NEW).await;
     write_records(&rig, Timestamp::now() - RETENTION + LEFT).await;
     saved(&folder, OLD).await;
-    let before = asked(&rig, &["status", OLD]).await;
+    let before = ferryd_json(&rig, &["status", OLD]).await;
     assert!(
         before.to_string().contains(&secret(OLD)) && before.get("removal").is_none(),
         "{before:#}"

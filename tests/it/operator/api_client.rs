@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::operator_bench::CommandResult;
-use super::recorded::{asked, ferryd};
+use super::recorded::{ferryd, ferryd_json};
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::wait::eventually;
@@ -50,7 +50,7 @@ async fn where_no_daemon_runs_it_is_said_so_with_what_to_do() {
     );
     let daemon = rig.start().await;
     rig.carry(&charge("paid", json!({}))).await;
-    assert_eq!(asked(&rig, &["status", "paid"]).await["state"], "completed");
+    assert_eq!(ferryd_json(&rig, &["status", "paid"]).await["state"], "completed");
     assert_eq!(address_file(&rig).metadata().unwrap().permissions().mode() & 0o777, 0o600);
     // One that was killed leaves its file behind.
     daemon.kill9();
@@ -60,7 +60,7 @@ async fn where_no_daemon_runs_it_is_said_so_with_what_to_do() {
         "{killed:?}"
     );
     let daemon = rig.start().await;
-    assert_eq!(asked(&rig, &["status", "paid"]).await["state"], "completed");
+    assert_eq!(ferryd_json(&rig, &["status", "paid"]).await["state"], "completed");
     rig.finish(&daemon).await;
     assert!(!address_file(&rig).exists());
     let ended = ferryd(&rig, &["status", "paid"]).await;

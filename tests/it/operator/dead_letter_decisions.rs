@@ -10,7 +10,7 @@ use ferryd_domain::outcome::Success;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::recorded::{asked, ferryd, index, write_record};
+use super::recorded::{ferryd, ferryd_json, index, write_record};
 use crate::api_client::TestClient;
 use crate::harness::broker::QueuedMessage;
 use crate::harness::wait::eventually;
@@ -19,7 +19,7 @@ use crate::rig::{SOON, TestRig, and, charge, command, dead, send, word};
 const REFUSED: &str = "seen in the dashboard";
 
 /// Gives up a command at an operation without a key, of which it is unknown whether it acted.
-async fn bury(rig: &TestRig, id: &str) {
+async fn dead_letter(rig: &TestRig, id: &str) {
     let command =
         and(send(id, json!({"status": 500})), json!({"reference": format!("order-of-{id}")}));
     let event = rig.carry(&command).await;
@@ -51,10 +51,10 @@ async fn a_command_is_resolved_as_a_person_says_and_that_is_its_last_event() {
         ("given-up", &["dead-letters", "discard", "given-up"], "failed", "discarded"),
     ];
     for (id, arguments, state, kind) in ways {
-        bury(&rig, id).await;
+        dead_letter(&rig, id).await;
         let first = rig.events.of(id)[0].clone();
         let person = ["--by", "ann", "--reason", REFUSED];
-        let done = asked(&rig, &[arguments, &person].concat()).await;
+        let done = ferryd_json(&rig, &[arguments, &person].concat()).await;
         assert_eq!((&done["done"], &done["progress"]["closed"]), (&json!(1), &json!(0)), "{done}");
         let event = last_event(&rig, id).await;
         assert_eq!(
@@ -66,7 +66,7 @@ async fn a_command_is_resolved_as_a_person_says_and_that_is_its_last_event() {
             event["data"]["sequence"].as_u64() > first["data"]["sequence"].as_u64(),
             "{event:#}"
         );
-        let status = asked(&rig, &["status", id]).await;
+        let status = ferryd_json(&rig, &["status", id]).await;
         assert_eq!(
             (&status["state"], &status["dead"]),
             (&json!(state), &json!(false)),
@@ -87,19 +87,19 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     for id in ["first", "second"] {
-        bury(&rig, id).await;
+        dead_letter(&rig, id).await;
     }
     rig.carry(&charge("blocked", json!({"decline": "blocked"}))).await;
     rig.carry(&charge("paid", json!({}))).await;
     let ids = |list: &Value| -> Vec<String> {
         list.as_array().unwrap().iter().map(|dead| word(dead, "command.id").to_owned()).collect()
     };
-    let by_ledger = asked(&rig, &["dead-letters", "list"]).await;
+    let by_ledger = ferryd_json(&rig, &["dead-letters", "list"]).await;
     assert_eq!(ids(&by_ledger), ["first", "second", "blocked"]);
-    let by_queues = asked(&rig, &["dead-letters", "list", "--queues"]).await;
+    let by_queues = ferryd_json(&rig, &["dead-letters", "list", "--queues"]).await;
     assert_eq!(ids(&by_queues), ids(&by_ledger));
     assert_eq!(
-        ids(&asked(&rig, &["dead-letters", "list", "--kind", "rejected"]).await),
+        ids(&ferryd_json(&rig, &["dead-letters", "list", "--kind", "rejected"]).await),
         ["blocked"]
     );
     for (filter, expected) in [
@@ -119,16 +119,16 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
         (["--older-than", "1h"], ""),
     ] {
         for list in [&["dead-letters", "list"][..], &["dead-letters", "list", "--queues"]] {
-            let found = asked(&rig, &[list, &filter].concat()).await;
+            let found = ferryd_json(&rig, &[list, &filter].concat()).await;
             assert_eq!(ids(&found).join(" "), expected, "{list:?} {filter:?}");
         }
-        let found = asked(&rig, &["dead-letters", "groups", filter[0], filter[1]]).await;
+        let found = ferryd_json(&rig, &["dead-letters", "groups", filter[0], filter[1]]).await;
         let count: u64 =
             found.as_array().unwrap().iter().map(|group| group["count"].as_u64().unwrap()).sum();
         assert_eq!(count, expected.split_whitespace().count() as u64, "{filter:?}");
     }
 
-    let groups = asked(&rig, &["dead-letters", "groups"]).await;
+    let groups = ferryd_json(&rig, &["dead-letters", "groups"]).await;
     let groups: Vec<_> = groups
         .as_array()
         .unwrap()
@@ -144,8 +144,8 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
         .collect();
     assert_eq!(groups, [("send", "unresolved", 2, "second"), ("charge", "rejected", 1, "blocked")]);
 
-    let shown = asked(&rig, &["dead-letters", "show", "first"]).await;
-    let whole = asked(&rig, &["dead-letters", "show", "first", "--message"]).await;
+    let shown = ferryd_json(&rig, &["dead-letters", "show", "first"]).await;
+    let whole = ferryd_json(&rig, &["dead-letters", "show", "first", "--message"]).await;
     assert_eq!(
         shown[0]["record"], whole[0]["record"],
         "what was recorded is what lies in the queue"
@@ -169,9 +169,14 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
         &["dead-letters", "show", unrouted, "--message"],
         &["dead-letters", "list", "--queues", unrouted],
     ] {
-        assert_eq!(asked(&rig, arguments).await[0]["queue"], "ferry.dead.other", "{arguments:?}");
+        assert_eq!(
+            ferryd_json(&rig, arguments).await[0]["queue"],
+            "ferry.dead.other",
+            "{arguments:?}"
+        );
     }
-    asked(&rig, &["dead-letters", "discard", unrouted, "--by", "ann", "--reason", REFUSED]).await;
+    ferryd_json(&rig, &["dead-letters", "discard", unrouted, "--by", "ann", "--reason", REFUSED])
+        .await;
     let shown = ferryd(&rig, &["dead-letters", "show", "paid"]).await;
     assert!(
         shown.code == Some(1)
@@ -180,8 +185,8 @@ async fn dead_letters_are_listed_and_grouped_by_the_ledger() {
     );
 
     rig.broker.purge("ferry.dead.acme").await;
-    assert_eq!(ids(&asked(&rig, &["dead-letters", "list"]).await).len(), 3);
-    assert_eq!(asked(&rig, &["dead-letters", "list", "--queues"]).await, json!([]));
+    assert_eq!(ids(&ferryd_json(&rig, &["dead-letters", "list"]).await).len(), 3);
+    assert_eq!(ferryd_json(&rig, &["dead-letters", "list", "--queues"]).await, json!([]));
     rig.finish(&daemon).await;
 }
 
@@ -193,7 +198,7 @@ async fn two_replays_of_one_dead_letter_start_one_generation() {
     let letter = rig.dead_letters("acme", 1).await.remove(0);
     rig.broker.publish("ferry.dead", "acme", &letter.body, letter.properties.clone()).await;
     rig.broker.await_depth("ferry.dead.acme", 2).await;
-    let replayed = asked(&rig, &["dead-letters", "replay", "again"]).await;
+    let replayed = ferryd_json(&rig, &["dead-letters", "replay", "again"]).await;
     // A job that names commands looks no further than to the last of them; the copy stays for the
     // next one.
     assert_eq!(
@@ -210,7 +215,7 @@ async fn two_replays_of_one_dead_letter_start_one_generation() {
     // The copy of the continuation that came second waits for the first, or finds that it has
     // ended.
     rig.broker.await_depth("ferry.commands.acme", 0).await;
-    let status = asked(&rig, &["status", "again"]).await;
+    let status = ferryd_json(&rig, &["status", "again"]).await;
     assert_eq!(status["generation"], 1, "{status:#}");
     rig.broker.await_depth("ferry.retry.5s", 0).await;
     rig.finish(&daemon).await;
@@ -221,9 +226,9 @@ async fn two_replays_of_one_dead_letter_start_one_generation() {
 async fn a_dead_letter_whose_command_has_ended_meanwhile_is_not_sent_again() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
-    bury(&rig, "ended").await;
+    dead_letter(&rig, "ended").await;
     let letter = rig.dead_letters("acme", 1).await.remove(0);
-    asked(
+    ferryd_json(
         &rig,
         &["dead-letters", "resolve", "ended", "--completed", "--by", "ann", "--reason", REFUSED],
     )
@@ -231,7 +236,7 @@ async fn a_dead_letter_whose_command_has_ended_meanwhile_is_not_sent_again() {
     // As if the person had been killed before it was removed.
     rig.broker.publish("ferry.dead", "acme", &letter.body, letter.properties.clone()).await;
     rig.broker.await_depth("ferry.dead.acme", 1).await;
-    let replayed = asked(
+    let replayed = ferryd_json(
         &rig,
         &["dead-letters", "replay", "ended", "--force-new-key", "--by", "ann", "--reason", REFUSED],
     )
@@ -276,7 +281,7 @@ async fn an_end_that_a_killed_instance_left_unpublished_is_published_before_its_
         ("resolved-again", &["dead-letters", "resolve", "--completed"]),
     ];
     for (id, _) in others {
-        bury(&rig, id).await;
+        dead_letter(&rig, id).await;
     }
     rig.finish(&daemon).await;
     for (id, arguments) in others {
@@ -304,7 +309,7 @@ async fn an_end_that_was_left_unpublished_is_published_whoever_decided_it() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     for id in ["by-a-person", "by-a-webhook"] {
-        bury(&rig, id).await;
+        dead_letter(&rig, id).await;
     }
     let letters = rig.dead_letters("acme", 2).await;
     rig.finish(&daemon).await;
@@ -359,20 +364,20 @@ async fn a_dead_letter_that_the_broker_had_refused_is_listed_shown_and_replayed_
     rig.broker.publish("ferry.dead", kept.routing_key.as_str(), &kept.body, kept.properties).await;
     rig.broker.await_depth("ferry.dead.acme", 1).await;
 
-    let listed = asked(&rig, &["dead-letters", "list", "--queues"]).await;
+    let listed = ferryd_json(&rig, &["dead-letters", "list", "--queues"]).await;
     assert_eq!(
         (word(&listed[0], "command.id"), word(&listed[0], "kind")),
         ("again", "rejected"),
         "{listed:#}"
     );
-    let shown = asked(&rig, &["dead-letters", "show", "again", "--message"]).await;
+    let shown = ferryd_json(&rig, &["dead-letters", "show", "again", "--message"]).await;
     assert_eq!(
         (&shown[0]["message"]["refused"]["code"], &shown[0]["message"]["body"]["id"]),
         (&json!(406), &json!("again")),
         "{shown:#}"
     );
     assert_eq!(word(&shown[0], "message.properties.user_id"), "somebody", "{shown:#}");
-    let replayed = asked(&rig, &["dead-letters", "replay", "again"]).await;
+    let replayed = ferryd_json(&rig, &["dead-letters", "replay", "again"]).await;
     assert_eq!(
         (&replayed["done"], &replayed["progress"]["refused"]),
         (&json!(1), &json!(0)),

@@ -3,8 +3,8 @@
 use ferryd_domain::dead_letter::DeadLetter;
 use serde_json::json;
 
-use super::job_bench::{DEAD, bury, bury_letters, letter, rig};
-use super::recorded::{asked, ferryd};
+use super::job_bench::{DEAD, letter, publish_dead_commands, publish_dead_letters, rig};
+use super::recorded::{ferryd, ferryd_json};
 use super::replay::ids_in;
 
 const BY: [&str; 4] = ["--by", "ann", "--reason", "cancelled"];
@@ -14,9 +14,9 @@ async fn a_discarded_command_ends_with_a_final_event_that_says_who_and_why() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let drop = DeadLetter { generation: 1, attempt: 3, ..letter("drop") };
-    bury_letters(&rig, &[letter("keep-1"), drop, letter("keep-2")], &json!({})).await;
+    publish_dead_letters(&rig, &[letter("keep-1"), drop, letter("keep-2")], &json!({})).await;
     assert_eq!(
-        asked(&rig, &[&["dead-letters", "discard", "drop"], &BY[..]].concat()).await["done"],
+        ferryd_json(&rig, &[&["dead-letters", "discard", "drop"], &BY[..]].concat()).await["done"],
         1
     );
     let event = rig.terminal("drop").await;
@@ -39,7 +39,7 @@ async fn a_discarded_command_ends_with_a_final_event_that_says_who_and_why() {
 async fn nothing_is_discarded_by_accident_or_in_a_dry_run() {
     let rig = rig().await;
     let daemon = rig.start().await;
-    bury(&rig, &["a".to_owned()], &json!({})).await;
+    publish_dead_commands(&rig, &["a".to_owned()], &json!({})).await;
     for arguments in [
         &["dead-letters", "discard", "--by", "ann", "--reason", "r"][..],
         &["dead-letters", "discard", "--all", "--by", "ann"],

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::api_client::ferryd_with;
 use super::operator_bench::CommandResult;
-use super::recorded::{asked, ferryd};
+use super::recorded::{ferryd, ferryd_json};
 use crate::copies::{answers, ask, with_replies};
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, TestRig, and, charge, send, word};
@@ -80,7 +80,7 @@ async fn erased_data_is_shown_nowhere_and_what_cannot_be_erased_is_named() {
 
     let dry = erase(&rig, &["--reference", REFERENCE, "--dry-run"]).await;
     assert_eq!(
-        (dry.code, asked(&rig, &["status", "paid"]).await["reference"].as_str()),
+        (dry.code, ferryd_json(&rig, &["status", "paid"]).await["reference"].as_str()),
         (Some(1), Some(REFERENCE))
     );
     let first = erase(&rig, &["--reference", REFERENCE]).await;
@@ -102,7 +102,7 @@ async fn erased_data_is_shown_nowhere_and_what_cannot_be_erased_is_named() {
 
     for id in ["paid", "refused"] {
         assert!(!lies_in(&folder, &secret(id)), "{id}");
-        let status = asked(&rig, &["status", id]).await;
+        let status = ferryd_json(&rig, &["status", id]).await;
         assert_eq!(
             status["removal"]["erased"]["actor"],
             json!({"by": "ann via api:privacy", "reason": "request 4711"})
@@ -116,9 +116,9 @@ async fn erased_data_is_shown_nowhere_and_what_cannot_be_erased_is_named() {
             );
         }
     }
-    let listed = asked(&rig, &["commands", "--reference", REFERENCE]).await;
+    let listed = ferryd_json(&rig, &["commands", "--reference", REFERENCE]).await;
     assert_eq!(listed["commands"].as_array().unwrap().len(), 2);
-    assert!(asked(&rig, &["status", "of-john"]).await.get("removal").is_none());
+    assert!(ferryd_json(&rig, &["status", "of-john"]).await.get("removal").is_none());
     let again = erase(&rig, &["--id", "paid"]).await;
     assert_eq!((again.code, outcomes(&again)[0].1.as_str()), (Some(0), "already_erased"));
 
@@ -165,7 +165,7 @@ async fn a_duplicate_of_an_erased_command_calls_nobody_also_by_an_index_that_is_
         check_duplicates(&rig, &command, 3).await;
         assert!(!lies_in(&folder, &secret("paid")));
         assert_eq!(
-            asked(&rig, &["status", "paid"]).await["removal"]["erased"]["actor"]["by"],
+            ferryd_json(&rig, &["status", "paid"]).await["removal"]["erased"]["actor"]["by"],
             "ann via api:privacy"
         );
         rig.finish(&daemon).await;

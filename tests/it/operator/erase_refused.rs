@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::erase::{BY, REFERENCE, TOKENS, erase, lies_in, of_jane, outcomes, saved, secret};
 use super::operator_bench::CommandResult;
-use super::recorded::{asked, ferryd};
+use super::recorded::{ferryd, ferryd_json};
 use crate::harness::broker::persistent;
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
@@ -54,12 +54,12 @@ async fn made_anew(rig: &TestRig, daemon: &RunningDaemon, folder: &Path) -> Runn
 /// Fails where a refused message still shows anything of the person.
 async fn assert_erased(rig: &TestRig, folder: &Path, refused: &[String]) {
     for id in refused {
-        let status = asked(rig, &["status", id]).await;
+        let status = ferryd_json(rig, &["status", id]).await;
         assert_eq!(status["removal"]["erased"]["actor"]["by"], "ann via api:privacy", "{status:#}");
         assert!(!status.to_string().contains("jane"), "{status:#}");
         assert!(!lies_in(folder, &secret(id.split('/').next().unwrap())), "{id}");
     }
-    let listed = asked(rig, &["commands"]).await;
+    let listed = ferryd_json(rig, &["commands"]).await;
     for row in listed["commands"].as_array().unwrap().iter().filter(|row| row["id"] != "other") {
         assert!(!row.to_string().contains("jane"), "{row}");
     }

@@ -25,13 +25,13 @@ pub(super) fn letter(id: &str) -> DeadLetter {
 }
 
 /// Puts dead letters of commands into their queue that the ledger does not know.
-pub(super) async fn bury(rig: &TestRig, ids: &[String], sandbox: &Value) {
+pub(super) async fn publish_dead_commands(rig: &TestRig, ids: &[String], sandbox: &Value) {
     let letters: Vec<_> = ids.iter().map(|id| letter(id)).collect();
-    bury_letters(rig, &letters, sandbox).await;
+    publish_dead_letters(rig, &letters, sandbox).await;
 }
 
-/// The same, of these dead letters, in their order.
-pub(super) async fn bury_letters(rig: &TestRig, letters: &[DeadLetter], sandbox: &Value) {
+/// Puts these dead letters into their queue, in their order.
+pub(super) async fn publish_dead_letters(rig: &TestRig, letters: &[DeadLetter], sandbox: &Value) {
     let channel = rig.broker.channel().await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let mut confirms = Vec::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ferryd_domain::lifecycle::FailureKind;
 use serde_json::{Value, json};
 
-use super::job_bench::{DEAD, bury, bury_letters, end, reason, start};
+use super::job_bench::{DEAD, end, publish_dead_commands, publish_dead_letters, reason, start};
 use super::operator_bench::{letter_of, numbered};
 use crate::api_client::TestClient;
 use crate::rig::{SandboxFile, TestRig};
@@ -29,8 +29,8 @@ read = { providers = ["bank"] }
     let host = TestClient::of(&daemon).await;
     let narrow = TestClient::without_token(&daemon).await;
     let narrow = narrow.with("authorization", "Bearer narrow-token-0123456789abcdef0123456789");
-    bury(&rig, &numbered("order", 3), &json!({})).await;
-    bury_letters(
+    publish_dead_commands(&rig, &numbered("order", 3), &json!({})).await;
+    publish_dead_letters(
         &rig,
         &[letter_of("within", "payment", "bank", "charge", FailureKind::Unavailable)],
         &json!({}),

@@ -9,7 +9,9 @@ use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
 
-use super::job_bench::{DEAD, bury, bury_letters, end, letter, reason, rig, runs, start, until};
+use super::job_bench::{
+    DEAD, end, letter, publish_dead_commands, publish_dead_letters, reason, rig, runs, start, until,
+};
 use super::operator_bench::{letter_of, numbered};
 use crate::api_client::TestClient;
 use crate::harness::wait::eventually;
@@ -21,7 +23,7 @@ async fn a_job_whose_instance_is_killed_is_taken_over_and_does_everything_once()
     let daemons = [rig.start().await, rig.start().await];
     let clients = [TestClient::of(&daemons[0]).await, TestClient::of(&daemons[1]).await];
     let ids = numbered("order", 400);
-    bury(&rig, &ids, &json!({})).await;
+    publish_dead_commands(&rig, &ids, &json!({})).await;
     let path = start(&clients[0], &json!({ "action": "replay", "all": true, "rate": 100 })).await;
     until(&clients[1], &path, "some are replayed", |job| job["done"].as_u64() > Some(60)).await;
     let owner = usize::from(runs(&daemons[1]) > 0);
@@ -50,7 +52,7 @@ async fn a_discard_that_dies_behind_its_record_is_finished_by_the_next_owner() {
     armed.wait_ready().await;
     let client = TestClient::of(&armed).await;
     let ids = numbered("order", 50);
-    bury(&rig, &ids, &json!({})).await;
+    publish_dead_commands(&rig, &ids, &json!({})).await;
     // Slow enough for the answer to whoever starts it to come before the daemon dies.
     let order =
         json!({ "action": "discard", "all": true, "reason": "withdrawn", "by": "ann", "rate": 10 });
@@ -72,17 +74,17 @@ async fn a_discard_that_dies_behind_its_record_is_finished_by_the_next_owner() {
 }
 
 #[tokio::test]
-async fn a_job_pauses_goes_on_and_stops_when_it_is_asked_to() {
+async fn a_job_pauses_goes_on_and_stops_on_request() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let client = TestClient::of(&daemon).await;
-    bury(&rig, &numbered("order", 600), &json!({})).await;
+    publish_dead_commands(&rig, &numbered("order", 600), &json!({})).await;
     let order = json!({ "action": "discard", "all": true, "reason": "test", "rate": 50 });
     let path = start(&client, &order).await;
     until(&client, &path, "some are discarded", |job| job["done"].as_u64() > Some(10)).await;
     let ask = async |what: &str| client.ask("POST", &format!("{path}/{what}"), "").await.body;
     assert_eq!(ask("pause").await["phase"], "paused");
-    assert_eq!(ask("pause").await["phase"], "paused", "asked for again, it changes nothing");
+    assert_eq!(ask("pause").await["phase"], "paused", "requested again, it changes nothing");
     // What it held is back in the queue once it has finished what was under way.
     let all_back = async || {
         let done = u32::try_from(client.get(&path).await.body["done"].as_u64()?).ok()?;
@@ -146,7 +148,7 @@ async fn what_cannot_be_replayed_stays_and_is_named_with_the_reason() {
     let client = TestClient::of(&daemon).await;
     let removed = letter_of("removed", "payment", "gone", "charge", FailureKind::Unavailable);
     let acted = DeadLetter { unknown: true, ..letter("acted") };
-    bury_letters(&rig, &[removed, acted], &json!({})).await;
+    publish_dead_letters(&rig, &[removed, acted], &json!({})).await;
     let path = start(&client, &json!({ "action": "replay", "all": true })).await;
     let job = end(&client, &path).await;
     assert_eq!(
@@ -170,7 +172,12 @@ async fn a_canary_that_fails_again_ends_the_job_and_the_rest_is_untouched() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let client = TestClient::of(&daemon).await;
-    bury(&rig, &numbered("bad", 5), &json!({ "status": 402, "error_code": "blocked" })).await;
+    publish_dead_commands(
+        &rig,
+        &numbered("bad", 5),
+        &json!({ "status": 402, "error_code": "blocked" }),
+    )
+    .await;
     let order = json!({ "action": "replay", "all": true, "replay": { "canary_s": 60 } });
     let path = start(&client, &order).await;
     let job = end(&client, &path).await;
@@ -184,7 +191,7 @@ async fn a_canary_that_fails_again_ends_the_job_and_the_rest_is_untouched() {
     rig.broker.await_depth(DEAD, 5).await;
 
     let rig_ids = numbered("good", 5);
-    bury(&rig, &rig_ids, &json!({})).await;
+    publish_dead_commands(&rig, &rig_ids, &json!({})).await;
     let filter = json!({ "ids": rig_ids });
     let order = json!({ "action": "replay", "filter": filter, "replay": { "canary_s": 60 } });
     let path = start(&client, &order).await;
@@ -198,7 +205,12 @@ async fn a_job_ends_by_itself_where_too_many_fail_again() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let client = TestClient::of(&daemon).await;
-    bury(&rig, &numbered("bad", 200), &json!({ "status": 402, "error_code": "blocked" })).await;
+    publish_dead_commands(
+        &rig,
+        &numbered("bad", 200),
+        &json!({ "status": 402, "error_code": "blocked" }),
+    )
+    .await;
     let order =
         json!({ "action": "replay", "all": true, "rate": 20, "replay": { "stop_at": "3" } });
     let path = start(&client, &order).await;
@@ -215,7 +227,7 @@ async fn a_dry_run_changes_nothing_and_says_what_would_be_done() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let client = TestClient::of(&daemon).await;
-    bury(&rig, &numbered("order", 20), &json!({})).await;
+    publish_dead_commands(&rig, &numbered("order", 20), &json!({})).await;
     for order in [
         json!({ "action": "replay", "all": true, "dry_run": true }),
         json!({ "action": "discard", "filter": { "operation": "charge" }, "reason": "x", "dry_run": true }),
@@ -238,7 +250,7 @@ async fn many_commands_are_resolved_at_once_by_their_ids() {
     let daemon = rig.start().await;
     let client = TestClient::of(&daemon).await;
     let ids = numbered("order", 10);
-    bury(&rig, &ids, &json!({})).await;
+    publish_dead_commands(&rig, &ids, &json!({})).await;
     let resolution =
         json!({ "as": "completed", "reference": "by-hand", "result": { "seen": true } });
     let filter = json!({ "ids": ids[..4] });
@@ -307,11 +319,11 @@ async fn measure_jobs() {
         println!("{}: {done} in {took:?}", job["spec"]["action"]);
     };
     let ids = numbered("order", count);
-    bury(&rig, &ids, &json!({})).await;
+    publish_dead_commands(&rig, &ids, &json!({})).await;
     let last = ids.last().unwrap();
     took(json!({ "action": "replay", "filter": { "ids": [last] }, "dry_run": true })).await;
     took(json!({ "action": "replay", "filter": { "ids": [last] } })).await;
     took(json!({ "action": "discard", "all": true, "reason": "measured" })).await;
-    bury(&rig, &numbered("again", count), &json!({})).await;
+    publish_dead_commands(&rig, &numbered("again", count), &json!({})).await;
     took(json!({ "action": "replay", "all": true })).await;
 }

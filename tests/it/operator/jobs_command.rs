@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::job_bench::{bury, reason, rig, start};
+use super::job_bench::{publish_dead_commands, reason, rig, start};
 use super::operator_bench::{CommandResult, numbered};
 use super::recorded::ferryd;
 use crate::api_client::TestClient;
@@ -24,7 +24,7 @@ async fn the_command_line_lists_shows_pauses_and_stops_jobs() {
     let daemon = rig.start().await;
     let client = TestClient::of(&daemon).await;
     assert_eq!(jobs(&rig, &["list"]).await.out, "no jobs\n");
-    bury(&rig, &numbered("order", 500), &json!({})).await;
+    publish_dead_commands(&rig, &numbered("order", 500), &json!({})).await;
     let order = json!({ "action": "discard", "all": true, "reason": "test", "rate": 20 });
     let path = start(&client, &order).await;
     let id = path.rsplit('/').next().unwrap();
@@ -74,7 +74,7 @@ async fn whoever_follows_a_job_and_is_interrupted_leaves_it_or_stops_it() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let client = TestClient::of(&daemon).await;
-    bury(&rig, &numbered("order", 500), &json!({})).await;
+    publish_dead_commands(&rig, &numbered("order", 500), &json!({})).await;
     let order = json!({ "action": "discard", "all": true, "reason": "test", "rate": 20 });
     let path = start(&client, &order).await;
     let id = path.rsplit('/').next().unwrap();

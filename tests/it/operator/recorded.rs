@@ -26,8 +26,8 @@ pub(crate) async fn ferryd(rig: &TestRig, arguments: &[&str]) -> CommandResult {
     CommandResult::from(run.await.unwrap())
 }
 
-/// The same, where it has to succeed with JSON.
-pub(crate) async fn asked(rig: &TestRig, arguments: &[&str]) -> Value {
+/// Runs ferryd to its end, where it has to succeed, and returns its JSON.
+pub(crate) async fn ferryd_json(rig: &TestRig, arguments: &[&str]) -> Value {
     let ended = ferryd(rig, &[arguments, &["--json"]].concat()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     ended.json()
@@ -81,7 +81,7 @@ async fn check_status_and_lists(rig: &TestRig) {
     for part in ["completed", "acme.charge", "order-1", "started", "nothing, this is its end"] {
         assert!(paid.out.contains(part), "{part}: {}", paid.out);
     }
-    let dead = asked(rig, &["status", "dead"]).await;
+    let dead = ferryd_json(rig, &["status", "dead"]).await;
     assert_eq!(
         (&dead["state"], &dead["kind"], &dead["dead"]),
         (&json!("failed"), &json!("unresolved"), &json!(true))
@@ -91,21 +91,22 @@ async fn check_status_and_lists(rig: &TestRig) {
     let early = ferryd(rig, &["status", "early"]).await;
     assert!(early.out.contains("next: call #1 at 2126-01-01 00:00:00.000Z"), "{}", early.out);
 
-    let listed = asked(rig, &["commands"]).await;
+    let listed = ferryd_json(rig, &["commands"]).await;
     let ids = |listed: &Value| {
         let rows = listed["commands"].as_array().unwrap().iter();
         rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(ids(&listed), ["early", "dead", "refused", "paid"]);
     let failed =
-        asked(rig, &["commands", "--state", "failed", "--limit", "1", "--newer-than", "1h"]).await;
+        ferryd_json(rig, &["commands", "--state", "failed", "--limit", "1", "--newer-than", "1h"])
+            .await;
     assert_eq!(ids(&failed), ["dead"]);
     let next = failed["next"].as_str().unwrap();
-    let rest = asked(rig, &["commands", "--state", "failed", "--cursor", next]).await;
+    let rest = ferryd_json(rig, &["commands", "--state", "failed", "--cursor", next]).await;
     assert_eq!((ids(&rest), &rest["next"]), (vec!["refused".to_owned()], &Value::Null));
     let cut = ferryd(rig, &["commands", "--limit", "1"]).await;
     assert!(cut.out.contains("\nmore: --cursor "), "{}", cut.out);
-    assert_eq!(ids(&asked(rig, &["commands", "--reference", "order-1"]).await), ["paid"]);
+    assert_eq!(ids(&ferryd_json(rig, &["commands", "--reference", "order-1"]).await), ["paid"]);
 
     let unknown = ferryd(rig, &["status", "nobody"]).await;
     assert_eq!(unknown.code, Some(1));
@@ -130,7 +131,7 @@ async fn what_was_recorded_before_is_known_at_once() {
     for number in 0..20 {
         let id = format!("order-{number}");
         rig.carry(&charge(&id, json!({}))).await;
-        assert_eq!(asked(&rig, &["status", &id]).await["state"], "completed");
+        assert_eq!(ferryd_json(&rig, &["status", &id]).await["state"], "completed");
     }
     rig.finish(&daemon).await;
 }
@@ -143,7 +144,7 @@ async fn a_daemon_that_does_not_answer_is_not_waited_for_for_ever() {
     kill(daemon.pid(), Signal::SIGCONT).unwrap();
     assert_eq!((behind.code, behind.out.as_str()), (Some(5), ""), "{behind:?}");
     assert!(behind.err.contains("did not answer within 15 s"), "{behind:?}");
-    assert_eq!(asked(&rig, &["status", "paid"]).await["state"], "completed");
+    assert_eq!(ferryd_json(&rig, &["status", "paid"]).await["state"], "completed");
 }
 
 #[tokio::test]
@@ -156,10 +157,13 @@ async fn a_cancel_is_decided_by_a_daemon_and_not_without_one() {
         (Some(0), "early is cancelled\n"),
         "{cancelled:?}"
     );
-    let status = asked(&rig, &["status", "early"]).await;
+    let status = ferryd_json(&rig, &["status", "early"]).await;
     assert_eq!(status["kind"], "cancelled");
     assert!(status.to_string().contains("by ann via api:host: order withdrawn"), "{status}");
-    assert_eq!(asked(&rig, &["cancel", "later"]).await, json!({"id": "later", "outcome": "noted"}));
+    assert_eq!(
+        ferryd_json(&rig, &["cancel", "later"]).await,
+        json!({"id": "later", "outcome": "noted"})
+    );
     let noted = ferryd(&rig, &["status", "later"]).await;
     assert!(noted.out.contains("when it comes, it is cancelled by "), "{noted:?}");
     let late = ferryd(&rig, &["cancel", "paid"]).await;

@@ -11,10 +11,10 @@ use lapin::types::FieldTable;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::job_bench::{DEAD, body_of, bury, bury_letters, letter, rig};
+use super::job_bench::{DEAD, body_of, letter, publish_dead_commands, publish_dead_letters, rig};
 use super::jobs_command::{interrupt, start_following};
 use super::operator_bench::{letter_of, numbered};
-use super::recorded::{asked, ferryd};
+use super::recorded::{ferryd, ferryd_json};
 use crate::harness::broker::{QueuedMessage, persistent};
 use crate::harness::wait::eventually;
 use crate::rig::{SOON, SandboxFile, TestRig, dead, word};
@@ -49,7 +49,8 @@ async fn a_replay_starts_the_next_generation_of_the_original_message() {
     let rig = rig().await;
     let daemon = rig.start().await;
     copy_replays(&rig).await;
-    bury_letters(&rig, &[DeadLetter { generation: 1, ..letter("order-1") }], &json!({})).await;
+    publish_dead_letters(&rig, &[DeadLetter { generation: 1, ..letter("order-1") }], &json!({}))
+        .await;
     let ended = ferryd(&rig, &["dead-letters", "replay", "order-1"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(
@@ -78,11 +79,12 @@ async fn a_replay_is_cut_off_at_its_start() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let (ids, bad) = (numbered("order", 40), json!({ "status": 402, "error_code": "blocked" }));
-    bury(&rig, &ids, &bad).await;
+    publish_dead_commands(&rig, &ids, &bad).await;
     let later = Timestamp::now() + Duration::from_mins(1);
-    bury_letters(&rig, &[DeadLetter { dead_lettered_at: later, ..letter("later") }], &bad).await;
+    publish_dead_letters(&rig, &[DeadLetter { dead_lettered_at: later, ..letter("later") }], &bad)
+        .await;
     // Whatever is replayed fails at once and comes back.
-    let job = asked(&rig, &["dead-letters", "replay", "--all", "--rate", "100"]).await;
+    let job = ferryd_json(&rig, &["dead-letters", "replay", "--all", "--rate", "100"]).await;
     assert_eq!((&job["done"], word(&job, "end.reason")), (&json!(40), "finished"), "{job}");
     rig.broker.await_depth(DEAD, 41).await;
     for id in &ids {
@@ -92,7 +94,8 @@ async fn a_replay_is_cut_off_at_its_start() {
     assert_eq!(ids_in(&rig, DEAD).await[0], "later");
     // An earlier cut-off leaves what was given up by the replay.
     let job =
-        asked(&rig, &["dead-letters", "replay", "--all", "--cut-off", "30m", "--dry-run"]).await;
+        ferryd_json(&rig, &["dead-letters", "replay", "--all", "--cut-off", "30m", "--dry-run"])
+            .await;
     assert_eq!(job["done"], 0, "{job}");
     rig.finish(&daemon).await;
 }
@@ -105,14 +108,20 @@ async fn only_what_is_meant_is_replayed_and_the_rest_keeps_its_order() {
     let daemon = rig.start().await;
     let send = |id: &str| letter_of(id, "payment", "acme", "send", FailureKind::Unavailable);
     let of_bank = letter_of("e", "payment", "bank", "send", FailureKind::Unavailable);
-    bury_letters(&rig, &[letter("a"), send("b"), letter("c"), send("d"), of_bank], &json!({}))
-        .await;
+    publish_dead_letters(
+        &rig,
+        &[letter("a"), send("b"), letter("c"), send("d"), of_bank],
+        &json!({}),
+    )
+    .await;
     let none = ferryd(&rig, &["dead-letters", "replay"]).await;
     assert_eq!(none.code, Some(2), "without a filter: {none:?}");
-    let dry = asked(&rig, &["dead-letters", "replay", "--operation", "send", "--dry-run"]).await;
+    let dry =
+        ferryd_json(&rig, &["dead-letters", "replay", "--operation", "send", "--dry-run"]).await;
     assert_eq!((&dry["done"], &dry["recorded"]), (&json!(3), &json!(0)), "{dry}");
     let job =
-        asked(&rig, &["dead-letters", "replay", "--operation", "send", "--provider", "acme"]).await;
+        ferryd_json(&rig, &["dead-letters", "replay", "--operation", "send", "--provider", "acme"])
+            .await;
     assert_eq!(job["done"], 2, "{job}");
     for id in ["b", "d"] {
         assert_eq!(word(&rig.terminal(id).await, "data.state"), "completed", "{id}");
@@ -142,7 +151,7 @@ async fn what_cannot_be_replayed_stays_and_says_why() {
         DeadLetter { routing_key: Some("payment.twilio.charge".to_owned()), ..letter("other-key") },
         letter_of("removed", "payment", "gone", "charge", FailureKind::Unavailable),
     ];
-    bury_letters(&rig, &letters, &json!({})).await;
+    publish_dead_letters(&rig, &letters, &json!({})).await;
     rig.broker.publish("ferry.dead", "acme", b"{}", persistent()).await;
     let ended = ferryd(&rig, &["dead-letters", "replay", "--all", "--json"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -159,13 +168,13 @@ async fn what_cannot_be_replayed_stays_and_says_why() {
     rig.broker.await_depth(DEAD, 4).await;
 
     assert_eq!(
-        asked(&rig, &["dead-letters", "replay", "expired", "--extend", "1h"]).await["done"],
+        ferryd_json(&rig, &["dead-letters", "replay", "expired", "--extend", "1h"]).await["done"],
         1
     );
     let forced = ["dead-letters", "replay", "acted", "--force-new-key"];
     assert_eq!(ferryd(&rig, &forced).await.code, Some(2), "a name and a reason are needed");
     let forced = [&forced[..], &["--by", "ann", "--reason", "not there"]].concat();
-    assert_eq!(asked(&rig, &forced).await["done"], 1);
+    assert_eq!(ferryd_json(&rig, &forced).await["done"], 1);
     let replayed = rig.broker.peek("copies").await;
     assert!(travel(&replayed[0]).extended_to.unwrap() > Timestamp::now());
     let forced = travel(&replayed[1]).progress;
@@ -189,7 +198,7 @@ async fn a_command_for_a_provider_that_was_added_later_can_be_replayed() {
             super::operator_bench::dead_lettered(&late),
         )
         .await;
-    assert_eq!(asked(&rig, &["dead-letters", "replay", "late"]).await["done"], 1);
+    assert_eq!(ferryd_json(&rig, &["dead-letters", "replay", "late"]).await["done"], 1);
     assert_eq!(word(&rig.terminal("late").await, "data.state"), "completed");
     rig.finish(&daemon).await;
     assert_eq!(rig.broker.depth("ferry.dead.other").await, Some(0));
@@ -201,7 +210,7 @@ async fn a_long_replay_that_gives_back_what_it_holds_goes_on_where_it_was() {
     let daemon = rig.start().await;
     let unknown = |id: &str| DeadLetter { unknown: true, ..letter(id) };
     let letters = [unknown("a"), letter("b"), letter("c"), unknown("d"), letter("e"), unknown("f")];
-    bury_letters(&rig, &letters, &json!({})).await;
+    publish_dead_letters(&rig, &letters, &json!({})).await;
     let ended = ferryd(&rig, &["dead-letters", "replay", "--all", "--json"]).await;
     let job = ended.json();
     let mut refused: Vec<_> =
@@ -218,11 +227,11 @@ async fn a_long_replay_that_gives_back_what_it_holds_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_replay_that_is_told_to_stop_leaves_the_rest_untouched_and_in_order() {
+async fn a_stopped_replay_leaves_the_rest_untouched_and_in_order() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let ids = numbered("order", 1_000);
-    bury(&rig, &ids, &json!({})).await;
+    publish_dead_commands(&rig, &ids, &json!({})).await;
     let slow = ["dead-letters", "replay", "--all", "--rate", "50", "--stop", "--json"];
     let child = start_following(&rig, &slow).await;
     eventually(SOON, "some are replayed", async || {
@@ -248,7 +257,7 @@ async fn a_replay_goes_on_whose_follower_is_killed() {
     let rig = rig().await;
     let daemon = rig.start().await;
     let ids = numbered("order", 200);
-    bury(&rig, &ids, &json!({})).await;
+    publish_dead_commands(&rig, &ids, &json!({})).await;
     let mut child =
         start_following(&rig, &["dead-letters", "replay", "--all", "--rate", "100"]).await;
     eventually(SOON, "some are replayed", async || {

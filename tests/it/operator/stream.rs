@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::recorded::{asked, ferryd, operator};
+use super::recorded::{ferryd, ferryd_json, operator};
 use crate::harness::daemon::RunningDaemon;
 use crate::rig::{TestRig, charge, send};
 
@@ -121,7 +121,7 @@ fn falsify(rig: &TestRig) {
 #[tokio::test]
 async fn an_index_is_compared_with_the_stream_and_made_anew() {
     let (rig, daemon) = rig_with_commands().await;
-    let report = asked(&rig, &["ledger", "verify"]).await;
+    let report = ferryd_json(&rig, &["ledger", "verify"]).await;
     assert_eq!(
         report,
         json!({"commands": 2, "older": 0, "forgotten": 0, "different": [], "more": 0})
@@ -153,9 +153,9 @@ async fn an_index_is_compared_with_the_stream_and_made_anew() {
         0
     );
 
-    let rebuilt = asked(&rig, &["ledger", "rebuild"]).await;
+    let rebuilt = ferryd_json(&rig, &["ledger", "rebuild"]).await;
     assert_eq!((&rebuilt["commands"], &rebuilt["unreadable"]), (&json!(2), &json!(0)), "{rebuilt}");
-    let report = asked(&rig, &["ledger", "verify"]).await;
+    let report = ferryd_json(&rig, &["ledger", "verify"]).await;
     assert_eq!(report["different"], json!([]));
 }
 
@@ -171,12 +171,12 @@ async fn an_index_is_compared_while_commands_go_on() {
     };
     let verifying = async {
         for _ in 0..3 {
-            let report = asked(&rig, &["ledger", "verify"]).await;
+            let report = ferryd_json(&rig, &["ledger", "verify"]).await;
             assert_eq!(report["different"], json!([]), "{report}");
         }
     };
     futures_util::future::join(busy, verifying).await;
-    assert_eq!(asked(&rig, &["ledger", "verify"]).await["commands"], 300);
+    assert_eq!(ferryd_json(&rig, &["ledger", "verify"]).await["commands"], 300);
     rig.finish(&daemon).await;
 }
 
