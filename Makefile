@@ -1,12 +1,12 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down fmt lint doc test test-trixie test-cluster test-interop test-emulators test-examples test-release test-tutorial audit fuzz chaos bench check clean
+.PHONY: help build demo up down fmt lint doc test test-trixie test-cluster test-interop test-emulators test-examples test-release test-tutorial audit instructions fuzz chaos bench check clean
 
 export CARGO ?= cargo
 # The RabbitMQ of demo, test, chaos and bench: this machine's, or that of a release of Debian: RABBITMQ=trixie
 RABBITMQ ?= system
 export RABBITMQ
-SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/built-ferryd tests/interop/run tests/emulators/run tests/examples/run tests/release/run tests/tutorial/run tests/audit/run fuzz/run .ci/run
+SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/built-ferryd tests/interop/run tests/emulators/run tests/examples/run tests/release/run tests/tutorial/run tests/audit/run benches/tools fuzz/run .ci/run
 FUZZ_SECONDS ?= 60
 
 help: ## Print this list
@@ -81,6 +81,11 @@ test-tutorial: ## Play docs/TUTORIAL.md and compare what is printed (half a minu
 audit: ## Hold the dependencies to deny.toml: bans, licences, sources, and known vulnerabilities where they can be fetched
 	tests/audit/run
 
+instructions: ## Hold the instructions that a command costs (UPDATE=1 accepts them, PROFILE=1 lists the costliest functions)
+	rabbitmq/node install
+	benches/tools valgrind
+	$(CARGO) bench --locked --profile profiling --bench carry -- --instructions $(if $(UPDATE),--accept) $(if $(PROFILE),--profile)
+
 fuzz: ## Fuzz what reads input from outside, each target for FUZZ_SECONDS=60 (installs a nightly Rust and cargo-fuzz)
 	fuzz/run $(FUZZ_SECONDS)
 
@@ -92,7 +97,7 @@ bench: ## Throughput, latency and memory beside a minimal consumer (about 9 min;
 	rabbitmq/node install
 	$(CARGO) bench --locked --bench carry -- $(BENCH)
 
-check: lint audit test test-trixie test-interop test-emulators test-examples test-release test-tutorial ## Everything that CI checks
+check: lint audit instructions test test-trixie test-interop test-emulators test-examples test-release test-tutorial ## Everything that CI checks
 
 clean: ## Remove what was built, and the set-up of `make up` with its data
 	demo/stage down

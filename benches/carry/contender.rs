@@ -48,10 +48,22 @@ impl CommandCarrier {
         place: &BenchPlace,
         in_flight: u16,
     ) -> Result<ChildProcess, BenchError> {
+        self.start_under(&[], place, in_flight, &[])
+    }
+
+    /// Starts the program by another one, such as valgrind, with more variables in its environment.
+    pub(crate) fn start_under(
+        self,
+        wrapper: &[&str],
+        place: &BenchPlace,
+        in_flight: u16,
+        variables: &[(&str, &str)],
+    ) -> Result<ChildProcess, BenchError> {
         let mut command = match self {
             Self::Minimal => minimal(place, in_flight)?,
-            Self::Ferryd | Self::FerrydUnlogged => daemon(place, in_flight)?,
+            Self::Ferryd | Self::FerrydUnlogged => daemon(wrapper, place, in_flight)?,
         };
+        command.envs(variables.iter().copied());
         if self == Self::FerrydUnlogged {
             command.env("FERRYD_LOG__CALLS", "false");
         }
@@ -79,9 +91,10 @@ fn minimal(place: &BenchPlace, in_flight: u16) -> Result<Command, BenchError> {
     Ok(command)
 }
 
-fn daemon(place: &BenchPlace, in_flight: u16) -> Result<Command, BenchError> {
+fn daemon(wrapper: &[&str], place: &BenchPlace, in_flight: u16) -> Result<Command, BenchError> {
     configure(place, in_flight)?;
-    let mut command = ChildProcess::command(FERRYD);
+    let mut command = ChildProcess::command(wrapper.first().unwrap_or(&FERRYD));
+    command.args(wrapper.iter().skip(1)).args((!wrapper.is_empty()).then_some(FERRYD));
     command.args(["run", "--config"]).arg(place.dir.join("ferryd.toml"));
     command
         .env("FERRYD_AMQP__URI", &place.amqp_uri)

@@ -13,13 +13,17 @@
     reason = "the result goes to stdout, progress to stderr"
 )]
 
+mod callgrind;
 mod client;
 mod contender;
+mod instructions;
 mod measure;
 mod minimal;
 mod process;
 mod report;
 mod setup;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -33,6 +37,7 @@ type BenchError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures ferryd beside a minimal consumer. Needs rabbitmq-server (`rabbitmq/node install`).
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 struct BenchArguments {
     #[command(subcommand)]
     role: Option<ProcessRole>,
@@ -48,6 +53,15 @@ struct BenchArguments {
     /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<MeasuredQuestion>,
+    /// Count the instructions of a command, and compare them with `benches/instructions.toml`
+    #[arg(long)]
+    instructions: bool,
+    /// Write the counted instructions to `benches/instructions.toml`
+    #[arg(long, requires = "instructions")]
+    accept: bool,
+    /// List the costliest functions too
+    #[arg(long, requires = "instructions")]
+    profile: bool,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -114,12 +128,17 @@ impl LoadSizes {
     }
 }
 
-fn main() -> Result<(), BenchError> {
-    let arguments = BenchArguments::parse();
+fn main() -> ExitCode {
+    let Err(error) = run(&BenchArguments::parse()) else { return ExitCode::SUCCESS };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+fn run(arguments: &BenchArguments) -> Result<(), BenchError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match &arguments.role {
         Some(ProcessRole::Minimal(settings)) => runtime.block_on(minimal::run(settings)),
-        None => runtime.block_on(measure_all(&arguments)),
+        None => runtime.block_on(measure_all(arguments)),
     }
 }
 
@@ -128,6 +147,9 @@ async fn measure_all(arguments: &BenchArguments) -> Result<(), BenchError> {
     let is_selected = |question| arguments.only.is_empty() || arguments.only.contains(&question);
     eprintln!("starting a RabbitMQ node and a sandbox");
     let mut bench = BenchSetup::new(BenchPlace::start()?).await?;
+    if arguments.instructions {
+        return instructions::hold(&mut bench, arguments.accept, arguments.profile).await;
+    }
     let mut report = BenchReport::default();
     for round in 1..=sizes.rounds {
         eprintln!("round {round} of {}", sizes.rounds);

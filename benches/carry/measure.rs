@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::BenchError;
+use crate::callgrind::{CountedDaemon, CountedInstructions};
 use crate::client::BenchClient;
 use crate::contender::{CommandCarrier, declare};
 use crate::process::{ChildProcess, cpu as cpu_of};
@@ -21,6 +22,9 @@ const WAVE: usize = 250;
 
 /// The number of commands that are published at once to a provider that only accepts them.
 const WAITING_AT_ONCE: usize = 5_000;
+
+/// The time after which a daemon that used little of it is at rest.
+const REST: Duration = Duration::from_millis(500);
 
 /// The longest time for a wave of calls to reach the provider.
 const REACHED_WITHIN: Duration = Duration::from_mins(1);
@@ -180,6 +184,41 @@ impl BenchSetup {
         }
         process.stop()?;
         Ok(resident)
+    }
+
+    /// Counts the instructions of ferryd while it carries `count` commands.
+    pub(crate) async fn instructions(
+        &mut self,
+        in_flight: u16,
+        count: usize,
+    ) -> Result<CountedInstructions, BenchError> {
+        eprintln!("  counting the instructions of {count} commands");
+        let daemon = CountedDaemon::start(&self.place, in_flight)?;
+        // Connections are opened, and caches filled, by commands that are not counted.
+        self.carry(count / 4).await?;
+        daemon.begin()?;
+        self.carry(count).await?;
+        // The last commands are acked and saved after their events.
+        let mut used = daemon.process().cpu()?;
+        loop {
+            tokio::time::sleep(REST).await;
+            let now = daemon.process().cpu()?;
+            if now.saturating_sub(used) < REST / 10 {
+                return daemon.finish();
+            }
+            used = now;
+        }
+    }
+
+    /// Publishes commands, and waits until all are carried.
+    async fn carry(&mut self, count: usize) -> Result<(), BenchError> {
+        let ids = self.ids(count);
+        self.client.publish_all(&ids, &Value::Null).await?;
+        let mut open: HashSet<String> = ids.into_iter().collect();
+        while !open.is_empty() {
+            open.remove(&self.client.completed().await?);
+        }
+        Ok(())
     }
 
     /// Starts a contender, and waits until it has carried its first command.

@@ -30,6 +30,11 @@ impl ChildProcess {
         Ok(Self(command.spawn()?))
     }
 
+    /// Returns the process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Returns the child, to read its output so far.
     pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.0
