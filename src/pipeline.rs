@@ -255,7 +255,7 @@ impl Pipeline {
             effects.messages.extend(self.repeated_query_message(&command.message));
             return Ok(effects);
         }
-        match command.progress().inquiry {
+        match command.progress().query {
             None => self.attempt(lane, operation, command, slot).await,
             Some(query) => self.run_due_query(lane, operation, command, query, slot).await,
         }

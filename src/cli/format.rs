@@ -6,10 +6,10 @@ use ferryd_domain::ledger::record::Step;
 
 /// Formats a call: `#2`, and `g1#2` after a replay; `#2?3` for the third query about its outcome.
 pub(super) fn format_step(step: Step) -> String {
-    let Step { generation, attempt, query: inquiry } = step;
+    let Step { generation, attempt, query } = step;
     let generation = if generation == 0 { String::new() } else { format!("g{generation}") };
-    let inquiry = if inquiry == 0 { String::new() } else { format!("?{inquiry}") };
-    format!("{generation}#{attempt}{inquiry}")
+    let query = if query == 0 { String::new() } else { format!("?{query}") };
+    format!("{generation}#{attempt}{query}")
 }
 
 /// Formats a moment, to the millisecond.

@@ -187,12 +187,9 @@ fn a_queried_command_shows_when_it_is_queried_next_and_until_when() {
         fact.effects.event.data.next_attempt_at = Some(at(next));
         RecordBody::Finished(fact)
     };
-    let again = |accepted, due| EventKind::Inquiring { accepted, due: at(due), failure: None };
-    let lookup = EventKind::Inquiring {
-        accepted: false,
-        due: at(3_690_000),
-        failure: Some(failure.clone()),
-    };
+    let again = |accepted, due| EventKind::Querying { accepted, due: at(due), failure: None };
+    let lookup =
+        EventKind::Querying { accepted: false, due: at(3_690_000), failure: Some(failure.clone()) };
     let retry = EventKind::Pending { due: at(3_700_000), failure };
     let second = Step { attempt: 2, ..FIRST };
     let RecordBody::Finished(mut absent) = finished(second, 9, false, retry) else {

@@ -53,7 +53,7 @@ fn nothing_is_passed_over(headers: &FieldTable, state: &MessageState) {
         ("ferry-unknown-since", progress.unknown_since.is_some()),
         ("ferry-deadline", progress.deadline.is_some()),
         ("ferry-provider-reference", progress.provider_reference.is_some()),
-        ("ferry-purpose", progress.inquiry.is_some()),
+        ("ferry-purpose", progress.query.is_some()),
         ("ferry-expires-at", state.extended_to.is_some()),
         ("ferry-routing-key", state.routing_key.is_some()),
         ("ferry-publisher", state.publisher.is_some()),

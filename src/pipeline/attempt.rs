@@ -106,7 +106,7 @@ impl Pipeline {
         rung: Rung,
         reason: WaitReason,
     ) -> Result<Effects, BrokerError> {
-        if command.progress().inquiry.is_some() {
+        if command.progress().query.is_some() {
             return Ok(self.messages.park_effects(&command.message, rung));
         }
         let until = command.command.not_before.filter(|_| reason == WaitReason::Early);

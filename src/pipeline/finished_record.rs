@@ -17,7 +17,7 @@ pub(super) fn finished_record(
 ) -> FinishedRecord {
     let progress = &message.state.progress;
     let called =
-        |call: &&AttemptSummary| progress.inquiry.is_none() && call.attempt == progress.attempt;
+        |call: &&AttemptSummary| progress.query.is_none() && call.attempt == progress.attempt;
     let call = progress.history.last().filter(called).cloned();
     // Once a call was made, its recorded start has identified the command.
     let is_identified = known && (call.is_some() || !message.fresh);
@@ -30,7 +30,7 @@ pub(super) fn finished_record(
         // A lookup is only made where a call may have acted.
         not_found: progress.is_looked_up() && !progress.unknown,
         retained_message: kept,
-        query: progress.inquiry.map(|provider_query| MadeQuery {
+        query: progress.query.map(|provider_query| MadeQuery {
             purpose: provider_query.purpose,
             early: provider_query.planned.is_some(),
         }),
@@ -45,8 +45,8 @@ pub(super) fn retained_message(
     message: &IncomingMessage,
     decision: &Decision,
 ) -> Option<Box<RetainedMessage>> {
-    let waits = matches!(decision, Decision::Wait(_) | Decision::Inquire(..));
-    (waits && message.state.progress.inquiry.is_none()).then(|| {
+    let waits = matches!(decision, Decision::Wait(_) | Decision::Query(..));
+    (waits && message.state.progress.query.is_none()).then(|| {
         let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
         Box::new(RetainedMessage {
             body: String::from_utf8_lossy(&message.body).into_owned(),

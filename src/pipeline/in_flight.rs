@@ -26,7 +26,7 @@ pub struct MessageStep {
     attempt: u32,
     /// The number of the query about the call, 0 for the call itself. A query made early has a hop
     /// number of its own, which the continuation of another query may share.
-    inquiry: u32,
+    query: u32,
     hop: u32,
     /// The hash of the message's body: a command under the id of another is no copy of it.
     body: u64,
@@ -37,12 +37,12 @@ impl MessageStep {
     #[must_use]
     pub fn new(command: &CommandId, state: &MessageState, body: &[u8]) -> Self {
         let MessageState { progress, hop, .. } = state;
-        let inquiry = progress.inquiry.map_or(0, |query| query.number);
+        let query = progress.query.map_or(0, |query| query.number);
         let (generation, attempt) = (progress.generation, progress.attempt);
         let mut hasher = DefaultHasher::new();
         hasher.write(body);
         let body = hasher.finish();
-        Self { command: command.clone(), generation, attempt, inquiry, hop: *hop, body }
+        Self { command: command.clone(), generation, attempt, query, hop: *hop, body }
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
 
     fn question(number: u32, hop: u32) -> MessageStep {
         let mut state = MessageState { hop, ..MessageState::fresh(Timestamp::UNIX_EPOCH) };
-        state.progress.inquiry =
+        state.progress.query =
             Some(ProviderQuery::new(number, QueryPurpose::Lookup, Timestamp::UNIX_EPOCH));
         MessageStep::new(&"order-1".parse().unwrap(), &state, b"")
     }

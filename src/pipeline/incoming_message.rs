@@ -313,7 +313,7 @@ impl IncomingMessage {
     /// been this generation's.
     pub fn assume_sent(&mut self, operation: Option<&Operation>) {
         if operation.is_some_and(|operation| operation.repeatable)
-            || self.state.progress.inquiry.is_some()
+            || self.state.progress.query.is_some()
         {
             return;
         }

@@ -13,7 +13,7 @@ pub(in crate::pipeline) fn at(second: i64) -> Timestamp {
 pub(in crate::pipeline) fn build_message(query: Option<ProviderQuery>) -> IncomingMessage {
     let mut state = MessageState::fresh(at(0));
     state.progress.mark_unknown(at(0));
-    state.progress.inquiry = query;
+    state.progress.query = query;
     IncomingMessage {
         body: Vec::new(),
         properties: BasicProperties::default(),

@@ -81,12 +81,11 @@ impl IncomingMessage {
 /// Returns the progress of a command as the ledger has it. A call may have acted: the message may
 /// have come further than the ledger says.
 fn progress_of(state: &CommandState, now: Timestamp) -> GenerationProgress {
-    let Step { generation, attempt, query: inquiry } = state.awaited_step();
-    let provider_query =
-        (inquiry > 0).then(|| ProviderQuery::new(inquiry, QueryPurpose::Poll, now));
+    let Step { generation, attempt, query } = state.awaited_step();
+    let provider_query = (query > 0).then(|| ProviderQuery::new(query, QueryPurpose::Poll, now));
     GenerationProgress {
         attempt,
-        inquiry: provider_query,
+        query: provider_query,
         unknown: true,
         deadline: state.deadline,
         provider_reference: state.provider_reference.clone(),

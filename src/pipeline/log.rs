@@ -98,7 +98,7 @@ pub(super) fn log_decision(message: &IncomingMessage, decision: &Decision) {
         }
         Decision::GiveUp(kind, failure) => log_failure(message, *kind, failure),
         Decision::Wait(accepted) => {
-            let AcceptedCommand { deadline, inquiry: query, first, .. } = accepted.as_ref();
+            let AcceptedCommand { deadline, query, first, .. } = accepted.as_ref();
             let (deadline, next) = (deadline.to_string(), query.due.to_string());
             if *first {
                 info!(
@@ -112,7 +112,7 @@ pub(super) fn log_decision(message: &IncomingMessage, decision: &Decision) {
                 );
             }
         }
-        Decision::Inquire(
+        Decision::Query(
             ProviderQuery { purpose: QueryPurpose::Lookup, due, tried: 0, .. },
             failure,
         ) => {
@@ -123,7 +123,7 @@ pub(super) fn log_decision(message: &IncomingMessage, decision: &Decision) {
                 provider, attempt, due, reason, "a call may have acted; asking the provider"
             );
         }
-        Decision::Inquire(ProviderQuery { purpose, number, due, .. }, failure) => {
+        Decision::Query(ProviderQuery { purpose, number, due, .. }, failure) => {
             let reason = failure.as_ref().map_or("", |failure| &failure.message);
             let (purpose, due) = (purpose.as_str(), due.to_string());
             debug!(

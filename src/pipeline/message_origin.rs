@@ -77,7 +77,7 @@ pub(super) fn read_progress(
 
 /// Returns the step of a message with this progress.
 pub(super) fn message_step(progress: &GenerationProgress) -> Step {
-    let GenerationProgress { generation, attempt, inquiry: provider_query, .. } = progress;
+    let GenerationProgress { generation, attempt, query: provider_query, .. } = progress;
     Step {
         generation: *generation,
         attempt: *attempt,

@@ -106,7 +106,7 @@ impl MessageFactory {
             Decision::Wait(accepted) => {
                 return self.waiting_effects(incoming, attempt, *accepted, now);
             }
-            Decision::Inquire(query, failure) => {
+            Decision::Query(query, failure) => {
                 return self.query_effects(incoming, query, failure, now);
             }
             Decision::Retry { rung, due, failure } => {
@@ -140,7 +140,7 @@ impl MessageFactory {
         let mut state = incoming.state.clone();
         state.progress.attempt += 1;
         state.expired_claim = None;
-        state.progress.inquiry = None;
+        state.progress.query = None;
         let attempt = state.progress.attempt;
         let kind = EventKind::Pending { due, failure };
         let publish_event = self.states.contains(&kind.state());

@@ -30,9 +30,9 @@ fn an_acceptance_is_published_and_goes_on_to_the_first_poll_with_its_deadline() 
     let query = question(QueryPurpose::Poll, 100);
     let accepted = AcceptedCommand {
         success,
-        party: WaitingFor::Provider,
+        waiting_for: WaitingFor::Provider,
         deadline: at(3_600),
-        inquiry: query,
+        query,
         first: true,
     };
     let again = messages.recorded_effects(
@@ -53,7 +53,7 @@ fn an_acceptance_is_published_and_goes_on_to_the_first_poll_with_its_deadline() 
     assert_eq!((event.exchange.as_str(), next.exchange.as_str()), ("ferry.events", "ferry.retry"));
     assert!(next.routing_key.as_str().starts_with("1m."), "{}", next.routing_key);
     let MessageState { progress, hop, .. } = travel(next);
-    assert_eq!((progress.inquiry, progress.deadline, hop), (Some(query), Some(at(3_600)), 1));
+    assert_eq!((progress.query, progress.deadline, hop), (Some(query), Some(at(3_600)), 1));
     assert_eq!(progress.provider_reference.as_deref(), Some("pi_1"));
 }
 
@@ -64,7 +64,7 @@ fn a_query_without_a_result_is_not_published_even_where_all_states_are() {
         let recorded = messages.recorded_effects(
             &message,
             1,
-            Decision::Inquire(question(purpose, 45), None),
+            Decision::Query(question(purpose, 45), None),
             None,
             at(0),
         );
@@ -72,7 +72,7 @@ fn a_query_without_a_result_is_not_published_even_where_all_states_are() {
         let effects = messages.decision_effects(&message, &recorded, &[]);
         let [next] = &effects.messages[..] else { panic!("{effects:?}") };
         assert!(next.routing_key.as_str().starts_with("30s."), "{}", next.routing_key);
-        assert_eq!(travel(next).progress.inquiry, Some(question(purpose, 45)));
+        assert_eq!(travel(next).progress.query, Some(question(purpose, 45)));
     }
 }
 
@@ -84,7 +84,7 @@ fn a_lookup_says_since_when_a_call_is_in_doubt() {
         let recorded = factory().recorded_effects(
             &message,
             1,
-            Decision::Inquire(question(QueryPurpose::Lookup, 45), None),
+            Decision::Query(question(QueryPurpose::Lookup, 45), None),
             None,
             at(0),
         );
@@ -105,7 +105,7 @@ fn a_retry_after_a_lookup_is_up_for_a_call() {
     assert_eq!(recorded.deadline(), None);
     let next = factory().decision_effects(&message, &recorded, &[]).messages.remove(1);
     let progress = travel(&next).progress;
-    assert_eq!((progress.attempt, progress.inquiry), (2, None));
+    assert_eq!((progress.attempt, progress.query), (2, None));
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Pipeline {
         &self,
         message: &IncomingMessage,
     ) -> Option<OutgoingMessage> {
-        let GenerationProgress { inquiry: query, generation, .. } = &message.state.progress;
+        let GenerationProgress { query, generation, .. } = &message.state.progress;
         let query = query.filter(|query| query.planned.is_some() && query.tried == 0)?;
         let state = self.ledger_gate.command_state(&message.identity.id)?;
         let waits = state.ending.is_none() && state.step.generation == *generation;
@@ -182,7 +182,7 @@ impl Pipeline {
             }
             QueryAction::Instead(decision) => return self.follow(lane, command, *decision).await,
         };
-        command.progress_mut().inquiry = Some(query);
+        command.progress_mut().query = Some(query);
         let first_sent = command.progress().first_sent.unwrap_or_else(Timestamp::now);
         command.webhook_url = lane.webhook_urls(command, first_sent).swap_remove(0);
         let decision = match query.purpose {

@@ -27,8 +27,7 @@ impl MessageFactory {
         accepted: AcceptedCommand,
         now: Timestamp,
     ) -> RecordedEffects {
-        let AcceptedCommand { success, party: waiting_for, deadline, inquiry: query, first } =
-            accepted;
+        let AcceptedCommand { success, waiting_for, deadline, query, first } = accepted;
         let mut state = incoming.state.clone();
         state.progress.deadline = Some(deadline);
         if success.provider_reference.is_some() {
@@ -62,7 +61,7 @@ impl MessageFactory {
         let event = event_of(
             incoming,
             attempt,
-            EventKind::Inquiring { accepted, due: query.due, failure },
+            EventKind::Querying { accepted, due: query.due, failure },
             now,
         );
         RecordedEffects {
@@ -81,7 +80,7 @@ impl MessageFactory {
         now: Timestamp,
     ) -> ContinuationEffect {
         let wait = Duration::try_from(query.due.duration_since(now)).unwrap_or_default();
-        state.progress.inquiry = Some(query);
+        state.progress.query = Some(query);
         state.expired_claim = None;
         self.waiting_on(message, state, query.purpose.into(), Rung::at_most(wait))
     }

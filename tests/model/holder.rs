@@ -103,7 +103,7 @@ impl InstanceStep<'_> {
         let ModelView { awaited, key, .. } = self.ledger.view(self.world.case);
         let key =
             key.filter(|_| awaited.is_some_and(|awaited| awaited.generation == step.generation));
-        let errand = if step.inquiry > 0 { MessageErrand::Poll } else { MessageErrand::Call };
+        let errand = if step.query > 0 { MessageErrand::Poll } else { MessageErrand::Call };
         let recorded = self.setup.mistake != Some(PlantedMistake::TakesPoisonForFresh);
         HeldCommand { step, errand, recorded, key, unknown: true, ..command }
     }
@@ -159,9 +159,9 @@ impl InstanceStep<'_> {
             deadline: hour,
             poll: self
                 .setup
-                .inquiries
+                .queries
                 .then_some(PollPolicy { interval: hour / 60, max_interval: hour }),
-            lookup: self.setup.inquiries.then_some(LookupPolicy {
+            lookup: self.setup.queries.then_some(LookupPolicy {
                 after: std::time::Duration::ZERO,
                 proves_absence: true,
                 needs_reference: false,
@@ -180,7 +180,7 @@ impl InstanceStep<'_> {
         progress.unknown_since = unknown.then_some(NOW);
         progress.deadline =
             (errand == MessageErrand::Poll).then_some(NOW + std::time::Duration::from_hours(1));
-        progress.inquiry = query_of(errand, step);
+        progress.query = query_of(errand, step);
         progress
     }
 
@@ -334,14 +334,14 @@ impl InstanceStep<'_> {
                 )
             }
             Decision::Wait(accepted) => {
-                let (queried, errand) = short_query(step, accepted.inquiry);
+                let (queried, errand) = short_query(step, accepted.query);
                 (
                     ModelEvent { step: step.call(), what: ModelEventKind::Waiting },
                     next(queried, errand),
                 )
             }
-            Decision::Inquire(inquiry, _) => {
-                let (queried, errand) = short_query(step, inquiry);
+            Decision::Query(query, _) => {
+                let (queried, errand) = short_query(step, query);
                 let what = if errand == MessageErrand::Poll {
                     ModelEventKind::Still
                 } else {

@@ -41,23 +41,23 @@ pub type RecordKey = u8;
 pub struct ModelStep {
     pub generation: u8,
     pub attempt: u8,
-    pub inquiry: u8,
+    pub query: u8,
 }
 
 impl ModelStep {
-    pub const FIRST: Self = Self { generation: 0, attempt: 1, inquiry: 0 };
+    pub const FIRST: Self = Self { generation: 0, attempt: 1, query: 0 };
 
     /// Returns the call that the step is, or is about.
     pub fn call(self) -> Self {
-        Self { inquiry: 0, ..self }
+        Self { query: 0, ..self }
     }
 }
 
 impl std::fmt::Debug for ModelStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { generation, attempt, inquiry } = self;
+        let Self { generation, attempt, query } = self;
         write!(f, "{generation}/{attempt}")?;
-        if *inquiry == 0 { Ok(()) } else { write!(f, "?{inquiry}") }
+        if *query == 0 { Ok(()) } else { write!(f, "?{query}") }
     }
 }
 

@@ -161,7 +161,7 @@ fn a_claim_that_is_taken_over_too_early_costs_certainty_and_nothing_else() {
 #[test]
 fn queries_of_the_provider_end_every_doubt_and_make_none() {
     for setup in [KEY, CLAIM] {
-        let querying = WorldSetup { inquiries: true, answers: QUERIED, ..setup };
+        let querying = WorldSetup { queries: true, answers: QUERIED, ..setup };
         holds("queried, one fault", &querying);
         holds(
             "queried, two copies",
@@ -234,7 +234,7 @@ fn what_is_unroutable_poisoned_or_refused_ends_like_anything_else() {
         );
         holds(
             "unroutable, queried",
-            &WorldSetup { inquiries: true, faults: 0, answers: QUERIED, ..with_unroutable },
+            &WorldSetup { queries: true, faults: 0, answers: QUERIED, ..with_unroutable },
         );
     }
 }
@@ -281,7 +281,7 @@ fn every_mistake_that_is_put_in_is_found() {
         ),
         with(
             PlantedMistake::AcceptsNotFoundTooEarly,
-            WorldSetup { inquiries: true, attempts: 1, answers: QUERIED, ..KEY },
+            WorldSetup { queries: true, attempts: 1, answers: QUERIED, ..KEY },
         ),
         with(
             PlantedMistake::NobodyRecovers,
@@ -293,7 +293,7 @@ fn every_mistake_that_is_put_in_is_found() {
         ),
         with(
             PlantedMistake::TakesPoisonForFresh,
-            WorldSetup { unroutable: 1, faults: 0, inquiries: true, answers: QUERIED, ..CLAIM },
+            WorldSetup { unroutable: 1, faults: 0, queries: true, answers: QUERIED, ..CLAIM },
         ),
         with(
             PlantedMistake::RecoversCancelsAlone,

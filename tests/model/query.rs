@@ -44,17 +44,17 @@ pub fn query_of(errand: MessageErrand, step: ModelStep) -> Option<ProviderQuery>
     };
     Some(ProviderQuery {
         tried: tried.into(),
-        ..ProviderQuery::new(step.inquiry.into(), purpose, NOW)
+        ..ProviderQuery::new(step.query.into(), purpose, NOW)
     })
 }
 
 /// Returns the short form of a query.
-pub fn short_query(about: ModelStep, inquiry: ProviderQuery) -> (ModelStep, MessageErrand) {
-    let errand = match inquiry.purpose {
+pub fn short_query(about: ModelStep, query: ProviderQuery) -> (ModelStep, MessageErrand) {
+    let errand = match query.purpose {
         QueryPurpose::Poll => MessageErrand::Poll,
-        QueryPurpose::Lookup => MessageErrand::Lookup(u8::try_from(inquiry.tried).unwrap()),
+        QueryPurpose::Lookup => MessageErrand::Lookup(u8::try_from(query.tried).unwrap()),
     };
-    (ModelStep { inquiry: u8::try_from(inquiry.number).unwrap(), ..about }, errand)
+    (ModelStep { query: u8::try_from(query.number).unwrap(), ..about }, errand)
 }
 
 impl SearchProtocol {
@@ -75,7 +75,7 @@ impl SearchProtocol {
         };
         let answers = match errand {
             MessageErrand::Call => return,
-            MessageErrand::Poll if step.inquiry > PATIENCE => vec![QueryAnswer::Overdue],
+            MessageErrand::Poll if step.query > PATIENCE => vec![QueryAnswer::Overdue],
             MessageErrand::Poll => {
                 answers.into_iter().chain([QueryAnswer::Still, QueryAnswer::Overdue]).collect()
             }
@@ -110,10 +110,10 @@ impl InstanceStep<'_> {
     /// Acts on the provider's answer to a query.
     pub fn query_answered(&mut self, answer: QueryAnswer) {
         let HeldCommand { step, errand, unknown, .. } = self.held_command();
-        let inquiry = query_of(errand, step).unwrap();
+        let query = query_of(errand, step).unwrap();
         let mut progress = self.progress(unknown);
         let limits = self.limits(step.generation);
-        let decision = match (inquiry.purpose, answer) {
+        let decision = match (query.purpose, answer) {
             // An overdue command is looked up with the same message.
             (QueryPurpose::Poll, QueryAnswer::Overdue) => return self.doubt(false),
             (QueryPurpose::Poll, answer) => {
@@ -122,7 +122,7 @@ impl InstanceStep<'_> {
                     QueryAnswer::Declined => PollOutcome::Declined(Failure::default()),
                     _ => PollOutcome::Still(None),
                 };
-                decide_after_poll(polled, inquiry, &progress, &limits, NOW)
+                decide_after_poll(polled, query, &progress, &limits, NOW)
             }
             (QueryPurpose::Lookup, answer) => {
                 let looked_up = match answer {
@@ -135,7 +135,7 @@ impl InstanceStep<'_> {
                     QueryAnswer::Absent => LookupOutcome::Absent(Failure::default()),
                     _ => LookupOutcome::Unclear(Failure::default()),
                 };
-                decide_after_lookup(looked_up, inquiry, &mut progress, &limits, NOW, 0.5)
+                decide_after_lookup(looked_up, query, &mut progress, &limits, NOW, 0.5)
             }
         };
         self.decided(decision, false, progress.unknown);

@@ -76,7 +76,7 @@ pub struct WorldSetup {
     /// True if the ledger has lost the records of the command's call and completion.
     pub lost: bool,
     /// True if the provider can be queried.
-    pub inquiries: bool,
+    pub queries: bool,
     /// True if the command may expire.
     pub expires: bool,
     /// The possible answers of the provider.
@@ -105,7 +105,7 @@ impl WorldSetup {
             unroutable: 0,
             erasures: 0,
             lost: false,
-            inquiries: false,
+            queries: false,
             expires: false,
             answers: &[Completed, Declined, Transient, Rejected, Unknown(true), Unknown(false)],
             mistake: None,

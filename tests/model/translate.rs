@@ -27,13 +27,13 @@ pub fn short_key(key: &IdempotencyKey) -> u8 {
 
 fn step(step: ModelStep) -> real::Step {
     let call = real::Step::call(step.generation.into(), step.attempt.into());
-    real::Step { query: step.inquiry.into(), ..call }
+    real::Step { query: step.query.into(), ..call }
 }
 
 pub fn short_step(step: real::Step) -> ModelStep {
-    let [generation, attempt, inquiry] =
+    let [generation, attempt, query] =
         [step.generation, step.attempt, step.query].map(|number| u8::try_from(number).unwrap());
-    ModelStep { generation, attempt, inquiry }
+    ModelStep { generation, attempt, query }
 }
 
 fn identity() -> EchoedIdentity {
@@ -145,10 +145,8 @@ impl ModelEventKind {
 fn event(model: ModelEvent) -> Event {
     let kind = match model.what {
         ModelEventKind::Pending => EventKind::Pending { due: AT, failure: Failure::default() },
-        ModelEventKind::Doubtful => {
-            EventKind::Inquiring { accepted: false, due: AT, failure: None }
-        }
-        ModelEventKind::Still => EventKind::Inquiring { accepted: true, due: AT, failure: None },
+        ModelEventKind::Doubtful => EventKind::Querying { accepted: false, due: AT, failure: None },
+        ModelEventKind::Still => EventKind::Querying { accepted: true, due: AT, failure: None },
         ModelEventKind::Waiting => EventKind::Waiting(Success::default(), WaitingFor::Provider),
         ModelEventKind::Completed => EventKind::Completed(Success::default()),
         ModelEventKind::Failed(why) => EventKind::Failed(why.kind(), Failure::default()),
@@ -191,7 +189,7 @@ fn real_continuation(
     let mut headers = BTreeMap::from([
         ("generation".to_owned(), HeaderValue::Number(at.generation.into())),
         ("attempt".to_owned(), HeaderValue::Number(at.attempt.into())),
-        ("inquiry".to_owned(), HeaderValue::Number(at.inquiry.into())),
+        ("query".to_owned(), HeaderValue::Number(at.query.into())),
         ("errand".to_owned(), HeaderValue::Number(errand)),
         ("unknown".to_owned(), HeaderValue::Flag(unknown)),
     ]);
@@ -214,19 +212,13 @@ fn short_continuation(continuation: &effects::ContinuationEffect) -> ModelContin
     if continuation.exchange == "dead" {
         return ModelContinuation::Dead { generation, unknown, key };
     }
-    let [attempt, inquiry, errand] =
-        ["attempt", "inquiry", "errand"].map(|name| number(name).unwrap());
+    let [attempt, query, errand] = ["attempt", "query", "errand"].map(|name| number(name).unwrap());
     let errand = match errand {
         0 => MessageErrand::Call,
         1 => MessageErrand::Poll,
         more => MessageErrand::Lookup(more - 2),
     };
-    ModelContinuation::Next {
-        step: ModelStep { generation, attempt, inquiry },
-        errand,
-        unknown,
-        key,
-    }
+    ModelContinuation::Next { step: ModelStep { generation, attempt, query }, errand, unknown, key }
 }
 
 impl ModelEffects {
@@ -237,7 +229,7 @@ impl ModelEffects {
                 Some(real_continuation("retry", step, errand, unknown, key))
             }
             ModelContinuation::Dead { generation, unknown, key } => {
-                let step = ModelStep { generation, attempt: 0, inquiry: 0 };
+                let step = ModelStep { generation, attempt: 0, query: 0 };
                 Some(real_continuation("dead", step, MessageErrand::Call, unknown, key))
             }
         };

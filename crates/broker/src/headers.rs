@@ -180,9 +180,8 @@ impl MessageState {
 
     /// Returns the headers that concern queries of the provider.
     fn query_headers(&self) -> [(&'static str, Option<HeaderValue>); 11] {
-        let GenerationProgress {
-            unknown_since, deadline, provider_reference, inquiry: query, ..
-        } = &self.progress;
+        let GenerationProgress { unknown_since, deadline, provider_reference, query, .. } =
+            &self.progress;
         let text = |text: &dyn ToString| HeaderValue::Text(text.to_string());
         let planned = query.and_then(|query| query.planned);
         let early = query.map(|query| query.early).filter(|early| *early > 0);
@@ -215,7 +214,7 @@ impl MessageState {
             unknown_since: read_time(headers, UNKNOWN_SINCE).ok()?,
             deadline: read_time(headers, DEADLINE).ok()?,
             provider_reference: read_optional_text(headers, REFERENCE).ok()?.map(str::to_owned),
-            inquiry: read_due_query(headers).ok()?,
+            query: read_due_query(headers).ok()?,
             digest: read_optional_text(headers, DIGEST).ok()?.map(str::to_owned),
             token: read_optional_text(headers, TOKEN).ok()?.unwrap_or_default().to_owned(),
             history: get_text(headers, HISTORY)

@@ -54,7 +54,7 @@ fn waiting_for_query(purpose: QueryPurpose) -> MessageState {
     state.progress.unknown_since = Some(time(1_800_000_001_001));
     state.progress.deadline = Some(time(1_800_000_900_000));
     state.progress.provider_reference = Some("pi_1 ü".to_owned());
-    state.progress.inquiry =
+    state.progress.query =
         Some(ProviderQuery { tried: 2, ..ProviderQuery::new(4, purpose, time(1_800_000_060_500)) });
     state
 }
@@ -98,14 +98,14 @@ fn headers_without_a_query_lead_to_the_next_call() {
     }
     let mut incomplete = written(&waiting_for_query(QueryPurpose::Poll));
     incomplete.insert(TRIED.into(), AMQPValue::Void);
-    assert_eq!(MessageState::read(Some(&incomplete)).unwrap().progress.inquiry.unwrap().tried, 0);
+    assert_eq!(MessageState::read(Some(&incomplete)).unwrap().progress.query.unwrap().tried, 0);
 }
 
 #[test]
 fn an_early_query_keeps_the_planned_query_however_often_one_is_requested() {
     for purpose in [QueryPurpose::Poll, QueryPurpose::Lookup] {
         let waits = waiting_for_query(purpose);
-        let query = waits.progress.inquiry.unwrap();
+        let query = waits.progress.query.unwrap();
         let planned = PlannedQuery { purpose, due: query.due, tried: query.tried };
         let mut headers = waits.headers(purpose.into());
         for (second, wanted) in [(1_800_000_000, Some(QueryPurpose::Lookup)), (1_800_000_007, None)]
@@ -120,7 +120,7 @@ fn an_early_query_keeps_the_planned_query_however_often_one_is_requested() {
             headers = asking_now(&headers, wanted, now);
             let table =
                 add_own_headers(BasicProperties::default(), &headers).headers().clone().unwrap();
-            let read = MessageState::read(Some(&table)).unwrap().progress.inquiry.unwrap();
+            let read = MessageState::read(Some(&table)).unwrap().progress.query.unwrap();
             let due = Timestamp::from_second(second + 1).unwrap();
             let fresh = ProviderQuery::new(query.number, wanted.unwrap_or(purpose), due);
             assert_eq!(read, ProviderQuery { planned: Some(planned), ..fresh });
@@ -248,9 +248,9 @@ proptest! {
         due in 0_i64..4_000_000_000_000, reference in ".{0,40}",
     ) {
         let mut state = waiting_for_query(if poll { QueryPurpose::Poll } else { QueryPurpose::Lookup });
-        let purpose = state.progress.inquiry.unwrap().purpose;
+        let purpose = state.progress.query.unwrap().purpose;
         let planned = is_early.then(|| PlannedQuery { purpose, due: time(due / 2), tried: early });
-        state.progress.inquiry = Some(ProviderQuery { number, purpose, due: time(due), tried, early, planned });
+        state.progress.query = Some(ProviderQuery { number, purpose, due: time(due), tried, early, planned });
         state.progress.deadline = poll.then(|| time(due));
         state.progress.provider_reference = Some(reference);
         prop_assert_eq!(MessageState::read(Some(&written(&state))), Some(state));

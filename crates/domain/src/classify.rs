@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_complete_answer_no_condition_is_asked() {
+    fn without_a_complete_answer_no_condition_is_evaluated() {
         let all = AnswerConditions {
             rule: Some(OutcomeName::Completed),
             in_progress: true,
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_asked_in_order() {
+    fn conditions_are_evaluated_in_order() {
         let table = [
             // status, rule, in_progress, accepted, success, expected
             (409, Some(OutcomeName::Declined), true, None, None, OutcomeName::Transient),

@@ -183,7 +183,7 @@ impl DeadLetter {
             unknown: true,
             unknown_since: Some(self.unknown_since.unwrap_or(self.dead_lettered_at)),
             provider_reference: self.provider_reference.clone(),
-            inquiry: Some(query),
+            query: Some(query),
             digest: self.digest.clone(),
             token: self.token.clone(),
             history: self.history.clone(),

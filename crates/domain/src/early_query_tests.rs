@@ -1,13 +1,13 @@
 //! Tests of early queries, which are made ahead of the planned ones.
 
 use super::tests::{
-    asked, at, doubted, failure, inquiry, limits, lookup, poll, taken, waiting, word,
+    at, doubted, failure, limits, lookup, name_of, next_query, poll, provider_query, taken, waiting,
 };
 use super::*;
 
 /// Builds an early query, ahead of a planned one.
 fn early(purpose: QueryPurpose, planned: PlannedQuery) -> ProviderQuery {
-    ProviderQuery { planned: Some(planned), ..inquiry(purpose, 1, 10) }
+    ProviderQuery { planned: Some(planned), ..provider_query(purpose, 1, 10) }
 }
 
 fn planned(purpose: QueryPurpose, due: i64, tried: u32) -> PlannedQuery {
@@ -19,36 +19,36 @@ fn planned(purpose: QueryPurpose, due: i64, tried: u32) -> PlannedQuery {
 fn repeated(mut progress: GenerationProgress, limits: &AttemptLimits) -> (Vec<i64>, ProviderQuery) {
     let mut seconds = Vec::new();
     loop {
-        let question = progress.inquiry.unwrap();
-        let decision = match question.purpose {
+        let query = progress.query.unwrap();
+        let decision = match query.purpose {
             QueryPurpose::Poll => decide_after_poll(
                 PollOutcome::Still(Some(failure())),
-                question,
+                query,
                 &progress,
                 limits,
-                question.due,
+                query.due,
             ),
             QueryPurpose::Lookup => decide_after_lookup(
                 LookupOutcome::Unclear(failure()),
-                question,
+                query,
                 &mut progress,
                 limits,
-                question.due,
+                query.due,
                 0.5,
             ),
         };
-        let Decision::Inquire(next, Some(_)) = decision else { panic!("{decision:?}") };
-        assert_eq!((next.number, next.early), (question.number + 1, question.early + 1));
+        let Decision::Query(next, Some(_)) = decision else { panic!("{decision:?}") };
+        assert_eq!((next.number, next.early), (query.number + 1, query.early + 1));
         seconds.push(next.due.as_second() - 1_800_000_000);
         if next.planned.is_none() {
             return (seconds, next);
         }
-        progress.inquiry = Some(next);
+        progress.query = Some(next);
     }
 }
 
 #[test]
-fn an_early_question_without_an_answer_is_repeated_and_what_was_planned_keeps_its_time() {
+fn an_early_query_without_an_answer_is_repeated_and_the_planned_query_keeps_its_time() {
     use QueryPurpose::{Lookup, Poll};
     let limits = AttemptLimits { lookup: Some(lookup(true)), poll: Some(poll(5, 60)), ..limits() };
     let (waits, doubted) = (waiting(3_600, None), doubted(None));
@@ -65,7 +65,7 @@ fn an_early_question_without_an_answer_is_repeated_and_what_was_planned_keeps_it
     ];
     for (progress, purpose, planned, expected) in table {
         let progress =
-            GenerationProgress { inquiry: Some(early(purpose, planned)), ..progress.clone() };
+            GenerationProgress { query: Some(early(purpose, planned)), ..progress.clone() };
         let (seconds, last) = repeated(progress, &limits);
         assert_eq!(seconds, expected, "{purpose:?} {planned:?}");
         assert_eq!(
@@ -79,20 +79,20 @@ fn an_early_question_without_an_answer_is_repeated_and_what_was_planned_keeps_it
 fn a_lookup_before_its_time_spends_none_of_its_tries() {
     let limits = AttemptLimits { lookup: Some(lookup(true)), ..limits() };
     for answer in [LookupOutcome::Unclear(failure()), LookupOutcome::Absent(failure())] {
-        let question = ProviderQuery {
+        let query = ProviderQuery {
             tried: 2,
             ..early(QueryPurpose::Lookup, planned(QueryPurpose::Lookup, 90, 0))
         };
-        let mut progress = doubted(Some(question));
-        let decision = decide_after_lookup(answer, question, &mut progress, &limits, at(10), 0.5);
-        let Decision::Inquire(next, _) = decision else { panic!("{decision:?}") };
+        let mut progress = doubted(Some(query));
+        let decision = decide_after_lookup(answer, query, &mut progress, &limits, at(10), 0.5);
+        let Decision::Query(next, _) = decision else { panic!("{decision:?}") };
         assert_eq!((next.due, next.number, next.tried), (at(90), 2, 0));
         assert!(progress.unknown);
     }
 }
 
 #[test]
-fn an_early_question_that_finds_it_still_waiting_is_asked_once_more_and_tells_nothing() {
+fn an_early_query_that_finds_the_command_still_waiting_is_repeated_once_and_publishes_nothing() {
     let limits = AttemptLimits { lookup: Some(lookup(true)), poll: Some(poll(5, 60)), ..limits() };
     let unpolled = AttemptLimits { poll: None, ..limits.clone() };
     let table = [
@@ -104,52 +104,52 @@ fn an_early_question_that_finds_it_still_waiting_is_asked_once_more_and_tells_no
         (&unpolled, 0, 1_000, 1_000),
     ];
     for (limits, tried, due, expected) in table {
-        let question = ProviderQuery {
+        let query = ProviderQuery {
             tried,
             ..early(QueryPurpose::Lookup, planned(QueryPurpose::Poll, due, 0))
         };
-        let mut progress = waiting(3_600, Some(question));
+        let mut progress = waiting(3_600, Some(query));
         let found =
             LookupOutcome::Found(Outcome::Waiting(Success::default(), WaitingFor::Provider));
-        let decision = decide_after_lookup(found, question, &mut progress, limits, at(10), 0.5);
-        let AcceptedCommand { deadline, inquiry: query, first, .. } = taken(decision);
-        assert_eq!((query.due, deadline, first), (at(expected), at(3_600), false), "{tried} {due}");
-        let polled = ProviderQuery { purpose: QueryPurpose::Poll, ..question };
+        let decision = decide_after_lookup(found, query, &mut progress, limits, at(10), 0.5);
+        let AcceptedCommand { deadline, query: next, first, .. } = taken(decision);
+        assert_eq!((next.due, deadline, first), (at(expected), at(3_600), false), "{tried} {due}");
+        let polled = ProviderQuery { purpose: QueryPurpose::Poll, ..query };
         let decision =
             decide_after_poll(PollOutcome::Still(None), polled, &progress, limits, at(10));
-        assert_eq!(asked(&decision), (expected, 2), "{tried} {due}");
+        assert_eq!(next_query(&decision), (expected, 2), "{tried} {due}");
     }
-    let question = early(QueryPurpose::Lookup, planned(QueryPurpose::Lookup, 90, 0));
+    let query = early(QueryPurpose::Lookup, planned(QueryPurpose::Lookup, 90, 0));
     let found = LookupOutcome::Found(Outcome::Waiting(Success::default(), WaitingFor::Provider));
     let decision =
-        decide_after_lookup(found, question, &mut doubted(Some(question)), &limits, at(10), 0.5);
+        decide_after_lookup(found, query, &mut doubted(Some(query)), &limits, at(10), 0.5);
     assert!(taken(decision).first, "that it was accepted becomes known by this");
 }
 
 #[test]
-fn early_questions_make_no_poll_come_later() {
+fn early_queries_delay_no_poll() {
     let limits = AttemptLimits { poll: Some(poll(5, 3_600)), ..limits() };
     for early in [0, 40] {
-        let question = ProviderQuery { early, ..inquiry(QueryPurpose::Poll, 2 + early, 0) };
-        let progress = waiting(100_000, Some(question));
+        let query = ProviderQuery { early, ..provider_query(QueryPurpose::Poll, 2 + early, 0) };
+        let progress = waiting(100_000, Some(query));
         let decision =
-            decide_after_poll(PollOutcome::Still(None), question, &progress, &limits, at(0));
-        assert_eq!(asked(&decision), (30, 3 + early));
+            decide_after_poll(PollOutcome::Still(None), query, &progress, &limits, at(0));
+        assert_eq!(next_query(&decision), (30, 3 + early));
     }
 }
 
 #[test]
-fn an_early_question_that_can_be_asked_no_more_leaves_everything_as_it_was_planned() {
-    let question = early(QueryPurpose::Lookup, planned(QueryPurpose::Poll, 1_000, 0));
-    let asking = decide_before_query(question, &waiting(3_600, Some(question)), &limits(), at(10));
-    let QueryAction::Instead(decision) = asking else { panic!("{asking:?}") };
-    assert_eq!((asked(&decision), word(&decision)), ((1_000, 2), "poll"));
+fn an_early_query_that_is_not_possible_any_more_leaves_the_planned_query_as_it_is() {
+    let query = early(QueryPurpose::Lookup, planned(QueryPurpose::Poll, 1_000, 0));
+    let action = decide_before_query(query, &waiting(3_600, Some(query)), &limits(), at(10));
+    let QueryAction::Instead(decision) = action else { panic!("{action:?}") };
+    assert_eq!((next_query(&decision), name_of(&decision)), ((1_000, 2), "poll"));
     let overdue = AttemptLimits { lookup: Some(lookup(true)), ..limits() };
-    let question = ProviderQuery { tried: 2, ..question };
-    let asking = decide_before_query(question, &waiting(10, Some(question)), &overdue, at(10));
-    let last = ProviderQuery { tried: 0, planned: None, ..question };
+    let query = ProviderQuery { tried: 2, ..query };
+    let action = decide_before_query(query, &waiting(10, Some(query)), &overdue, at(10));
+    let last = ProviderQuery { tried: 0, planned: None, ..query };
     assert_eq!(
-        asking,
+        action,
         QueryAction::Now(last),
         "at the deadline it is the last lookup, with all of its tries"
     );

@@ -137,7 +137,7 @@ pub enum EventKind {
     Waiting(Success, WaitingFor),
     /// The provider is going to be queried about an accepted command, or about a call that may have
     /// acted. This is recorded and never published.
-    Inquiring {
+    Querying {
         /// True if the provider has accepted the command.
         accepted: bool,
         /// The time of the query.
@@ -160,10 +160,8 @@ impl EventKind {
     pub fn state(&self) -> LifecycleState {
         match self {
             Self::Pending { .. } => LifecycleState::Pending,
-            Self::Processing | Self::Inquiring { accepted: false, .. } => {
-                LifecycleState::Processing
-            }
-            Self::Waiting(..) | Self::Inquiring { accepted: true, .. } => LifecycleState::Waiting,
+            Self::Processing | Self::Querying { accepted: false, .. } => LifecycleState::Processing,
+            Self::Waiting(..) | Self::Querying { accepted: true, .. } => LifecycleState::Waiting,
             Self::Completed(_) => LifecycleState::Completed,
             Self::Failed(..) | Self::FailedThere(_) => LifecycleState::Failed,
         }
@@ -288,7 +286,7 @@ impl EventData {
                 self.next_attempt_at = Some(due);
                 self.fail(None, false, failure);
             }
-            EventKind::Inquiring { due, failure, .. } => {
+            EventKind::Querying { due, failure, .. } => {
                 self.next_attempt_at = Some(due);
                 if let Some(failure) = failure {
                     self.fail(None, false, failure);

@@ -48,17 +48,17 @@ fn a_failure_is_final_exactly_when_it_leaves_no_dead_letter() {
 }
 
 #[test]
-fn a_question_is_noted_under_the_state_that_the_command_stays_in() {
+fn a_query_is_noted_under_the_state_that_the_command_stays_in() {
     let due = Timestamp::from_second(1_800_000_060).unwrap();
     for (accepted, failure, state) in [
         (true, None, LifecycleState::Waiting),
         (true, Some(Failure::new("http_500", "trouble")), LifecycleState::Waiting),
         (false, Some(Failure::new("timeout", "no answer")), LifecycleState::Processing),
     ] {
-        let data = event(1, EventKind::Inquiring { accepted, due, failure: failure.clone() }).data;
+        let data = event(1, EventKind::Querying { accepted, due, failure: failure.clone() }).data;
         assert_eq!((data.state, data.next_attempt_at, data.r#final), (state, Some(due), false));
-        let told = data.error.map(|error| (error.kind, error.code, error.dead_lettered));
-        assert_eq!(told, failure.map(|failure| (None, failure.code, false)));
+        let reported = data.error.map(|error| (error.kind, error.code, error.dead_lettered));
+        assert_eq!(reported, failure.map(|failure| (None, failure.code, false)));
     }
 }
 
@@ -70,9 +70,9 @@ fn routing_key_and_id_name_the_step() {
 }
 
 #[test]
-fn a_refused_message_is_told_of_under_its_own_id_and_below_every_event_of_the_command() {
+fn a_refused_message_is_published_under_its_own_id_and_below_every_event_of_the_command() {
     let refused = EchoedIdentity { id: identity().id.for_refused(&[b"{}"]), ..identity() };
-    let told = |kind, attempt| {
+    let failed = |kind, attempt| {
         Event::new(
             refused.clone(),
             moment(attempt),
@@ -80,7 +80,7 @@ fn a_refused_message_is_told_of_under_its_own_id_and_below_every_event_of_the_co
             TraceContext::default(),
         )
     };
-    let event = told(FailureKind::Invalid, 1);
+    let event = failed(FailureKind::Invalid, 1);
     assert_eq!(event.id, refused.id.as_str());
     assert_eq!((event.subject.as_str(), &event.data.command), ("order-1", &identity()));
     assert_eq!(event.routing_key(), "payment.stripe.charge.failed");
@@ -88,13 +88,13 @@ fn a_refused_message_is_told_of_under_its_own_id_and_below_every_event_of_the_co
         event.data.sequence < sequence(0, 1, LifecycleState::Pending),
         "the lowest of a command"
     );
-    let discarded = told(FailureKind::Discarded, 2);
+    let discarded = failed(FailureKind::Discarded, 2);
     assert_eq!(discarded.id, format!("{}/discarded", refused.id));
     assert_eq!(discarded.data.sequence, event.data.sequence);
 }
 
 #[test]
-fn a_message_without_names_is_told_of_under_the_word_unknown() {
+fn a_message_without_names_is_published_under_the_word_unknown() {
     let identity = EchoedIdentity::glean_identity(&Value::Null, b"?", CommandEnvelope::default());
     let event = Event::new(
         identity,

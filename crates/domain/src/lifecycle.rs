@@ -184,7 +184,7 @@ pub enum Decision {
     /// The command waits for the provider or the customer; the provider is queried meanwhile.
     Wait(Box<AcceptedCommand>),
     /// The provider is queried; with the problem so far, if any.
-    Inquire(ProviderQuery, Option<Failure>),
+    Query(ProviderQuery, Option<Failure>),
     /// The call is made again after this rung.
     Retry {
         /// The rung on whose delay queue the command waits.

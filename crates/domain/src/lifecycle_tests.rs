@@ -33,11 +33,11 @@ fn failure() -> Failure {
 }
 
 /// Names a decision, with the rung of a retry.
-fn word(decision: &Decision) -> &'static str {
+fn name_of(decision: &Decision) -> &'static str {
     match decision {
         Decision::Complete(_) => "complete",
         Decision::Wait(..) => "wait",
-        Decision::Inquire(..) => "inquire",
+        Decision::Query(..) => "query",
         Decision::Retry { rung, .. } => rung.name(),
         Decision::GiveUp(kind, _) => kind.as_str(),
     }
@@ -76,7 +76,7 @@ fn outcomes_lead_where_the_design_says() {
             0.5,
         );
         assert_eq!(
-            word(&decision),
+            name_of(&decision),
             expected,
             "{outcome:?} attempt {attempt} unknown {unknown} key {retention:?}"
         );
@@ -94,24 +94,24 @@ fn looked_up(key_retention: Option<u64>) -> AttemptLimits {
 }
 
 #[test]
-fn where_the_provider_can_be_asked_nothing_is_left_to_a_person_unasked() {
+fn where_a_lookup_is_possible_no_command_is_left_to_a_person_without_one() {
     let key = Some(24 * HOUR);
     let transient = || Outcome::Transient(failure(), None);
     let expiring = AttemptLimits { expires_at: Some(at(2)), ..looked_up(key) };
     let table = [
         // outcome, attempt, unknown before, limits, expected
-        (Outcome::Unknown(failure()), 1, false, looked_up(None), "inquire"),
+        (Outcome::Unknown(failure()), 1, false, looked_up(None), "query"),
         (Outcome::Unknown(failure()), 1, false, looked_up(key), "5s"),
-        (Outcome::Unknown(failure()), 8, false, looked_up(key), "inquire"),
-        (Outcome::Rejected(failure()), 2, true, looked_up(key), "inquire"),
+        (Outcome::Unknown(failure()), 8, false, looked_up(key), "query"),
+        (Outcome::Rejected(failure()), 2, true, looked_up(key), "query"),
         (Outcome::Rejected(failure()), 2, false, looked_up(key), "rejected"),
-        (transient(), 8, true, looked_up(key), "inquire"),
+        (transient(), 8, true, looked_up(key), "query"),
         (transient(), 8, false, looked_up(key), "unavailable"),
-        (transient(), 2, true, expiring, "inquire"),
+        (transient(), 2, true, expiring, "query"),
         (Outcome::Declined(failure()), 2, true, looked_up(key), "declined"),
         // A rule requires a lookup, whatever the key would allow.
-        (Outcome::Lookup(failure()), 1, false, looked_up(key), "inquire"),
-        (Outcome::Lookup(failure()), 1, false, looked_up(None), "inquire"),
+        (Outcome::Lookup(failure()), 1, false, looked_up(key), "query"),
+        (Outcome::Lookup(failure()), 1, false, looked_up(None), "query"),
         (Outcome::Lookup(failure()), 1, false, limits(key), "5s"),
         (Outcome::Lookup(failure()), 1, false, limits(None), "unresolved"),
     ];
@@ -120,7 +120,7 @@ fn where_the_provider_can_be_asked_nothing_is_left_to_a_person_unasked() {
         note_outcome(&mut progress, &outcome, at(1));
         let decision = decide_after_call(outcome.clone(), &progress, &limits, at(1), 0.5);
         assert_eq!(
-            word(&decision),
+            name_of(&decision),
             expected,
             "{outcome:?} attempt {attempt} unknown {unknown} {limits:?}"
         );
@@ -135,14 +135,14 @@ fn a_call_that_may_not_be_made_any_more_is_looked_up_instead() {
             limits,
             at(second),
         ) {
-            Admission::Instead(decision) => word(&decision),
+            Admission::Instead(decision) => name_of(&decision),
             other => panic!("{other:?}"),
         };
     let expiring = |limits| AttemptLimits { expires_at: Some(at(10)), ..limits };
     let (key, too_late) = (Some(24 * HOUR), 24 * 3600 + 1);
-    assert_eq!(decided(&progress(1, true), &looked_up(None), 1), "inquire");
-    assert_eq!(decided(&progress(2, true), &looked_up(key), 23 * 3600 + 1), "inquire");
-    assert_eq!(decided(&progress(2, true), &expiring(looked_up(key)), 11), "inquire");
+    assert_eq!(decided(&progress(1, true), &looked_up(None), 1), "query");
+    assert_eq!(decided(&progress(2, true), &looked_up(key), 23 * 3600 + 1), "query");
+    assert_eq!(decided(&progress(2, true), &expiring(looked_up(key)), 11), "query");
     assert_eq!(decided(&progress(2, false), &expiring(looked_up(key)), 11), "expired");
     assert_eq!(decided(&progress(2, false), &looked_up(None), too_late), "unavailable");
 }
@@ -158,28 +158,28 @@ fn no_attempt_is_scheduled_after_expiry_give_up_or_the_keys_retention() {
     let transient = || Outcome::Transient(failure(), None);
     let expiring = AttemptLimits { expires_at: Some(at(5)), ..limits(None) };
     assert_eq!(
-        word(&decide_after_call(transient(), &progress(1, false), &expiring, at(1), 0.5)),
+        name_of(&decide_after_call(transient(), &progress(1, false), &expiring, at(1), 0.5)),
         "expired"
     );
     assert_eq!(
-        word(&decide_after_call(transient(), &progress(1, true), &expiring, at(1), 0.5)),
+        name_of(&decide_after_call(transient(), &progress(1, true), &expiring, at(1), 0.5)),
         "unresolved"
     );
     assert_eq!(
-        word(&decide_after_call(transient(), &progress(1, false), &expiring, at(0), 0.5)),
+        name_of(&decide_after_call(transient(), &progress(1, false), &expiring, at(0), 0.5)),
         "5s"
     );
 
     let mut short = limits(None);
     short.policy.give_up_after = Duration::from_secs(20);
     assert_eq!(
-        word(&decide_after_call(transient(), &progress(2, false), &short, at(1), 0.5)),
+        name_of(&decide_after_call(transient(), &progress(2, false), &short, at(1), 0.5)),
         "unavailable"
     );
 
     let two_hours = limits(Some(2 * HOUR));
     assert_eq!(
-        word(&decide_after_call(
+        name_of(&decide_after_call(
             Outcome::Unknown(failure()),
             &progress(5, true),
             &two_hours,
@@ -189,7 +189,7 @@ fn no_attempt_is_scheduled_after_expiry_give_up_or_the_keys_retention() {
         "30m"
     );
     assert_eq!(
-        word(&decide_after_call(
+        name_of(&decide_after_call(
             Outcome::Unknown(failure()),
             &progress(5, true),
             &two_hours,
@@ -259,7 +259,7 @@ fn an_unknown_outcome_sticks() {
 }
 
 #[test]
-fn the_providers_own_id_is_kept_from_whichever_answer_tells_it() {
+fn the_providers_own_id_is_kept_from_whichever_answer_contains_it() {
     let id = |text: &str| Some(text.to_owned());
     let success = Success { provider_reference: id("a"), ..Success::default() };
     let refusal = Failure { provider_reference: id("b"), ..failure() };

@@ -83,8 +83,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_provider_states_agrees_with_what_was_asked_for_by_its_value_and_currency() {
-        for (asked, stated, partial, agrees) in [
+    fn a_stated_amount_agrees_with_the_requested_one_by_value_and_currency() {
+        for (requested, stated, partial, agrees) in [
             ("1099 eur", "1099 EUR", false, true),
             ("1099 eur", "1099 USD", false, false),
             ("1099 eur", "1098 EUR", false, false),
@@ -101,7 +101,11 @@ mod tests {
             ("10", "0.10", false, false),
         ] {
             let stated = StatedAmount { money: money(stated), partial };
-            assert_eq!(money(asked).mismatch(&stated).is_none(), agrees, "{asked} {stated:?}");
+            assert_eq!(
+                money(requested).mismatch(&stated).is_none(),
+                agrees,
+                "{requested} {stated:?}"
+            );
         }
         let stated = StatedAmount { money: money("1 USD"), partial: false };
         let failure = money("1099 eur").mismatch(&stated).unwrap();

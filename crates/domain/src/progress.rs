@@ -41,7 +41,7 @@ pub struct GenerationProgress {
     /// The provider's own id of the operation's result, once the provider has sent it.
     pub provider_reference: Option<String>,
     /// The query that is due, where no call is.
-    pub inquiry: Option<ProviderQuery>,
+    pub query: Option<ProviderQuery>,
     /// The digest of the request that was sent under the key.
     pub digest: Option<String>,
     /// The token that the request had beside the command's id; empty where it had none.
@@ -109,7 +109,7 @@ impl GenerationProgress {
             unknown_since: None,
             deadline: None,
             provider_reference: None,
-            inquiry: None,
+            query: None,
             digest: None,
             token: String::new(),
             history: Vec::new(),
@@ -119,13 +119,13 @@ impl GenerationProgress {
     /// Returns the number of the next query about this attempt.
     #[must_use]
     pub fn next_query(&self) -> u32 {
-        self.inquiry.map_or(0, |query| query.number).saturating_add(1)
+        self.query.map_or(0, |query| query.number).saturating_add(1)
     }
 
     /// Returns true if a lookup is due.
     #[must_use]
     pub fn is_looked_up(&self) -> bool {
-        self.inquiry.is_some_and(|query| query.purpose == QueryPurpose::Lookup)
+        self.query.is_some_and(|query| query.purpose == QueryPurpose::Lookup)
     }
 
     /// Returns the lookup that is possible for the command: one that needs the provider's own id,

@@ -43,7 +43,7 @@ pub struct ProviderQuery {
 /// A query that waits for its time while an early one is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedQuery {
-    /// The purpose of the question.
+    /// The purpose of the query.
     pub purpose: QueryPurpose,
     /// The time of the query.
     pub due: Timestamp,
@@ -136,11 +136,11 @@ pub struct AcceptedCommand {
     /// The provider's answers so far.
     pub success: Success,
     /// The party that has to act next.
-    pub party: WaitingFor,
+    pub waiting_for: WaitingFor,
     /// The time by which the command has to end.
     pub deadline: Timestamp,
     /// The next query about the command.
-    pub inquiry: ProviderQuery,
+    pub query: ProviderQuery,
     /// True where the command's acceptance becomes known by this decision. An event publishes that;
     /// later answers that do not end the command are only recorded.
     pub first: bool,
@@ -188,7 +188,7 @@ pub fn decide_before_query(
         ))),
         QueryPurpose::Lookup if limits.lookup.is_some() => QueryAction::Now(query),
         QueryPurpose::Lookup if let Some(planned) = query.planned => QueryAction::Instead(
-            Box::new(Decision::Inquire(query.after_early_query(planned, None, now), None)),
+            Box::new(Decision::Query(query.after_early_query(planned, None, now), None)),
         ),
         QueryPurpose::Lookup => {
             let failure = Failure::new(
@@ -213,19 +213,13 @@ pub fn decide_accepted(
     let due = limits.poll.map_or(deadline, |poll| {
         after(now, Rung::at_least(poll.interval).duration()).min(deadline)
     });
-    let early = progress.inquiry.map_or(0, |query| query.early);
+    let early = progress.query.map_or(0, |query| query.early);
     let query = ProviderQuery {
         early,
         ..ProviderQuery::new(progress.next_query(), QueryPurpose::Poll, due)
     };
     let first = progress.deadline.is_none();
-    Decision::Wait(Box::new(AcceptedCommand {
-        success,
-        party: waiting_for,
-        deadline,
-        inquiry: query,
-        first,
-    }))
+    Decision::Wait(Box::new(AcceptedCommand { success, waiting_for, deadline, query, first }))
 }
 
 /// Returns the wait before an early query is repeated, if it is. An unanswered query is repeated on
@@ -259,16 +253,13 @@ pub fn decide_after_poll(
         PollOutcome::Declined(failure) => Decision::GiveUp(FailureKind::Declined, failure),
         PollOutcome::Still(failure) if let Some(planned) = query.planned => {
             let wait = wait_of_early(query, failure.is_none(), limits);
-            Decision::Inquire(query.after_early_query(planned, wait, now), failure)
+            Decision::Query(query.after_early_query(planned, wait, now), failure)
         }
         PollOutcome::Still(failure) => {
-            let asked = query.number.saturating_sub(query.early);
-            let wait = limits.poll.map_or(Duration::ZERO, |poll| poll_interval(poll, asked));
+            let polled = query.number.saturating_sub(query.early);
+            let wait = limits.poll.map_or(Duration::ZERO, |poll| poll_interval(poll, polled));
             let due = after(now, wait).min(progress.deadline.unwrap_or(Timestamp::MAX));
-            Decision::Inquire(
-                ProviderQuery { number: progress.next_query(), due, ..query },
-                failure,
-            )
+            Decision::Query(ProviderQuery { number: progress.next_query(), due, ..query }, failure)
         }
     }
 }
@@ -289,12 +280,12 @@ pub fn decide_unknown(
     lookup: Option<LookupPolicy>,
     now: Timestamp,
 ) -> Decision {
-    let looking = progress.inquiry.is_some_and(|query| query.purpose == QueryPurpose::Lookup);
+    let looking = progress.query.is_some_and(|query| query.purpose == QueryPurpose::Lookup);
     match lookup {
         Some(LookupPolicy { after: delay, .. }) if !looking => {
             let due = after(progress.unknown_since.unwrap_or(now), delay).max(now);
             let number = progress.next_query();
-            Decision::Inquire(ProviderQuery::new(number, QueryPurpose::Lookup, due), Some(failure))
+            Decision::Query(ProviderQuery::new(number, QueryPurpose::Lookup, due), Some(failure))
         }
         _ => Decision::GiveUp(FailureKind::Unresolved, failure),
     }
@@ -324,9 +315,9 @@ pub fn decide_after_lookup(
                         query.after_early_query(planned, wait_of_early(query, true, limits), now);
                     Decision::Wait(Box::new(AcceptedCommand {
                         success,
-                        party: waiting_for,
+                        waiting_for,
                         deadline,
-                        inquiry: query,
+                        query,
                         first: false,
                     }))
                 }
@@ -344,7 +335,7 @@ pub fn decide_after_lookup(
             if progress.deadline.is_none() && proves_absence(progress, limits, now) =>
         {
             progress.clear_unknown();
-            let text = "the provider was asked, and has not acted";
+            let text = "the provider was queried, and has not acted";
             return decide_retry(
                 Failure::new("not_found", text),
                 None,
@@ -358,13 +349,13 @@ pub fn decide_after_lookup(
     };
     if let Some(planned) = query.planned {
         let wait = wait_of_early(query, false, limits);
-        return Decision::Inquire(query.after_early_query(planned, wait, now), Some(failure));
+        return Decision::Query(query.after_early_query(planned, wait, now), Some(failure));
     }
     let tried = query.tried.saturating_add(1);
     match limits.policy.next(tried, None, 0.5) {
         Some(rung) => {
             let (number, due) = (progress.next_query(), after(now, rung.duration()));
-            Decision::Inquire(ProviderQuery { number, due, tried, ..query }, Some(failure))
+            Decision::Query(ProviderQuery { number, due, tried, ..query }, Some(failure))
         }
         None => Decision::GiveUp(FailureKind::Unresolved, decide_unanswered(failure, tried)),
     }

@@ -34,7 +34,7 @@ pub(super) fn limits() -> AttemptLimits {
     }
 }
 
-pub(super) fn inquiry(purpose: QueryPurpose, number: u32, due: i64) -> ProviderQuery {
+pub(super) fn provider_query(purpose: QueryPurpose, number: u32, due: i64) -> ProviderQuery {
     ProviderQuery::new(number, purpose, at(due))
 }
 
@@ -42,7 +42,7 @@ pub(super) fn inquiry(purpose: QueryPurpose, number: u32, due: i64) -> ProviderQ
 pub(super) fn doubted(query: Option<ProviderQuery>) -> GenerationProgress {
     let mut progress = GenerationProgress::first_generation(at(0));
     progress.mark_unknown(at(0));
-    progress.inquiry = query;
+    progress.query = query;
     progress
 }
 
@@ -50,7 +50,7 @@ pub(super) fn doubted(query: Option<ProviderQuery>) -> GenerationProgress {
 pub(super) fn waiting(deadline: i64, query: Option<ProviderQuery>) -> GenerationProgress {
     GenerationProgress {
         deadline: Some(at(deadline)),
-        inquiry: query,
+        query,
         ..GenerationProgress::first_generation(at(0))
     }
 }
@@ -67,26 +67,26 @@ pub(super) fn taken(decision: Decision) -> AcceptedCommand {
 }
 
 /// Names a decision, with the rung of a retry and the purpose of a query.
-pub(super) fn word(decision: &Decision) -> &'static str {
+pub(super) fn name_of(decision: &Decision) -> &'static str {
     match decision {
         Decision::Complete(_) => "complete",
         Decision::Wait(..) => "wait",
-        Decision::Inquire(query, _) => query.purpose.as_str(),
+        Decision::Query(query, _) => query.purpose.as_str(),
         Decision::Retry { rung, .. } => rung.name(),
         Decision::GiveUp(kind, _) => kind.as_str(),
     }
 }
 
 /// Returns the next query, as seconds and number.
-pub(super) fn asked(decision: &Decision) -> (i64, u32) {
+pub(super) fn next_query(decision: &Decision) -> (i64, u32) {
     match decision {
-        Decision::Inquire(query, _) => (query.due.as_second() - 1_800_000_000, query.number),
+        Decision::Query(query, _) => (query.due.as_second() - 1_800_000_000, query.number),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_question_is_asked_when_it_is_due_and_an_overdue_poll_becomes_a_last_lookup_or_a_persons() {
+fn a_query_is_made_when_it_is_due_and_an_overdue_poll_becomes_a_last_lookup_or_ends_the_command() {
     use QueryPurpose::{Lookup, Poll};
     let (neither, polled) = (limits(), AttemptLimits { poll: Some(poll(5, 60)), ..limits() });
     let (looked_up, both) = (
@@ -119,12 +119,12 @@ fn a_question_is_asked_when_it_is_due_and_an_overdue_poll_becomes_a_last_lookup_
         (Lookup, Some(600), 700, 700, &looked_up, "lookup"),
     ];
     for (purpose, deadline, due, now, limits, expected) in table {
-        let question = inquiry(purpose, 3, due);
-        let progress = GenerationProgress { deadline: deadline.map(at), ..doubted(Some(question)) };
-        let found = match decide_before_query(question, &progress, limits, at(now)) {
-            QueryAction::Now(asked) => {
-                assert_eq!(asked, ProviderQuery { purpose: asked.purpose, ..question });
-                asked.purpose.as_str().to_owned()
+        let query = provider_query(purpose, 3, due);
+        let progress = GenerationProgress { deadline: deadline.map(at), ..doubted(Some(query)) };
+        let found = match decide_before_query(query, &progress, limits, at(now)) {
+            QueryAction::Now(made) => {
+                assert_eq!(made, ProviderQuery { purpose: made.purpose, ..query });
+                made.purpose.as_str().to_owned()
             }
             QueryAction::Park(rung) => rung.name().to_owned(),
             QueryAction::Instead(decision) => match *decision {
@@ -139,9 +139,9 @@ fn a_question_is_asked_when_it_is_due_and_an_overdue_poll_becomes_a_last_lookup_
 }
 
 #[test]
-fn what_is_accepted_has_a_deadline_and_no_question_comes_after_it() {
+fn an_accepted_command_has_a_deadline_and_no_query_comes_after_it() {
     let accept = |progress: &GenerationProgress, limits: &AttemptLimits| {
-        let AcceptedCommand { deadline, inquiry: query, .. } = taken(decide_accepted(
+        let AcceptedCommand { deadline, query, .. } = taken(decide_accepted(
             Success::default(),
             WaitingFor::Customer,
             progress,
@@ -153,7 +153,7 @@ fn what_is_accepted_has_a_deadline_and_no_question_comes_after_it() {
         (second(deadline), second(query.due), query.number)
     };
     let fresh = GenerationProgress::first_generation(at(0));
-    let found = doubted(Some(inquiry(QueryPurpose::Lookup, 4, 5)));
+    let found = doubted(Some(provider_query(QueryPurpose::Lookup, 4, 5)));
     let table = [
         // progress, poll, (deadline, first query, its number)
         (fresh.clone(), None, (3_610, 3_610, 1)),
@@ -186,11 +186,11 @@ fn polls_come_a_rung_further_apart_each_time_up_to_the_longest_wait() {
         let limits = AttemptLimits { poll: Some(poll(first, longest)), ..limits() };
         let mut progress = waiting(1_000_000, None);
         for (wait, number) in waits.into_iter().zip(1..) {
-            let question = inquiry(QueryPurpose::Poll, number, 0);
-            progress.inquiry = Some(question);
+            let query = provider_query(QueryPurpose::Poll, number, 0);
+            progress.query = Some(query);
             let decision =
-                decide_after_poll(PollOutcome::Still(None), question, &progress, &limits, at(0));
-            assert_eq!(asked(&decision), (wait, number + 1), "{first} {longest}");
+                decide_after_poll(PollOutcome::Still(None), query, &progress, &limits, at(0));
+            assert_eq!(next_query(&decision), (wait, number + 1), "{first} {longest}");
         }
     }
 }
@@ -198,21 +198,22 @@ fn polls_come_a_rung_further_apart_each_time_up_to_the_longest_wait() {
 #[test]
 fn a_poll_ends_the_command_or_is_made_again_by_the_deadline() {
     let limits = AttemptLimits { poll: Some(poll(5, 60)), ..limits() };
-    let question = inquiry(QueryPurpose::Poll, 1, 0);
-    let progress = waiting(12, Some(question));
-    let follow = |polled| decide_after_poll(polled, question, &progress, &limits, at(1));
-    assert_eq!(word(&follow(PollOutcome::Completed(Success::default()))), "complete");
-    assert_eq!(word(&follow(PollOutcome::Declined(failure()))), "declined");
+    let query = provider_query(QueryPurpose::Poll, 1, 0);
+    let progress = waiting(12, Some(query));
+    let follow = |polled| decide_after_poll(polled, query, &progress, &limits, at(1));
+    assert_eq!(name_of(&follow(PollOutcome::Completed(Success::default()))), "complete");
+    assert_eq!(name_of(&follow(PollOutcome::Declined(failure()))), "declined");
     for wrong in [None, Some(failure())] {
         let decision = follow(PollOutcome::Still(wrong.clone()));
-        assert_eq!(asked(&decision), (12, 2), "never beyond the deadline");
-        assert!(matches!(decision, Decision::Inquire(_, failure) if failure == wrong));
+        assert_eq!(next_query(&decision), (12, 2), "never beyond the deadline");
+        assert!(matches!(decision, Decision::Query(_, failure) if failure == wrong));
     }
 }
 
 #[test]
 fn a_doubtful_call_is_looked_up_once_that_can_prove_something_and_never_from_within_a_lookup() {
-    let (poll, found) = (inquiry(QueryPurpose::Poll, 2, 0), inquiry(QueryPurpose::Lookup, 2, 0));
+    let (poll, found) =
+        (provider_query(QueryPurpose::Poll, 2, 0), provider_query(QueryPurpose::Lookup, 2, 0));
     let table = [
         // progress, lookup, now, expected: time and number of the query, or the end
         (doubted(None), None, 1, None),
@@ -229,9 +230,9 @@ fn a_doubtful_call_is_looked_up_once_that_can_prove_something_and_never_from_wit
     ];
     for (progress, lookup, now, expected) in table {
         let decision = decide_unknown(failure(), &progress, lookup, at(now));
-        let found = matches!(decision, Decision::Inquire(..)).then(|| asked(&decision));
+        let found = matches!(decision, Decision::Query(..)).then(|| next_query(&decision));
         assert_eq!(found, expected, "{lookup:?} {progress:?}");
-        assert_eq!(word(&decision), if expected.is_some() { "lookup" } else { "unresolved" });
+        assert_eq!(name_of(&decision), if expected.is_some() { "lookup" } else { "unresolved" });
     }
 }
 
@@ -249,7 +250,7 @@ fn what_a_lookup_finds_is_the_answer_of_the_call() {
         (Outcome::Lookup(failure()), "lookup", "poll", "lookup"),
     ];
     let limits = AttemptLimits { lookup: Some(lookup(true)), poll: Some(poll(5, 60)), ..limits() };
-    let question = inquiry(QueryPurpose::Lookup, 1, 90);
+    let query = provider_query(QueryPurpose::Lookup, 1, 90);
     let next_poll = PlannedQuery { purpose: QueryPurpose::Poll, due: at(101), tried: 0 };
     for (outcome, doubtful, accepted, overdue) in found {
         for (deadline, expected) in
@@ -257,13 +258,13 @@ fn what_a_lookup_finds_is_the_answer_of_the_call() {
         {
             // A command whose deadline has not passed is looked up early only.
             let planned = deadline.filter(|deadline| *deadline > 100).map(|_| next_poll);
-            let question = ProviderQuery { planned, ..question };
+            let query = ProviderQuery { planned, ..query };
             let mut progress =
-                GenerationProgress { deadline: deadline.map(at), ..doubted(Some(question)) };
+                GenerationProgress { deadline: deadline.map(at), ..doubted(Some(query)) };
             let looked_up = LookupOutcome::Found(outcome.clone());
             let decision =
-                decide_after_lookup(looked_up, question, &mut progress, &limits, at(100), 0.5);
-            assert_eq!(word(&decision), expected, "{outcome:?} {deadline:?}");
+                decide_after_lookup(looked_up, query, &mut progress, &limits, at(100), 0.5);
+            assert_eq!(name_of(&decision), expected, "{outcome:?} {deadline:?}");
             assert!(progress.unknown, "{outcome:?} does not acquit");
         }
     }
@@ -281,28 +282,28 @@ fn there_is_none_acquits_only_with_proof_long_enough_after_and_not_what_was_acce
     let next_poll = PlannedQuery { purpose: QueryPurpose::Poll, due: at(91), tried: 0 };
     for (proof, now, accepted, expected) in table {
         let planned = accepted.then_some(next_poll);
-        let question = ProviderQuery { planned, ..inquiry(QueryPurpose::Lookup, 1, 0) };
+        let query = ProviderQuery { planned, ..provider_query(QueryPurpose::Lookup, 1, 0) };
         let limits = AttemptLimits { lookup: Some(lookup(proof)), ..limits() };
         let deadline = accepted.then(|| at(1_000));
-        let mut progress = GenerationProgress { deadline, ..doubted(Some(question)) };
+        let mut progress = GenerationProgress { deadline, ..doubted(Some(query)) };
         let decision = decide_after_lookup(
             LookupOutcome::Absent(failure()),
-            question,
+            query,
             &mut progress,
             &limits,
             at(now),
             0.5,
         );
-        assert_eq!(word(&decision), expected, "{proof} {now} {accepted}");
+        assert_eq!(name_of(&decision), expected, "{proof} {now} {accepted}");
         let acquitted = expected == "5s";
         assert_eq!((progress.unknown, progress.unknown_since.is_none()), (!acquitted, acquitted));
     }
-    let question = inquiry(QueryPurpose::Lookup, 1, 0);
+    let query = provider_query(QueryPurpose::Lookup, 1, 0);
     let limits = AttemptLimits { lookup: Some(lookup(true)), ..limits() };
-    let mut last = GenerationProgress { attempt: 3, ..doubted(Some(question)) };
+    let mut last = GenerationProgress { attempt: 3, ..doubted(Some(query)) };
     let decision = decide_after_lookup(
         LookupOutcome::Absent(failure()),
-        question,
+        query,
         &mut last,
         &limits,
         at(90),
@@ -311,51 +312,51 @@ fn there_is_none_acquits_only_with_proof_long_enough_after_and_not_what_was_acce
     assert!(
         matches!(&decision, Decision::GiveUp(FailureKind::Unavailable, failure) if failure.code.as_deref() == Some("not_found"))
     );
-    let mut undated = GenerationProgress { unknown_since: None, ..doubted(Some(question)) };
+    let mut undated = GenerationProgress { unknown_since: None, ..doubted(Some(query)) };
     let decision = decide_after_lookup(
         LookupOutcome::Absent(failure()),
-        question,
+        query,
         &mut undated,
         &limits,
         at(9_999),
         0.5,
     );
-    assert_eq!(word(&decision), "lookup", "where nothing says since when, nothing is proved");
+    assert_eq!(name_of(&decision), "lookup", "where nothing says since when, nothing is proved");
 }
 
 #[test]
 fn a_lookup_without_an_answer_goes_on_along_the_schedule_and_then_to_a_person() {
     let limits = AttemptLimits { lookup: Some(lookup(true)), ..limits() };
     let mut progress = doubted(None);
-    let mut question = inquiry(QueryPurpose::Lookup, 1, 90);
+    let mut query = provider_query(QueryPurpose::Lookup, 1, 90);
     for (due, number) in [(95, 2), (120, 3)] {
-        progress.inquiry = Some(question);
+        progress.query = Some(query);
         let decision = decide_after_lookup(
             LookupOutcome::Unclear(failure()),
-            question,
+            query,
             &mut progress,
             &limits,
             at(90),
             0.5,
         );
-        assert_eq!(asked(&decision), (due, number));
-        let Decision::Inquire(next, _) = decision else { unreachable!() };
-        question = next;
+        assert_eq!(next_query(&decision), (due, number));
+        let Decision::Query(next, _) = decision else { unreachable!() };
+        query = next;
     }
-    progress.inquiry = Some(question);
+    progress.query = Some(query);
     let decision = decide_after_lookup(
         LookupOutcome::Unclear(failure()),
-        question,
+        query,
         &mut progress,
         &limits,
         at(90),
         0.5,
     );
-    let Decision::GiveUp(FailureKind::Unresolved, told) = decision else { panic!("{decision:?}") };
-    assert_eq!(told.code, failure().code);
+    let Decision::GiveUp(FailureKind::Unresolved, given) = decision else { panic!("{decision:?}") };
+    assert_eq!(given.code, failure().code);
     assert!(
-        told.message.contains("3 times") && told.message.ends_with("message"),
+        given.message.contains("3 times") && given.message.ends_with("message"),
         "{}",
-        told.message
+        given.message
     );
 }

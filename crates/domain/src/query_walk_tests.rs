@@ -63,7 +63,7 @@ impl CommandWalk {
         answers: (Outcome, PollOutcome, LookupOutcome),
     ) -> Option<(MadeCall, Decision)> {
         let (call, polled, looked_up) = answers;
-        let Some(question) = self.progress.inquiry else {
+        let Some(query) = self.progress.query else {
             if let Admission::Instead(decision) =
                 decide_before_call(&self.progress, &self.limits, self.now)
             {
@@ -74,19 +74,19 @@ impl CommandWalk {
             let decision = decide_after_call(call, &self.progress, &self.limits, self.now, 0.5);
             return Some((MadeCall::Call, decision));
         };
-        let question = match decide_before_query(question, &self.progress, &self.limits, self.now) {
-            QueryAction::Now(question) => question,
+        let query = match decide_before_query(query, &self.progress, &self.limits, self.now) {
+            QueryAction::Now(query) => query,
             QueryAction::Park(rung) => {
                 self.now = after(self.now, rung.duration());
                 return None;
             }
             QueryAction::Instead(decision) => return Some((MadeCall::Nothing, *decision)),
         };
-        self.progress.inquiry = Some(question);
-        Some(match question.purpose {
+        self.progress.query = Some(query);
+        Some(match query.purpose {
             QueryPurpose::Poll => (
                 MadeCall::Poll,
-                decide_after_poll(polled, question, &self.progress, &self.limits, self.now),
+                decide_after_poll(polled, query, &self.progress, &self.limits, self.now),
             ),
             QueryPurpose::Lookup => {
                 if !self.progress.unknown {
@@ -95,7 +95,7 @@ impl CommandWalk {
                 let absent = matches!(looked_up, LookupOutcome::Absent(_));
                 let decision = decide_after_lookup(
                     looked_up,
-                    question,
+                    query,
                     &mut self.progress,
                     &self.limits,
                     self.now,
@@ -112,12 +112,12 @@ impl CommandWalk {
             Decision::Complete(_) | Decision::GiveUp(..) => return false,
             Decision::Wait(accepted) => {
                 self.progress.deadline = Some(accepted.deadline);
-                self.progress.inquiry = Some(accepted.inquiry);
+                self.progress.query = Some(accepted.query);
             }
-            Decision::Inquire(query, _) => self.progress.inquiry = Some(query),
+            Decision::Query(query, _) => self.progress.query = Some(query),
             Decision::Retry { due, .. } => {
                 self.progress.attempt += 1;
-                self.progress.inquiry = None;
+                self.progress.query = None;
                 self.now = due;
             }
         }
@@ -140,7 +140,7 @@ proptest! {
         let mut walk = CommandWalk { progress: GenerationProgress::first_generation(at(0)), limits, now: at(0) };
         let mut going = true;
         for answers in script.into_iter().cycle().take(2_000) {
-            let (doubted, number) = (walk.progress.unknown, walk.progress.inquiry.map(|query| query.number));
+            let (doubted, number) = (walk.progress.unknown, walk.progress.query.map(|query| query.number));
             let Some((answered, decision)) = walk.step(answers) else { continue };
             let proved = answered == MadeCall::Lookup { absent: true } && proves;
             if let Decision::Retry { .. } = decision {
@@ -152,8 +152,8 @@ proptest! {
                 let claims = !matches!(kind, FailureKind::Unresolved | FailureKind::Declined);
                 prop_assert!(!claims || !doubted || proved, "{kind:?} after {answered:?}");
             }
-            if let (Decision::Inquire(next, _), Some(number)) = (&decision, number) {
-                prop_assert!(next.number > number, "two questions share a number");
+            if let (Decision::Query(next, _), Some(number)) = (&decision, number) {
+                prop_assert!(next.number > number, "two queries share a number");
             }
             going = walk.follow(decision);
             if !going {

@@ -134,16 +134,14 @@ impl UnverifiedNotice {
         }
         let digest = hex::encode(hash.finalize()).chars().take(DIGEST_LENGTH).collect();
         // A final outcome in an unverified notice does not count: the provider is queried instead.
-        let asks = !matches!(meaning, NoticeMeaning::Progress(_) | NoticeMeaning::Nothing);
-        Self { event: event.clone(), reference: reference.clone(), digest, starts_query: asks }
+        let starts_query = !matches!(meaning, NoticeMeaning::Progress(_) | NoticeMeaning::Nothing);
+        Self { event: event.clone(), reference: reference.clone(), digest, starts_query }
     }
 }
 
 impl From<UnverifiedNotice> for WebhookNotice {
-    fn from(
-        UnverifiedNotice { event, reference, digest, starts_query: asks }: UnverifiedNotice,
-    ) -> Self {
-        let meaning = if asks { NoticeMeaning::Lookup } else { NoticeMeaning::Nothing };
+    fn from(UnverifiedNotice { event, reference, digest, starts_query }: UnverifiedNotice) -> Self {
+        let meaning = if starts_query { NoticeMeaning::Lookup } else { NoticeMeaning::Nothing };
         Self {
             event,
             id: Some(digest),

@@ -108,7 +108,7 @@ fn words(decision: &Decision) -> String {
     match decision {
         Decision::Complete(_) => "completed".to_owned(),
         Decision::Wait(..) => "waiting".to_owned(),
-        Decision::Inquire(..) => "looked up".to_owned(),
+        Decision::Query(..) => "looked up".to_owned(),
         Decision::Retry { .. } => "retry".to_owned(),
         Decision::GiveUp(kind, _) => format!("failed, {}", kind.as_str()),
     }
@@ -191,13 +191,13 @@ fn looked_up(
     let lookup =
         LookupPolicy { after: Duration::from_secs(90), proves_absence, needs_reference: false };
     let limits = AttemptLimits { lookup: Some(lookup), ..without_key(limits()) };
-    let inquiry = ProviderQuery { tried, ..ProviderQuery::new(1, QueryPurpose::Lookup, start()) };
+    let query = ProviderQuery { tried, ..ProviderQuery::new(1, QueryPurpose::Lookup, start()) };
     let mut progress = GenerationProgress::first_generation(start());
     progress.attempt = attempt;
     progress.mark_unknown(start());
-    progress.inquiry = Some(inquiry);
+    progress.query = Some(query);
     let now = Timestamp::from_second(start().as_second() + seconds).unwrap();
-    let decision = decide_after_lookup(found, inquiry, &mut progress, &limits, now, 0.5);
+    let decision = decide_after_lookup(found, query, &mut progress, &limits, now, 0.5);
     words(&decision).replace("looked up", "queried again")
 }
 
@@ -235,17 +235,17 @@ fn the_printed_ends_of_polls_are_those_of_the_code() {
     let poll =
         PollPolicy { interval: Duration::from_secs(5), max_interval: Duration::from_mins(1) };
     let limits = AttemptLimits { poll: Some(poll), ..limits() };
-    let inquiry = ProviderQuery::new(1, QueryPurpose::Poll, start());
+    let query = ProviderQuery::new(1, QueryPurpose::Poll, start());
     let mut progress = GenerationProgress::first_generation(start());
-    progress.inquiry = Some(inquiry);
+    progress.query = Some(query);
     progress.deadline = Timestamp::from_second(start().as_second() + 60).ok();
     let polled = |polled| {
-        let decision = decide_after_poll(polled, inquiry, &progress, &limits, start());
+        let decision = decide_after_poll(polled, query, &progress, &limits, start());
         words(&decision).replace("looked up", "queried again")
     };
     let deadline = progress.deadline.unwrap();
     let overdue =
-        |limits: &AttemptLimits| match decide_before_query(inquiry, &progress, limits, deadline) {
+        |limits: &AttemptLimits| match decide_before_query(query, &progress, limits, deadline) {
             QueryAction::Now(ProviderQuery { purpose: QueryPurpose::Lookup, .. }) => {
                 "looked up".to_owned()
             }

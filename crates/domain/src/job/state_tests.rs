@@ -104,7 +104,7 @@ fn a_paused_job_waits_for_its_resumption_and_then_for_whoever_claims_it() {
 }
 
 #[test]
-fn a_stop_ends_a_pause_and_can_be_asked_for_once() {
+fn a_stop_ends_a_pause_and_can_be_requested_once() {
     let (pause, stop) =
         (|| JobChange::Paused(request("ann")), || JobChange::Stopped(request("bob")));
     let job = after([

@@ -33,7 +33,7 @@ impl CommandState {
             RecordBody::Started(started) => Self::start(slot, id, record.at, started),
             RecordBody::Finished(finished) => Self::finish(slot, id, record.at, finished),
             RecordBody::Replayed(replayed) => Self::replay(slot, record.at, replayed),
-            RecordBody::CancelRequested(wish) => Self::request_cancel(slot, record.at, wish),
+            RecordBody::CancelRequested(request) => Self::request_cancel(slot, record.at, request),
             RecordBody::Released(released) => {
                 Self::known(slot, |state| state.release_claim(record.at, released))
             }
@@ -43,8 +43,8 @@ impl CommandState {
             RecordBody::Settled(settled) => {
                 Self::known(slot, |state| state.settle_decision(settled))
             }
-            RecordBody::ReplyRequested(asked) => {
-                Self::known(slot, |state| state.add_reply_target(asked))
+            RecordBody::ReplyRequested(target) => {
+                Self::known(slot, |state| state.add_reply_target(target))
             }
             RecordBody::Conflicted(note) => Self::known(slot, |state| state.note_conflict(note)),
             RecordBody::Erased(erased) => Self::known(slot, |state| state.erase(record.at, erased)),
@@ -83,15 +83,15 @@ impl CommandState {
         if new || (state.step == *step && matches!(state.phase, CallPhase::Open)) {
             let submitter = by.as_ref().map(|by| format!("by {by}"));
             let detail = until.map(|until| format!("until {until}")).or(submitter);
-            let word = match reason {
+            let reason = match reason {
                 WaitReason::Submitted => "submitted",
                 WaitReason::Early => "early",
                 WaitReason::Busy => "busy",
                 WaitReason::Stopping => "stopping",
             };
             // A command that passes along the ladder has one transition for that.
-            if state.history.last().is_none_or(|last| last.reason != word) {
-                state.note_transition(at, LifecycleState::Pending, *step, word, detail);
+            if state.history.last().is_none_or(|last| last.reason != reason) {
+                state.note_transition(at, LifecycleState::Pending, *step, reason, detail);
                 state.note_wait(*until);
             }
         }
@@ -255,12 +255,12 @@ impl CommandState {
         Ruling::Counts(RulingGrant::default())
     }
 
-    fn add_reply_target(&mut self, asked: &ReplyTarget) -> Ruling {
+    fn add_reply_target(&mut self, target: &ReplyTarget) -> Ruling {
         if let Some(ending) = &self.ending {
             return Ruling::Ended(Box::new(ending.event.clone()));
         }
-        if self.replies.len() < MAX_REPLIES && !self.replies.contains(asked) {
-            self.replies.push(asked.clone());
+        if self.replies.len() < MAX_REPLIES && !self.replies.contains(target) {
+            self.replies.push(target.clone());
         }
         Ruling::Counts(RulingGrant::default())
     }
@@ -274,7 +274,7 @@ impl CommandState {
         if is_known { Ruling::Superseded } else { Ruling::Counts(RulingGrant::default()) }
     }
 
-    fn request_cancel(slot: &mut Option<Self>, at: Timestamp, wish: &CancelRequested) -> Ruling {
+    fn request_cancel(slot: &mut Option<Self>, at: Timestamp, request: &CancelRequested) -> Ruling {
         let new = slot.is_none();
         let state = slot.get_or_insert_with(Self::unopened);
         if state.identity.is_some() {
@@ -290,10 +290,10 @@ impl CommandState {
                 LifecycleState::Pending,
                 state.step,
                 "cancel_requested",
-                Some(wish.actor.to_string()),
+                Some(request.actor.to_string()),
             );
         }
-        state.cancel.get_or_insert_with(|| wish.actor.clone());
+        state.cancel.get_or_insert_with(|| request.actor.clone());
         Ruling::Counts(RulingGrant::default())
     }
 

@@ -10,13 +10,13 @@ impl CommandState {
     /// the call or query that follows from the latest decision.
     #[must_use]
     pub fn awaited_step(&self) -> Step {
-        let Step { generation, attempt, query: inquiry } = self.step;
+        let Step { generation, attempt, query } = self.step;
         match (&self.phase, self.state()) {
             (CallPhase::Decided { .. }, LifecycleState::Pending) => {
                 Step::call(generation, attempt.saturating_add(1))
             }
             (CallPhase::Decided { .. }, LifecycleState::Waiting | LifecycleState::Processing) => {
-                Step { query: inquiry.saturating_add(1), ..self.step }
+                Step { query: query.saturating_add(1), ..self.step }
             }
             _ => self.step,
         }

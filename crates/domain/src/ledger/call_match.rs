@@ -36,7 +36,9 @@ impl CallMatch {
         let may_be_renamed =
             call != Self::Earlier && state.ending.as_ref().is_none_or(CommandEnding::is_dead);
         match notice.reference.as_deref() {
-            Some(told) if is_done && !may_be_renamed && !is_its_own(told, notice, state, call) => {
+            Some(reference)
+                if is_done && !may_be_renamed && !is_its_own(reference, notice, state, call) =>
+            {
                 Self::Another
             }
             _ => call,
@@ -49,17 +51,17 @@ impl CallMatch {
             Some(_) if notice.token.is_none() => return Self::Latest,
             _ => {}
         }
-        let Some(told) = notice.reference.as_deref() else { return Self::Latest };
+        let Some(reference) = notice.reference.as_deref() else { return Self::Latest };
         let says_no =
             matches!(notice.meaning, NoticeMeaning::Declined(_) | NoticeMeaning::Failed(_));
         let is_replayed = state.key_since > 0;
         match state.provider_reference.as_deref() {
             // A notice without a command was found by an id that the command had: if the command
             // had one call only, the id is a new one of that call.
-            Some(known) if told != known && (is_replayed || notice.command.is_some()) => {
+            Some(known) if reference != known && (is_replayed || notice.command.is_some()) => {
                 Self::Earlier
             }
-            None if state.former_reference.as_deref() == Some(told) => Self::Earlier,
+            None if state.former_reference.as_deref() == Some(reference) => Self::Earlier,
             None if says_no && is_replayed && notice.generation.is_none() => Self::Unclear,
             _ => Self::Latest,
         }
@@ -69,7 +71,12 @@ impl CallMatch {
 /// Returns true if an id is one of those that the provider has given to the command's calls, in
 /// whichever generation, or belongs to one of them: a result or the notice names both, as an order
 /// and its capture. Where no id is known yet, any is accepted.
-fn is_its_own(told: &str, notice: &WebhookNotice, state: &CommandState, call: CallMatch) -> bool {
+fn is_its_own(
+    reference: &str,
+    notice: &WebhookNotice,
+    state: &CommandState,
+    call: CallMatch,
+) -> bool {
     let references =
         state.references.iter().chain(&state.provider_reference).chain(&state.former_reference);
     let known: Vec<&str> = references.map(String::as_str).collect();
@@ -77,8 +84,8 @@ fn is_its_own(told: &str, notice: &WebhookNotice, state: &CommandState, call: Ca
         return call == CallMatch::Latest;
     }
     let result = state.ending.as_ref().and_then(|ending| ending.event.data.result.as_ref());
-    known.contains(&told)
-        || result.is_some_and(|result| has_text(result, &|text| text == told))
+    known.contains(&reference)
+        || result.is_some_and(|result| has_text(result, &|text| text == reference))
         || has_text(&notice.body, &|text| known.contains(&text))
 }
 

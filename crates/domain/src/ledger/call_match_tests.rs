@@ -36,10 +36,10 @@ fn notice(
 }
 
 #[test]
-fn what_is_about_a_call_that_was_given_up_is_told_from_what_is_about_its_replay() {
+fn notices_about_a_call_that_was_given_up_are_distinguished_from_those_about_its_replay() {
     let no = || NoticeMeaning::Declined(Failure::default());
     let yes = || NoticeMeaning::Progress(None);
-    for (former, known, generation, told, meaning, expected) in [
+    for (former, known, generation, reference, meaning, expected) in [
         // The token of the called URL decides.
         (None, None, Some(1), None, no(), CallMatch::Latest),
         (None, None, Some(0), None, no(), CallMatch::Earlier),
@@ -55,7 +55,7 @@ fn what_is_about_a_call_that_was_given_up_is_told_from_what_is_about_its_replay(
         (None, None, Some(1), Some("a"), no(), CallMatch::Latest),
         (None, None, None, None, no(), CallMatch::Latest),
     ] {
-        let notice = notice(generation, told, meaning);
+        let notice = notice(generation, reference, meaning);
         assert_eq!(
             CallMatch::of(&notice, &replayed(former, known)),
             expected,
@@ -77,9 +77,9 @@ fn an_id_that_the_only_call_had_before_is_as_good_as_the_one_it_has() {
 }
 
 #[test]
-fn a_token_beside_the_id_tells_the_call_and_the_providers_own_id_has_to_agree() {
+fn a_token_beside_the_id_identifies_the_call_and_the_providers_own_id_has_to_agree() {
     let no = || NoticeMeaning::Declined(Failure::default());
-    for (former, known, generation, told, expected) in [
+    for (former, known, generation, reference, expected) in [
         (None, None, 0, None, CallMatch::Earlier),
         (None, None, 1, None, CallMatch::Latest),
         (None, None, 1, Some("a"), CallMatch::Latest),
@@ -87,8 +87,10 @@ fn a_token_beside_the_id_tells_the_call_and_the_providers_own_id_has_to_agree() 
         (None, Some("b"), 1, Some("b"), CallMatch::Latest),
         (None, Some("b"), 1, Some("c"), CallMatch::Earlier),
     ] {
-        let notice =
-            WebhookNotice { token: Some("T".to_owned()), ..notice(Some(generation), told, no()) };
+        let notice = WebhookNotice {
+            token: Some("T".to_owned()),
+            ..notice(Some(generation), reference, no())
+        };
         assert_eq!(
             CallMatch::of(&notice, &replayed(former, known)),
             expected,
@@ -120,10 +122,10 @@ fn called(references: &[&str], ended: bool) -> CommandState {
 }
 
 #[test]
-fn what_is_done_under_an_id_that_is_none_of_the_commands_own_is_another_deed() {
+fn a_completion_under_an_id_that_is_none_of_the_commands_own_is_another_transaction() {
     let done = || NoticeMeaning::Completed(Success::default());
     let body = |order: &str| json!({ "resource": { "order_id": order, "captures": [1, null, { "id": "x" }] } });
-    for (known, ended, generation, told, beside, expected) in [
+    for (known, ended, generation, reference, beside, expected) in [
         // The id is the same.
         (&["a"][..], true, None, "a", "-", CallMatch::Latest),
         (&["a"][..], true, Some(0), "a", "-", CallMatch::Latest),
@@ -144,9 +146,10 @@ fn what_is_done_under_an_id_that_is_none_of_the_commands_own_is_another_deed() {
         (&["a"][..], true, None, "c", "-", CallMatch::Earlier),
         (&["a"][..], true, None, "d", "a", CallMatch::Earlier),
     ] {
-        let notice = WebhookNotice { body: body(beside), ..notice(generation, Some(told), done()) };
+        let notice =
+            WebhookNotice { body: body(beside), ..notice(generation, Some(reference), done()) };
         let about = CallMatch::of(&notice, &called(known, ended));
-        assert_eq!(about, expected, "{known:?} {ended} {generation:?} {told} {beside}");
+        assert_eq!(about, expected, "{known:?} {ended} {generation:?} {reference} {beside}");
     }
     // A decline of another operation does not concern this command.
     let no = notice(None, Some("b"), NoticeMeaning::Declined(Failure::default()));

@@ -17,24 +17,24 @@ fn a_person_ends_a_refused_message_though_none_of_its_events_has_a_higher_number
     let finish = |kind, by| {
         let mut finished = finished(FIRST, EventKind::Failed(kind, Failure::default()));
         let moment = EventMoment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
-        let identity = EchoedIdentity { id: refused.clone(), ..opening("c").command };
+        let identity = EchoedIdentity { id: refused.clone(), ..sample_identity("c").command };
         let event_kind = EventKind::Failed(kind, Failure::default());
         finished.effects.event = Event::new(identity, moment, event_kind, TraceContext::default());
         RecordBody::Finished(Box::new(FinishedRecord { decided_by: by, ..finished }))
     };
-    let mut told = RuledCommand::default();
+    let mut ruled = RuledCommand::default();
     assert!(matches!(
-        told.rule(finish(FailureKind::Invalid, DecidedBy::Holder)),
+        ruled.rule(finish(FailureKind::Invalid, DecidedBy::Holder)),
         Ruling::Counts(_)
     ));
-    let again = told.rule(finish(FailureKind::Invalid, DecidedBy::Holder));
+    let again = ruled.rule(finish(FailureKind::Invalid, DecidedBy::Holder));
     assert!(
         matches!(again, Ruling::Unsettled(_)),
         "a copy of it publishes the same event: {again:?}"
     );
     let person = DecidedBy::Operator(Actor { by: "ann".to_owned(), reason: None });
-    assert!(matches!(told.rule(finish(FailureKind::Discarded, person)), Ruling::Counts(_)));
-    assert_eq!(told.case().ending.as_ref().unwrap().kind(), Some(FailureKind::Discarded));
+    assert!(matches!(ruled.rule(finish(FailureKind::Discarded, person)), Ruling::Counts(_)));
+    assert_eq!(ruled.state().ending.as_ref().unwrap().kind(), Some(FailureKind::Discarded));
 }
 
 /// A command whose records are ruled on one after the other.
@@ -60,7 +60,7 @@ impl RuledCommand {
         self.rule(RecordBody::Finished(Box::new(finished(FIRST, kind))))
     }
 
-    pub(super) fn case(&self) -> &CommandState {
+    pub(super) fn state(&self) -> &CommandState {
         self.slot.as_ref().unwrap()
     }
 }
@@ -69,7 +69,7 @@ pub(super) fn id(number: u64) -> RecordId {
     RecordId { writer: uuid::Uuid::nil(), number }
 }
 
-pub(super) fn opening(content: &str) -> CommandIdentity {
+pub(super) fn sample_identity(content: &str) -> CommandIdentity {
     let body =
         json!({ "id": "order-1", "type": "payment", "provider": "stripe", "operation": "charge" });
     CommandIdentity {
@@ -83,7 +83,7 @@ pub(super) fn opening(content: &str) -> CommandIdentity {
 pub(super) fn started(guard: CallGuard) -> StartedRecord {
     StartedRecord {
         step: FIRST,
-        identity: Some(opening("c")),
+        identity: Some(sample_identity("c")),
         fresh: true,
         recorded: false,
         guard,
@@ -104,7 +104,7 @@ pub(super) fn finished(step: Step, kind: EventKind) -> FinishedRecord {
         attempt: step.attempt,
         at: Timestamp::UNIX_EPOCH,
     };
-    let event = Event::new(opening("c").command, moment, kind, TraceContext::default());
+    let event = Event::new(sample_identity("c").command, moment, kind, TraceContext::default());
     let effects = RecordedEffects { event, publish_event: true, message: None };
     let call = Some(AttemptSummary {
         attempt: step.attempt,
@@ -117,7 +117,7 @@ pub(super) fn finished(step: Step, kind: EventKind) -> FinishedRecord {
     });
     FinishedRecord {
         step,
-        identity: Some(opening("c")),
+        identity: Some(sample_identity("c")),
         fresh: false,
         call,
         unknown: false,
@@ -147,53 +147,54 @@ pub(super) fn counts(ruling: &Ruling) -> bool {
 
 #[test]
 fn the_first_to_start_a_step_without_a_key_has_it_to_itself() {
-    let mut told = RuledCommand::default();
-    assert!(counts(&told.start(CallGuard::Claim(9))));
-    assert_eq!(told.start(CallGuard::Claim(9)), Ruling::Claimed { claim: id(1), ttl_ms: 9 });
-    let ruling = told.rule(RecordBody::ClaimExpired(ClaimExpired { claim: id(1) }));
+    let mut ruled = RuledCommand::default();
+    assert!(counts(&ruled.start(CallGuard::Claim(9))));
+    assert_eq!(ruled.start(CallGuard::Claim(9)), Ruling::Claimed { claim: id(1), ttl_ms: 9 });
+    let ruling = ruled.rule(RecordBody::ClaimExpired(ClaimExpired { claim: id(1) }));
     assert!(matches!(ruling, Ruling::Counts(granted) if granted.unknown));
     assert_eq!(
-        told.end(failed(FailureKind::Rejected)),
+        ruled.end(failed(FailureKind::Rejected)),
         Ruling::Unknown,
         "only an answer, or `unresolved`, counts now"
     );
-    assert!(matches!(told.end(failed(FailureKind::Unresolved)), Ruling::Counts(_)));
+    assert!(matches!(ruled.end(failed(FailureKind::Unresolved)), Ruling::Counts(_)));
 }
 
 #[test]
 fn under_a_key_a_copy_waits_and_a_message_whose_holder_died_does_not() {
-    let mut told = RuledCommand::default();
-    assert!(counts(&told.start(CallGuard::Key(9))));
-    assert_eq!(told.start(CallGuard::Key(9)), Ruling::Claimed { claim: id(1), ttl_ms: 9 });
+    let mut ruled = RuledCommand::default();
+    assert!(counts(&ruled.start(CallGuard::Key(9))));
+    assert_eq!(ruled.start(CallGuard::Key(9)), Ruling::Claimed { claim: id(1), ttl_ms: 9 });
     for impatient in [
         StartedRecord { redelivered: true, ..started(CallGuard::Key(9)) },
         StartedRecord { expired_claim: Some(id(3)), ..started(CallGuard::Key(9)) },
     ] {
-        let ruling = told.rule(RecordBody::Started(Box::new(impatient)));
+        let ruling = ruled.rule(RecordBody::Started(Box::new(impatient)));
         assert!(matches!(ruling, Ruling::Counts(granted) if granted.unknown));
     }
 }
 
 #[test]
 fn a_call_that_was_released_can_be_started_again() {
-    let mut told = RuledCommand::default();
-    told.start(CallGuard::Claim(9));
-    assert!(counts(&told.rule(RecordBody::Released(ReleasedRecord { started: id(1) }))));
-    assert!(counts(&told.start(CallGuard::Claim(9))));
+    let mut ruled = RuledCommand::default();
+    ruled.start(CallGuard::Claim(9));
+    assert!(counts(&ruled.rule(RecordBody::Released(ReleasedRecord { started: id(1) }))));
+    assert!(counts(&ruled.start(CallGuard::Claim(9))));
 }
 
 #[test]
 fn what_was_decided_is_published_by_whoever_finds_it_until_it_is_settled() {
-    let mut told = RuledCommand::default();
-    told.start(CallGuard::Key(9));
-    assert!(counts(&told.end(completed())));
+    let mut ruled = RuledCommand::default();
+    ruled.start(CallGuard::Key(9));
+    assert!(counts(&ruled.end(completed())));
     assert!(
-        matches!(told.start(CallGuard::Key(9)), Ruling::Unsettled(decided) if decided.by == id(2))
+        matches!(ruled.start(CallGuard::Key(9)), Ruling::Unsettled(decided) if decided.by == id(2))
     );
-    told.rule(RecordBody::Settled(SettledRecord { finished: id(2) }));
-    assert!(matches!(told.start(CallGuard::Key(9)), Ruling::Ended(_)));
-    let other = StartedRecord { identity: Some(opening("other")), ..started(CallGuard::Key(9)) };
-    assert_eq!(told.rule(RecordBody::Started(Box::new(other))), Ruling::ContentConflict);
+    ruled.rule(RecordBody::Settled(SettledRecord { finished: id(2) }));
+    assert!(matches!(ruled.start(CallGuard::Key(9)), Ruling::Ended(_)));
+    let other =
+        StartedRecord { identity: Some(sample_identity("other")), ..started(CallGuard::Key(9)) };
+    assert_eq!(ruled.rule(RecordBody::Started(Box::new(other))), Ruling::ContentConflict);
 }
 
 #[test]
@@ -207,21 +208,21 @@ fn the_first_definite_end_stays_and_unresolved_gives_way_to_it() {
         (failed(FailureKind::Rejected), completed(), true),
     ];
     for (first, second, expected) in table {
-        let mut told = RuledCommand::default();
-        told.start(CallGuard::Key(9));
-        told.end(first.clone());
-        let ruling = told.end(second.clone());
+        let mut ruled = RuledCommand::default();
+        ruled.start(CallGuard::Key(9));
+        ruled.end(first.clone());
+        let ruling = ruled.end(second.clone());
         assert_eq!(
             matches!(ruling, Ruling::Counts(_)),
             expected,
             "{first:?} {second:?} {ruling:?}"
         );
     }
-    let mut told = RuledCommand::default();
-    told.start(CallGuard::Key(9));
-    told.end(failed(FailureKind::Unresolved));
+    let mut ruled = RuledCommand::default();
+    ruled.start(CallGuard::Key(9));
+    ruled.end(failed(FailureKind::Unresolved));
     assert_eq!(
-        told.end(failed(FailureKind::Declined)),
+        ruled.end(failed(FailureKind::Declined)),
         Ruling::SequenceTooLow { attempt: 2 },
         "its event would repeat an id"
     );
@@ -248,33 +249,33 @@ fn an_answer_to_a_command_that_was_never_called_decides_nothing() {
         FailureKind::Unavailable,
         FailureKind::Poison,
     ] {
-        let mut told = RuledCommand::default();
-        told.rule(given_up(kind));
-        assert!(matches!(told.rule(noticed()), Ruling::Contradicts(_)), "{kind:?}");
-        assert_eq!(told.case().state(), LifecycleState::Failed);
+        let mut ruled = RuledCommand::default();
+        ruled.rule(given_up(kind));
+        assert!(matches!(ruled.rule(noticed()), Ruling::Contradicts(_)), "{kind:?}");
+        assert_eq!(ruled.state().state(), LifecycleState::Failed);
     }
     // The command may have been called, and the outcome is unknown: that is `unresolved`.
-    let mut told = RuledCommand::default();
+    let mut ruled = RuledCommand::default();
     let unknown = FinishedRecord {
         call: None,
         unknown: true,
         ..finished(FIRST, failed(FailureKind::Unresolved))
     };
-    told.rule(RecordBody::Finished(Box::new(unknown)));
-    assert!(counts_or_outrun(&told.rule(noticed())));
+    ruled.rule(RecordBody::Finished(Box::new(unknown)));
+    assert!(counts_or_outrun(&ruled.rule(noticed())));
     // A command that waits for its first call may still be cancelled, even after a start was
     // released.
-    let mut told = RuledCommand::default();
-    told.start(CallGuard::Key(9));
-    told.rule(RecordBody::Released(ReleasedRecord { started: id(1) }));
-    assert_eq!(told.rule(noticed()), Ruling::Superseded);
-    told.start(CallGuard::Key(9));
-    assert!(counts(&told.rule(noticed())));
+    let mut ruled = RuledCommand::default();
+    ruled.start(CallGuard::Key(9));
+    ruled.rule(RecordBody::Released(ReleasedRecord { started: id(1) }));
+    assert_eq!(ruled.rule(noticed()), Ruling::Superseded);
+    ruled.start(CallGuard::Key(9));
+    assert!(counts(&ruled.rule(noticed())));
     // A call that was answered with a refusal may have been answered by a proxy in between.
-    let mut told = RuledCommand::default();
-    told.start(CallGuard::Key(9));
-    told.end(failed(FailureKind::Rejected));
-    assert!(counts_or_outrun(&told.rule(noticed())));
+    let mut ruled = RuledCommand::default();
+    ruled.start(CallGuard::Key(9));
+    ruled.end(failed(FailureKind::Rejected));
+    assert!(counts_or_outrun(&ruled.rule(noticed())));
 }
 
 fn counts_or_outrun(ruling: &Ruling) -> bool {
@@ -289,36 +290,36 @@ fn a_conflict_is_remembered_once_and_changes_nothing_else() {
         event: event.to_owned(),
         message: "another content".to_owned(),
     };
-    let mut told = RuledCommand::default();
+    let mut ruled = RuledCommand::default();
     assert_eq!(
-        told.rule(RecordBody::Conflicted(Box::new(note("a")))),
+        ruled.rule(RecordBody::Conflicted(Box::new(note("a")))),
         Ruling::Superseded,
         "of a command that is not known"
     );
-    told.start(CallGuard::Key(9));
-    told.end(completed());
-    let before = told.case().clone();
-    assert!(counts(&told.rule(RecordBody::Conflicted(Box::new(note("a"))))));
-    assert_eq!(told.rule(RecordBody::Conflicted(Box::new(note("a")))), Ruling::Superseded);
+    ruled.start(CallGuard::Key(9));
+    ruled.end(completed());
+    let before = ruled.state().clone();
+    assert!(counts(&ruled.rule(RecordBody::Conflicted(Box::new(note("a"))))));
+    assert_eq!(ruled.rule(RecordBody::Conflicted(Box::new(note("a")))), Ruling::Superseded);
     for number in 0..100 {
-        told.rule(RecordBody::Conflicted(Box::new(note(&number.to_string()))));
+        ruled.rule(RecordBody::Conflicted(Box::new(note(&number.to_string()))));
     }
     assert_eq!(
-        (told.case().conflicts.len(), &told.case().conflicts[0]),
+        (ruled.state().conflicts.len(), &ruled.state().conflicts[0]),
         (MAX_CONFLICTS, &note("a"))
     );
-    assert_eq!(CommandState { conflicts: Vec::new(), ..told.case().clone() }, before);
+    assert_eq!(CommandState { conflicts: Vec::new(), ..ruled.state().clone() }, before);
 }
 
 #[test]
 fn two_answers_of_a_provider_that_differ_are_a_contradiction() {
-    let mut told = RuledCommand::default();
-    told.start(CallGuard::Key(9));
-    told.end(completed());
-    told.rule(RecordBody::Settled(SettledRecord { finished: id(2) }));
-    assert!(matches!(told.end(failed(FailureKind::Declined)), Ruling::Contradicts(_)));
+    let mut ruled = RuledCommand::default();
+    ruled.start(CallGuard::Key(9));
+    ruled.end(completed());
+    ruled.rule(RecordBody::Settled(SettledRecord { finished: id(2) }));
+    assert!(matches!(ruled.end(failed(FailureKind::Declined)), Ruling::Contradicts(_)));
     assert!(
-        matches!(told.end(failed(FailureKind::Rejected)), Ruling::Ended(_)),
+        matches!(ruled.end(failed(FailureKind::Rejected)), Ruling::Ended(_)),
         "no answer about what was done"
     );
 }
@@ -335,7 +336,7 @@ fn a_command_is_cancelled_only_while_no_call_may_have_acted() {
     };
     let opened = || {
         let opened = OpenedRecord {
-            identity: opening("c"),
+            identity: sample_identity("c"),
             step: FIRST,
             fresh: true,
             recorded: false,
@@ -345,35 +346,35 @@ fn a_command_is_cancelled_only_while_no_call_may_have_acted() {
         };
         RecordBody::Opened(Box::new(opened))
     };
-    let mut told = RuledCommand::default();
-    told.rule(opened());
-    assert!(counts(&told.rule(cancel(1))));
+    let mut ruled = RuledCommand::default();
+    ruled.rule(opened());
+    assert!(counts(&ruled.rule(cancel(1))));
     assert!(
-        matches!(told.start(CallGuard::Claim(9)), Ruling::Unsettled(_)),
+        matches!(ruled.start(CallGuard::Claim(9)), Ruling::Unsettled(_)),
         "the holder of the message publishes it"
     );
 
-    let mut told = RuledCommand::default();
-    told.start(CallGuard::Claim(9));
-    assert_eq!(told.rule(cancel(1)), Ruling::TooLate(TooLate::InFlight));
-    told.rule(RecordBody::Finished(Box::new(FinishedRecord {
+    let mut ruled = RuledCommand::default();
+    ruled.start(CallGuard::Claim(9));
+    assert_eq!(ruled.rule(cancel(1)), Ruling::TooLate(TooLate::InFlight));
+    ruled.rule(RecordBody::Finished(Box::new(FinishedRecord {
         step: FIRST,
         ..finished(Step { attempt: 2, ..FIRST }, retry())
     })));
-    assert_eq!(told.case().state(), LifecycleState::Pending);
-    assert!(counts(&told.rule(cancel(2))));
+    assert_eq!(ruled.state().state(), LifecycleState::Pending);
+    assert!(counts(&ruled.rule(cancel(2))));
 
-    let mut told = RuledCommand::default();
+    let mut ruled = RuledCommand::default();
     let person = Actor { by: "ann".to_owned(), reason: None };
-    told.rule(RecordBody::CancelRequested(CancelRequested { actor: person.clone() }));
-    assert_eq!(told.start(CallGuard::Claim(9)), Ruling::Cancelled(person));
+    ruled.rule(RecordBody::CancelRequested(CancelRequested { actor: person.clone() }));
+    assert_eq!(ruled.start(CallGuard::Claim(9)), Ruling::Cancelled(person));
 }
 
 #[test]
 fn two_replays_start_one_generation() {
     let replay = || {
         let person = Actor { by: "ann".to_owned(), reason: None };
-        let (command_identity, key) = (opening("c"), None);
+        let (command_identity, key) = (sample_identity("c"), None);
         let replayed = ReplayedRecord {
             identity: command_identity,
             from: 0,
@@ -387,21 +388,24 @@ fn two_replays_start_one_generation() {
         };
         RecordBody::Replayed(Box::new(replayed))
     };
-    let mut told = RuledCommand::default();
-    told.start(CallGuard::Key(9));
-    assert_eq!(told.rule(replay()), Ruling::TooLate(TooLate::NotDead));
-    told.end(failed(FailureKind::Unavailable));
-    assert!(counts(&told.rule(replay())));
-    assert_eq!(told.rule(replay()), Ruling::TooLate(TooLate::Replayed));
-    assert_eq!((told.case().step.generation, told.case().state()), (1, LifecycleState::Pending));
+    let mut ruled = RuledCommand::default();
+    ruled.start(CallGuard::Key(9));
+    assert_eq!(ruled.rule(replay()), Ruling::TooLate(TooLate::NotDead));
+    ruled.end(failed(FailureKind::Unavailable));
+    assert!(counts(&ruled.rule(replay())));
+    assert_eq!(ruled.rule(replay()), Ruling::TooLate(TooLate::Replayed));
+    assert_eq!(
+        (ruled.state().step.generation, ruled.state().state()),
+        (1, LifecycleState::Pending)
+    );
 }
 
 #[test]
 fn what_the_ledger_has_forgotten_is_unknown_and_what_it_does_not_understand_is_left_alone() {
-    let mut told = RuledCommand::default();
+    let mut ruled = RuledCommand::default();
     let lost = StartedRecord { fresh: false, recorded: true, ..started(CallGuard::Claim(9)) };
-    let ruling = told.rule(RecordBody::Started(Box::new(lost)));
+    let ruling = ruled.rule(RecordBody::Started(Box::new(lost)));
     assert!(matches!(ruling, Ruling::Counts(granted) if granted.unknown));
-    CommandState::block(&mut told.slot, "split");
-    assert_eq!(told.end(completed()), Ruling::Blocked("split".to_owned()));
+    CommandState::block(&mut ruled.slot, "split");
+    assert_eq!(ruled.end(completed()), Ruling::Blocked("split".to_owned()));
 }

@@ -104,11 +104,11 @@ impl CommandState {
         if number > self.published_sequence || number == REFUSED_SEQUENCE {
             return None;
         }
-        let told = attempt_of(self.published_sequence);
-        Some(if sequence(generation, told, state) > self.published_sequence {
-            told
+        let published = attempt_of(self.published_sequence);
+        Some(if sequence(generation, published, state) > self.published_sequence {
+            published
         } else {
-            told.saturating_add(1)
+            published.saturating_add(1)
         })
     }
 
@@ -195,8 +195,8 @@ impl CommandState {
         );
         let kept =
             finished.retained_message.clone().or(self.retained_message.take()).filter(|_| waits);
-        let carried = finished.effects.message.as_ref().map(|carried| carried.headers.clone());
-        self.asking = carried.filter(|_| kept.is_some());
+        let headers = finished.effects.message.as_ref().map(|message| message.headers.clone());
+        self.asking = headers.filter(|_| kept.is_some());
         self.retained_message = kept;
     }
 
@@ -236,7 +236,7 @@ impl CommandState {
             self.ending = Some(CommandEnding { by: id, event: event.clone(), letter });
             granted.replies.clone_from(&self.replies);
         }
-        let (word, detail) = describe_decision(finished);
+        let (reason, detail) = describe_decision(finished);
         let shown = Step::call(event.data.generation, step.attempt.max(1));
         let detail = match by {
             DecidedBy::Holder => detail,
@@ -245,19 +245,19 @@ impl CommandState {
             | DecidedBy::Job(JobDecision { actor: person, .. }) => Some(person.to_string()),
         };
         // A command that waits through repeated queries has one transition for that.
-        let said = |last: &StateTransition| last.reason == word && last.step == shown;
+        let said = |last: &StateTransition| last.reason == reason && last.step == shown;
         if effects.publish_event
             || event.data.state.is_terminal()
             || !self.history.last().is_some_and(said)
         {
-            self.note_transition(at, event.data.state, shown, word, detail);
+            self.note_transition(at, event.data.state, shown, reason, detail);
         }
         self.note_wait(event.data.next_attempt_at);
         Ruling::Counts(granted)
     }
 }
 
-/// Describes a decision in a word, with a detail.
+/// Describes a decision by the reason of its transition, with a detail.
 fn describe_decision(finished: &FinishedRecord) -> (&str, Option<String>) {
     let data = &finished.effects.event.data;
     let message = data.error.as_ref().map(|error| {

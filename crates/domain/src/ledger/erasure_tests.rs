@@ -11,16 +11,16 @@ use crate::outcome::{Failure, Success};
 /// A text in all contents of a command that its publisher or its provider controls.
 const SECRET: &str = "jane.doe@example.com";
 
-fn erase(told: &mut RuledCommand) -> Ruling {
+fn erase(ruled: &mut RuledCommand) -> Ruling {
     let person = Actor { by: "ann".to_owned(), reason: Some("request 4711".to_owned()) };
-    told.rule(RecordBody::Erased(ContentErasure { actor: person }))
+    ruled.rule(RecordBody::Erased(ContentErasure { actor: person }))
 }
 
-fn settle(told: &mut RuledCommand, finished: u64) {
-    told.rule(RecordBody::Settled(SettledRecord { finished: id(finished) }));
+fn settle(ruled: &mut RuledCommand, finished: u64) {
+    ruled.rule(RecordBody::Settled(SettledRecord { finished: id(finished) }));
 }
 
-fn opening_with_contents() -> CommandIdentity {
+fn identity_with_contents() -> CommandIdentity {
     let mut identity = started(CallGuard::Key(9)).identity.unwrap();
     identity.command.reference = Some(format!("of {SECRET}"));
     identity.command.metadata = [("mail".to_owned(), SECRET.to_owned())].into();
@@ -33,7 +33,7 @@ fn end_with_contents(kind: EventKind) -> FinishedRecord {
     let mut finished = finished(FIRST, kind.clone());
     let moment = EventMoment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
     let trace = TraceContext { parent: Some(SECRET.to_owned()), state: None };
-    finished.effects.event = Event::new(opening_with_contents().command, moment, kind, trace);
+    finished.effects.event = Event::new(identity_with_contents().command, moment, kind, trace);
     finished
 }
 
@@ -55,15 +55,15 @@ fn refusal() -> EventKind {
 
 /// Returns a command that has ended, with contents in all its parts.
 fn ended(kind: EventKind) -> RuledCommand {
-    let mut told = RuledCommand::default();
-    told.rule(RecordBody::Started(Box::new(StartedRecord {
-        identity: Some(opening_with_contents()),
+    let mut ruled = RuledCommand::default();
+    ruled.rule(RecordBody::Started(Box::new(StartedRecord {
+        identity: Some(identity_with_contents()),
         ..started(CallGuard::Key(9))
     })));
-    told.rule(RecordBody::Conflicted(Box::new(conflict())));
-    assert!(counts(&told.rule(RecordBody::Finished(Box::new(end_with_contents(kind))))));
-    settle(&mut told, 3);
-    told
+    ruled.rule(RecordBody::Conflicted(Box::new(conflict())));
+    assert!(counts(&ruled.rule(RecordBody::Finished(Box::new(end_with_contents(kind))))));
+    settle(&mut ruled, 3);
+    ruled
 }
 
 fn conflict() -> ConflictNote {
@@ -85,42 +85,42 @@ fn only_a_command_that_has_ended_for_good_and_has_said_so_is_erased() {
     let mut unknown = RuledCommand::default();
     assert_eq!(erase(&mut unknown), Ruling::Superseded);
 
-    let mut told = RuledCommand::default();
-    told.start(CallGuard::Key(9));
-    assert_eq!(erase(&mut told), Ruling::TooLate(TooLate::NotEnded), "called");
-    told.end(retry());
-    assert_eq!(erase(&mut told), Ruling::TooLate(TooLate::NotEnded), "waits");
+    let mut ruled = RuledCommand::default();
+    ruled.start(CallGuard::Key(9));
+    assert_eq!(erase(&mut ruled), Ruling::TooLate(TooLate::NotEnded), "called");
+    ruled.end(retry());
+    assert_eq!(erase(&mut ruled), Ruling::TooLate(TooLate::NotEnded), "waits");
     let step = Step::call(0, 2);
-    told.rule(RecordBody::Finished(Box::new(finished(step, failed(FailureKind::Unavailable)))));
-    assert_eq!(erase(&mut told), Ruling::TooLate(TooLate::DeadLetter));
-    settle(&mut told, 5);
-    assert_eq!(erase(&mut told), Ruling::TooLate(TooLate::DeadLetter), "settled");
+    ruled.rule(RecordBody::Finished(Box::new(finished(step, failed(FailureKind::Unavailable)))));
+    assert_eq!(erase(&mut ruled), Ruling::TooLate(TooLate::DeadLetter));
+    settle(&mut ruled, 5);
+    assert_eq!(erase(&mut ruled), Ruling::TooLate(TooLate::DeadLetter), "settled");
     let by = DecidedBy::Operator(Actor { by: "ann".to_owned(), reason: None });
     let discarded = FinishedRecord {
         decided_by: by,
         ..finished(Step::call(0, 3), failed(FailureKind::Discarded))
     };
-    told.rule(RecordBody::Finished(Box::new(discarded)));
-    assert_eq!(erase(&mut told), Ruling::TooLate(TooLate::Unpublished));
-    settle(&mut told, 9);
-    assert!(counts(&erase(&mut told)));
-    assert_eq!(erase(&mut told), Ruling::Superseded, "a second time");
+    ruled.rule(RecordBody::Finished(Box::new(discarded)));
+    assert_eq!(erase(&mut ruled), Ruling::TooLate(TooLate::Unpublished));
+    settle(&mut ruled, 9);
+    assert!(counts(&erase(&mut ruled)));
+    assert_eq!(erase(&mut ruled), Ruling::Superseded, "a second time");
 
-    let mut wished = RuledCommand::default();
-    wished.rule(RecordBody::CancelRequested(CancelRequested {
+    let mut cancelled = RuledCommand::default();
+    cancelled.rule(RecordBody::CancelRequested(CancelRequested {
         actor: Actor { by: "ann".to_owned(), reason: None },
     }));
-    assert_eq!(erase(&mut wished), Ruling::TooLate(TooLate::NotEnded), "it may come yet");
+    assert_eq!(erase(&mut cancelled), Ruling::TooLate(TooLate::NotEnded), "it may come yet");
 }
 
 #[test]
-fn an_erased_command_holds_what_tells_a_copy_of_it_and_nothing_else() {
+fn an_erased_command_holds_what_identifies_a_copy_of_it_and_nothing_else() {
     for kind in [success(), refusal()] {
-        let mut told = ended(kind);
-        assert!(text(told.case()).contains(SECRET));
-        let before = told.case().clone();
-        assert!(counts(&erase(&mut told)));
-        let state = told.case();
+        let mut ruled = ended(kind);
+        assert!(text(ruled.state()).contains(SECRET));
+        let before = ruled.state().clone();
+        assert!(counts(&erase(&mut ruled)));
+        let state = ruled.state();
         assert!(!text(state).contains(SECRET), "{}", text(state));
         let (known, identity) = (before.identity.unwrap(), state.identity.clone().unwrap());
         assert_eq!(
@@ -149,52 +149,54 @@ fn an_erased_command_holds_what_tells_a_copy_of_it_and_nothing_else() {
 
 #[test]
 fn a_duplicate_of_an_erased_command_is_known_and_calls_nobody() {
-    let mut told = ended(success());
-    erase(&mut told);
+    let mut ruled = ended(success());
+    erase(&mut ruled);
     let again = |content: &str| {
-        let command_identity =
-            Some(CommandIdentity { content_digest: content.to_owned(), ..opening_with_contents() });
+        let command_identity = Some(CommandIdentity {
+            content_digest: content.to_owned(),
+            ..identity_with_contents()
+        });
         RecordBody::Started(Box::new(StartedRecord {
             identity: command_identity,
             ..started(CallGuard::Key(9))
         }))
     };
-    let Ruling::Ended(event) = told.rule(again("c")) else { panic!("it has ended") };
+    let Ruling::Ended(event) = ruled.rule(again("c")) else { panic!("it has ended") };
     assert_eq!((event.data.result, event.data.command.reference), (None, None));
-    assert_eq!(told.rule(again("d")), Ruling::ContentConflict);
+    assert_eq!(ruled.rule(again("d")), Ruling::ContentConflict);
     assert!(matches!(
-        told.rule(RecordBody::Finished(Box::new(end_with_contents(success())))),
+        ruled.rule(RecordBody::Finished(Box::new(end_with_contents(success())))),
         Ruling::Ended(_)
     ));
     assert!(matches!(
-        told.rule(RecordBody::Finished(Box::new(end_with_contents(refusal())))),
+        ruled.rule(RecordBody::Finished(Box::new(end_with_contents(refusal())))),
         Ruling::Contradicts(_)
     ));
-    told.rule(RecordBody::Conflicted(Box::new(ConflictNote {
+    ruled.rule(RecordBody::Conflicted(Box::new(ConflictNote {
         event: "order-1/conflict/e".to_owned(),
         ..conflict()
     })));
-    assert_eq!(told.case().conflicts.len(), 2);
-    assert!(!text(told.case()).contains(SECRET), "{}", text(told.case()));
+    assert_eq!(ruled.state().conflicts.len(), 2);
+    assert!(!text(ruled.state()).contains(SECRET), "{}", text(ruled.state()));
 }
 
 #[test]
 fn a_command_that_comes_after_it_was_cancelled_and_erased_leaves_nothing() {
-    let mut told = RuledCommand::default();
+    let mut ruled = RuledCommand::default();
     let person = Actor { by: "ann".to_owned(), reason: None };
-    told.rule(RecordBody::CancelRequested(CancelRequested { actor: person.clone() }));
+    ruled.rule(RecordBody::CancelRequested(CancelRequested { actor: person.clone() }));
     let end = FinishedRecord {
         decided_by: DecidedBy::Canceller(person),
         identity: None,
         call: None,
         ..finished(FIRST, failed(FailureKind::Cancelled))
     };
-    told.rule(RecordBody::Finished(Box::new(end)));
-    settle(&mut told, 2);
-    assert!(counts(&erase(&mut told)));
-    let (command_identity, step) = (opening_with_contents(), FIRST);
+    ruled.rule(RecordBody::Finished(Box::new(end)));
+    settle(&mut ruled, 2);
+    assert!(counts(&erase(&mut ruled)));
+    let (command_identity, step) = (identity_with_contents(), FIRST);
     let reason = WaitReason::Busy;
-    told.rule(RecordBody::Opened(Box::new(OpenedRecord {
+    ruled.rule(RecordBody::Opened(Box::new(OpenedRecord {
         identity: command_identity,
         step,
         fresh: true,
@@ -203,16 +205,16 @@ fn a_command_that_comes_after_it_was_cancelled_and_erased_leaves_nothing() {
         until: None,
         submitted_by: None,
     })));
-    assert!(told.case().identity.is_some());
-    assert!(!text(told.case()).contains(SECRET), "{}", text(told.case()));
+    assert!(ruled.state().identity.is_some());
+    assert!(!text(ruled.state()).contains(SECRET), "{}", text(ruled.state()));
 }
 
 #[test]
 fn what_is_old_loses_its_contents_and_keeps_the_ids_by_which_others_know_it() {
-    let told = ended(success());
-    let aged = told.case().without_contents().unwrap();
+    let ruled = ended(success());
+    let aged = ruled.state().without_contents().unwrap();
     let identity = &aged.identity.as_ref().unwrap().command;
-    assert_eq!(identity.reference, opening_with_contents().command.reference);
+    assert_eq!(identity.reference, identity_with_contents().command.reference);
     assert!(aged.provider_reference.is_some() && identity.metadata.is_empty());
     let data = &aged.ending.as_ref().unwrap().event.data;
     assert_eq!((&data.result, data.warnings.as_slice()), (&None, &[AGED_WARNING.to_owned()][..]));
@@ -220,9 +222,9 @@ fn what_is_old_loses_its_contents_and_keeps_the_ids_by_which_others_know_it() {
 
     let mut open = RuledCommand::default();
     open.start(CallGuard::Key(9));
-    assert_eq!(open.case().without_contents(), None);
+    assert_eq!(open.state().without_contents(), None);
     open.end(completed());
-    assert_eq!(open.case().without_contents(), None, "its end is not published");
+    assert_eq!(open.state().without_contents(), None, "its end is not published");
     settle(&mut open, 2);
-    assert!(open.case().without_contents().is_some());
+    assert!(open.state().without_contents().is_some());
 }

@@ -1,7 +1,7 @@
 //! Tests of the state that a new generation of a command inherits.
 
 use super::super::record::*;
-use super::tests::{RuledCommand, counts, failed, finished, opening, started};
+use super::tests::{RuledCommand, counts, failed, finished, sample_identity, started};
 use super::*;
 use crate::event::EventKind;
 use crate::outcome::Failure;
@@ -9,10 +9,10 @@ use crate::outcome::Failure;
 #[test]
 fn a_replay_that_is_on_no_record_is_unknown() {
     let dead = || {
-        let mut told = RuledCommand::default();
-        told.start(CallGuard::Claim(9));
-        told.end(failed(FailureKind::Rejected));
-        told
+        let mut ruled = RuledCommand::default();
+        ruled.start(CallGuard::Claim(9));
+        ruled.end(failed(FailureKind::Rejected));
+        ruled
     };
     let step = Step::call(1, 1);
     for (guard, unknown) in
@@ -25,7 +25,7 @@ fn a_replay_that_is_on_no_record_is_unknown() {
             "{guard:?}"
         );
     }
-    let (command_identity, reason) = (opening("c"), WaitReason::Busy);
+    let (command_identity, reason) = (sample_identity("c"), WaitReason::Busy);
     let waits = OpenedRecord {
         identity: command_identity,
         step,
@@ -35,31 +35,31 @@ fn a_replay_that_is_on_no_record_is_unknown() {
         until: None,
         submitted_by: None,
     };
-    let mut told = dead();
-    assert!(counts(&told.rule(RecordBody::Opened(Box::new(waits)))));
-    assert!(told.case().unknown && told.case().ending.is_none());
+    let mut ruled = dead();
+    assert!(counts(&ruled.rule(RecordBody::Opened(Box::new(waits)))));
+    assert!(ruled.state().unknown && ruled.state().ending.is_none());
     // The command is given up without a call.
     let expired = finished(step, EventKind::Failed(FailureKind::Expired, Failure::default()));
-    let mut told = dead();
+    let mut ruled = dead();
     let expired = FinishedRecord { call: None, ..expired };
-    assert_eq!(told.rule(RecordBody::Finished(Box::new(expired))), Ruling::Unknown);
+    assert_eq!(ruled.rule(RecordBody::Finished(Box::new(expired))), Ruling::Unknown);
 }
 
 #[test]
 fn the_first_request_of_a_generation_has_the_token_whichever_instance_repeats_it() {
     for tokens in [["", ""], ["T", ""], ["", "T"]] {
-        let mut told = RuledCommand::default();
+        let mut ruled = RuledCommand::default();
         for token in tokens.map(str::to_owned) {
-            told.rule(RecordBody::Started(Box::new(StartedRecord {
+            ruled.rule(RecordBody::Started(Box::new(StartedRecord {
                 token,
                 redelivered: true,
                 ..started(CallGuard::Key(9))
             })));
         }
-        assert_eq!(told.case().token, tokens[0]);
-        told.end(failed(FailureKind::Unresolved));
+        assert_eq!(ruled.state().token, tokens[0]);
+        ruled.end(failed(FailureKind::Unresolved));
         let replayed = ReplayedRecord {
-            identity: opening("c"),
+            identity: sample_identity("c"),
             from: 0,
             unknown: false,
             key: None,
@@ -69,7 +69,7 @@ fn the_first_request_of_a_generation_has_the_token_whichever_instance_repeats_it
             actor: Actor { by: "ann".to_owned(), reason: None },
             job: None,
         };
-        told.rule(RecordBody::Replayed(Box::new(replayed)));
-        assert_eq!(told.case().token, "", "nothing of the new generation was sent");
+        ruled.rule(RecordBody::Replayed(Box::new(replayed)));
+        assert_eq!(ruled.state().token, "", "nothing of the new generation was sent");
     }
 }

@@ -29,13 +29,13 @@ fn cancelled() -> Box<Event> {
 
 /// Returns a decision that may be unpublished, with a message sent on or without.
 fn unsettled(event: Box<Event>, goes_on: bool) -> Box<DecidedCommand> {
-    let carried = || ContinuationEffect {
+    let continuation = || ContinuationEffect {
         exchange: String::new(),
         routing_key: String::new(),
         headers: [].into(),
     };
     let effects =
-        RecordedEffects { event: *event, publish_event: true, message: goes_on.then(carried) };
+        RecordedEffects { event: *event, publish_event: true, message: goes_on.then(continuation) };
     Box::new(DecidedCommand { by: claim(), effects, replies: Vec::new() })
 }
 

@@ -13,17 +13,17 @@ fn waiting() -> EventKind {
 }
 
 /// Returns the answer to a query of this number.
-fn answered(told: &mut RuledCommand, inquiry: u32, early: bool, kind: EventKind) {
-    let step = Step { query: inquiry, ..FIRST };
+fn answered(ruled: &mut RuledCommand, query: u32, early: bool, kind: EventKind) {
+    let step = Step { query, ..FIRST };
     let query = Some(MadeQuery { purpose: QueryPurpose::Lookup, early });
     let mut finished = FinishedRecord { call: None, query, ..finished(step, kind) };
     finished.effects.publish_event = finished.effects.event.data.state.is_terminal();
-    let ruling = told.rule(RecordBody::Finished(Box::new(finished)));
+    let ruling = ruled.rule(RecordBody::Finished(Box::new(finished)));
     assert!(matches!(ruling, Ruling::Counts(_)), "{ruling:?}");
 }
 
-fn prompted(told: &mut RuledCommand, prompt: CommandPrompt, asks: bool) {
-    told.rule(RecordBody::Prompted(PromptRecord { prompt, starts_query: asks }));
+fn prompted(ruled: &mut RuledCommand, prompt: CommandPrompt, starts_query: bool) {
+    ruled.rule(RecordBody::Prompted(PromptRecord { prompt, starts_query }));
 }
 
 fn notice(id: &str) -> CommandPrompt {
@@ -32,33 +32,33 @@ fn notice(id: &str) -> CommandPrompt {
 }
 
 fn accepted() -> RuledCommand {
-    let mut told = RuledCommand::default();
-    told.start(CallGuard::Key(9));
-    told.end(waiting());
-    told
+    let mut ruled = RuledCommand::default();
+    ruled.start(CallGuard::Key(9));
+    ruled.end(waiting());
+    ruled
 }
 
-fn causes(told: &RuledCommand) -> Vec<(u32, u32, Option<String>)> {
+fn causes(ruled: &RuledCommand) -> Vec<(u32, u32, Option<String>)> {
     let cause = |query: &QueryNote| {
         (query.step.query, query.times, query.cause.as_ref().map(ToString::to_string))
     };
-    told.case().queries.iter().map(cause).collect()
+    ruled.state().queries.iter().map(cause).collect()
 }
 
 #[test]
-fn each_question_says_what_caused_it_and_those_of_their_own_time_that_change_nothing_are_one() {
-    let mut told = accepted();
-    for inquiry in 1..=3 {
-        answered(&mut told, inquiry, false, waiting());
+fn each_query_names_its_cause_and_planned_ones_that_change_nothing_are_one() {
+    let mut ruled = accepted();
+    for query in 1..=3 {
+        answered(&mut ruled, query, false, waiting());
     }
-    prompted(&mut told, notice("evt_1"), true);
-    answered(&mut told, 4, true, waiting());
-    answered(&mut told, 5, false, waiting());
-    prompted(&mut told, CommandPrompt::Actor("ann".to_owned()), true);
-    answered(&mut told, 6, true, completed());
+    prompted(&mut ruled, notice("evt_1"), true);
+    answered(&mut ruled, 4, true, waiting());
+    answered(&mut ruled, 5, false, waiting());
+    prompted(&mut ruled, CommandPrompt::Actor("ann".to_owned()), true);
+    answered(&mut ruled, 6, true, completed());
     let because = |text: &str| Some(text.to_owned());
     assert_eq!(
-        causes(&told),
+        causes(&ruled),
         [
             (3, 3, None),
             (4, 1, because("notice charge.updated evt_1")),
@@ -66,31 +66,36 @@ fn each_question_says_what_caused_it_and_those_of_their_own_time_that_change_not
             (6, 1, because("ann"))
         ]
     );
-    assert_eq!(told.case().queries[3].state, LifecycleState::Completed);
-    assert_eq!(told.case().prompts.len(), 2);
+    assert_eq!(ruled.state().queries[3].state, LifecycleState::Completed);
+    assert_eq!(ruled.state().prompts.len(), 2);
 }
 
 #[test]
 fn a_notice_that_a_provider_repeats_is_remembered_once_and_no_more_than_some_are() {
-    let mut told = accepted();
+    let mut ruled = accepted();
     for _ in 0..2 {
-        prompted(&mut told, notice("evt_1"), false);
+        prompted(&mut ruled, notice("evt_1"), false);
     }
-    assert_eq!(told.case().prompts.len(), 1);
-    assert_eq!(told.case().history.len(), 2, "what is decided by is not touched");
+    assert_eq!(ruled.state().prompts.len(), 1);
+    assert_eq!(ruled.state().history.len(), 2, "what is decided by is not touched");
     for number in 0..100 {
-        prompted(&mut told, notice(&number.to_string()), false);
-        answered(&mut told, number + 1, false, if number % 2 == 0 { waiting() } else { asking() });
+        prompted(&mut ruled, notice(&number.to_string()), false);
+        answered(
+            &mut ruled,
+            number + 1,
+            false,
+            if number % 2 == 0 { waiting() } else { querying() },
+        );
     }
-    let state = told.case();
+    let state = ruled.state();
     assert_eq!((state.prompts.len(), state.queries.len()), (16, 32));
     assert_eq!(state.prompts[0].prompt, notice("evt_1"));
     assert_eq!(state.prompts[15].prompt, notice("99"));
 }
 
 /// Returns a decision by which a query changes the command.
-fn asking() -> EventKind {
-    EventKind::Inquiring {
+fn querying() -> EventKind {
+    EventKind::Querying {
         accepted: true,
         due: Timestamp::UNIX_EPOCH,
         failure: Some(Failure::new("code", "text")),
@@ -99,9 +104,9 @@ fn asking() -> EventKind {
 
 #[test]
 fn of_a_command_that_is_not_known_nothing_is_remembered() {
-    let mut told = RuledCommand::default();
+    let mut ruled = RuledCommand::default();
     assert_eq!(
-        told.rule(RecordBody::Prompted(PromptRecord {
+        ruled.rule(RecordBody::Prompted(PromptRecord {
             prompt: notice("evt_1"),
             starts_query: true
         })),

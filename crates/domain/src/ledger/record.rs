@@ -224,7 +224,7 @@ impl FinishedRecord {
     /// Builds a decision without a call, of one who does not hold the command's message: its only
     /// effect is the event.
     #[must_use]
-    pub fn for_event(step: Step, by: DecidedBy, event: Event, told: bool) -> Self {
+    pub fn for_event(step: Step, by: DecidedBy, event: Event, publish_event: bool) -> Self {
         Self {
             step,
             identity: None,
@@ -235,7 +235,7 @@ impl FinishedRecord {
             retained_message: None,
             query: None,
             decided_by: by,
-            effects: RecordedEffects { event, publish_event: told, message: None },
+            effects: RecordedEffects { event, publish_event, message: None },
         }
     }
 }

@@ -32,17 +32,17 @@ pub(crate) fn id(number: u64) -> RecordId {
     RecordId { writer: Uuid::from_u128(7), number }
 }
 
-fn opening() -> CommandIdentity {
+fn sample_identity() -> CommandIdentity {
     let body =
         json!({ "id": "order-1", "type": "payment", "provider": "stripe", "operation": "charge" });
-    let asked = Some(ReplyTarget {
+    let reply_target = Some(ReplyTarget {
         reply_to: "shop.replies".to_owned(),
         correlation_id: Some("call-1".to_owned()),
     });
     CommandIdentity {
         command: EchoedIdentity::glean_identity(&body, b"", CommandEnvelope::default()),
         content_digest: "c".to_owned(),
-        reply_target: asked,
+        reply_target,
         publisher: None,
     }
 }
@@ -58,15 +58,15 @@ fn finished(by: DecidedBy, kind: EventKind) -> RecordBody {
         ("ferry-unknown".to_owned(), HeaderValue::Flag(true)),
         ("ferry-kind".to_owned(), HeaderValue::Text("retry".to_owned())),
     ];
-    let carried = ContinuationEffect {
+    let continuation = ContinuationEffect {
         exchange: "e".to_owned(),
         routing_key: "k".to_owned(),
         headers: headers.into(),
     };
     let effects = RecordedEffects {
-        event: Event::new(opening().command, moment, kind, TraceContext::default()),
+        event: Event::new(sample_identity().command, moment, kind, TraceContext::default()),
         publish_event: true,
-        message: Some(carried),
+        message: Some(continuation),
     };
     let call = AttemptSummary {
         attempt: 2,
@@ -77,7 +77,7 @@ fn finished(by: DecidedBy, kind: EventKind) -> RecordBody {
         http_status: Some(504),
         message: Some("no answer".to_owned()),
     };
-    let (command_identity, call) = (Some(opening()), Some(call));
+    let (command_identity, call) = (Some(sample_identity()), Some(call));
     RecordBody::Finished(Box::new(FinishedRecord {
         step: STEP,
         identity: command_identity,
@@ -98,7 +98,7 @@ pub(crate) fn facts() -> Vec<RecordBody> {
     let started = |guard, expired_claim| {
         RecordBody::Started(Box::new(StartedRecord {
             step: STEP,
-            identity: Some(opening()),
+            identity: Some(sample_identity()),
             fresh: false,
             recorded: true,
             guard,
@@ -116,7 +116,7 @@ pub(crate) fn facts() -> Vec<RecordBody> {
     let failure = Failure::new("timeout", "no answer");
     vec![
         RecordBody::Opened(Box::new(OpenedRecord {
-            identity: opening(),
+            identity: sample_identity(),
             step: STEP,
             fresh: true,
             recorded: false,
@@ -125,7 +125,7 @@ pub(crate) fn facts() -> Vec<RecordBody> {
             submitted_by: None,
         })),
         RecordBody::Opened(Box::new(OpenedRecord {
-            identity: opening(),
+            identity: sample_identity(),
             step: STEP,
             fresh: true,
             recorded: false,
@@ -161,7 +161,7 @@ pub(crate) fn facts() -> Vec<RecordBody> {
         RecordBody::Settled(SettledRecord { finished: id(9) }),
         RecordBody::CancelRequested(CancelRequested { actor: person() }),
         RecordBody::Replayed(Box::new(ReplayedRecord {
-            identity: opening(),
+            identity: sample_identity(),
             from: 0,
             unknown: true,
             key: Some(IdempotencyKey::from_header("order-1")),
@@ -175,12 +175,12 @@ pub(crate) fn facts() -> Vec<RecordBody> {
             reply_to: "shop.replies".to_owned(),
             correlation_id: None,
         }),
-        asked_about(),
+        decided_by_lookup(),
     ]
 }
 
 /// Returns a decision after a lookup that found no operation.
-fn asked_about() -> RecordBody {
+fn decided_by_lookup() -> RecordBody {
     let RecordBody::Finished(finished) =
         finished(DecidedBy::Holder, EventKind::Completed(Success::default()))
     else {

@@ -63,16 +63,16 @@ fn a_known_kind_without_what_belongs_to_it_is_unreadable() {
 }
 
 #[test]
-fn a_step_is_written_as_before_where_nothing_is_asked_and_a_question_comes_after_its_call() {
+fn a_call_is_written_without_a_query_and_a_query_comes_after_its_call() {
     let step = |json: serde_json::Value| serde_json::from_value::<Step>(json).unwrap();
     assert_eq!(serde_json::to_value(STEP).unwrap(), json!({ "generation": 1, "attempt": 2 }));
-    let question = Step { query: 3, ..STEP };
+    let query_step = Step { query: 3, ..STEP };
     assert_eq!(
-        serde_json::to_value(question).unwrap(),
+        serde_json::to_value(query_step).unwrap(),
         json!({ "generation": 1, "attempt": 2, "query": 3 })
     );
     assert_eq!(step(json!({ "generation": 1, "attempt": 2 })), STEP);
-    let order = [STEP, Step { query: 1, ..STEP }, question, Step::call(1, 3), Step::call(2, 1)];
+    let order = [STEP, Step { query: 1, ..STEP }, query_step, Step::call(1, 3), Step::call(2, 1)];
     assert!(order.is_sorted(), "{order:?}");
 }
 

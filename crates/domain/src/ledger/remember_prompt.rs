@@ -16,19 +16,22 @@ const MAX_QUERIES: usize = 32;
 impl CommandState {
     /// Adds a prompt, unless the state has it already.
     pub(super) fn note_prompt(&mut self, at: Timestamp, prompted: &PromptRecord) -> Ruling {
-        let PromptRecord { prompt, starts_query: asks } = prompted;
-        if *asks {
+        let PromptRecord { prompt, starts_query } = prompted;
+        if *starts_query {
             self.prompted = Some(prompt.clone());
         }
-        if self.prompts.iter().any(|known| known.prompt == *prompt && known.starts_query == *asks)
-            && !asks
+        if self
+            .prompts
+            .iter()
+            .any(|known| known.prompt == *prompt && known.starts_query == *starts_query)
+            && !starts_query
         {
             return Ruling::Superseded;
         }
         if self.prompts.len() >= MAX_PROMPTS {
             self.prompts.remove(MAX_PROMPTS / 2);
         }
-        self.prompts.push(PromptNote { at, prompt: prompt.clone(), starts_query: *asks });
+        self.prompts.push(PromptNote { at, prompt: prompt.clone(), starts_query: *starts_query });
         Ruling::Counts(RulingGrant::default())
     }
 
