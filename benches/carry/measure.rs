@@ -221,7 +221,7 @@ impl BenchSetup {
         Ok(())
     }
 
-    /// Starts a contender, and waits until it has carried its first command.
+    /// Starts a contender, and waits until it has completed its first command.
     async fn started(
         &mut self,
         contender: CommandCarrier,

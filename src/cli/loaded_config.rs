@@ -175,7 +175,7 @@ fn warn_unusable_lookups(provider: &Provider) -> impl Iterator<Item = String> {
     needing.map(|(name, _)| {
         format!(
             "provider {}: operations.{name}.lookup: asks by `provider_reference`, which a call without an answer does not \
-             return; such a command ends `unresolved`, and nothing is asked. Where the provider can be searched by \
+             return; such a command ends `unresolved`, and nothing is queried. Where the provider can be searched by \
              `command.id` or by the payload, write that",
             provider.name
         )

@@ -68,7 +68,7 @@ struct CommandLookup {
     json: bool,
 }
 
-/// The pause between two questions about a command.
+/// The pause between two requests about a command.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
 impl LookupArguments {

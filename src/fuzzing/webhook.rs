@@ -40,7 +40,7 @@ const DOCUMENT: &str = include_str!("../../docs/WEBHOOKS.md");
 const ED25519: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
 const P256: &str = include_str!("../../tests/fixtures/webhooks/p256.pem");
 const P256_PUBLIC: &str = include_str!("../../tests/fixtures/webhooks/p256-public.pem");
-const VERIFY_TOKEN: &str = "verify-token-of-mine";
+const VERIFY_TOKEN: &str = "word-of-mine";
 const BATCH: &str = r#"{"notificationItems":[{"NotificationRequestItem":{"pspReference":"1","success":"true"}},{"NotificationRequestItem":{"pspReference":"2","amount":{"value":5,"currency":"EUR"}}}]}"#;
 
 /// A scheme, and the calls that were signed by it.

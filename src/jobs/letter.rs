@@ -20,7 +20,7 @@ pub(super) enum LetterOutcome {
     /// Removed: the command has ended or gone on meanwhile.
     Closed,
     /// Kept: the provider is being queried.
-    Asked,
+    LookupRequested,
     /// Kept: a dry run would have acted on the dead letter.
     Planned,
     /// Kept, for this reason.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::letter::{LetterOutcome, LetterWorker};
 use crate::operator::OperatorError;
 use crate::operator::queued_dead_letter::QueuedDeadLetter;
-use crate::operator::redelivery::DeadLetterQuestion;
+use crate::operator::redelivery::DeadLetterLookup;
 
 impl LetterWorker {
     /// Requests a query of the provider about a dead letter.
@@ -16,17 +16,17 @@ impl LetterWorker {
         dead: &QueuedDeadLetter,
     ) -> Result<LetterOutcome, OperatorError> {
         let context = &self.context;
-        match DeadLetterQuestion::about(
+        match DeadLetterLookup::about(
             dead,
             &context.operator.names,
             &context.registry,
             Timestamp::now(),
         )? {
-            DeadLetterQuestion::Refuse(reason) => Ok(LetterOutcome::Refused(reason)),
-            DeadLetterQuestion::Ask(_) if self.spec.dry_run => Ok(LetterOutcome::Planned),
-            DeadLetterQuestion::Ask(message) => {
+            DeadLetterLookup::Refuse(reason) => Ok(LetterOutcome::Refused(reason)),
+            DeadLetterLookup::Publish(_) if self.spec.dry_run => Ok(LetterOutcome::Planned),
+            DeadLetterLookup::Publish(message) => {
                 context.pipeline.broker.publish(&message).await?;
-                Ok(LetterOutcome::Asked)
+                Ok(LetterOutcome::LookupRequested)
             }
         }
     }

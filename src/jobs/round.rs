@@ -221,7 +221,7 @@ impl JobRun {
             // The record counts it.
             LetterOutcome::Acted | LetterOutcome::Resumed => {}
             LetterOutcome::Closed => progress.closed += 1,
-            LetterOutcome::Asked | LetterOutcome::Planned => progress.unrecorded += 1,
+            LetterOutcome::LookupRequested | LetterOutcome::Planned => progress.unrecorded += 1,
             LetterOutcome::Refused(reason) => {
                 progress.refused += 1;
                 if progress.refusals.len() < MAX_NAMED {

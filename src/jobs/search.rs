@@ -22,14 +22,14 @@ pub(super) struct MissingLetters {
 
 impl JobContext {
     /// Asks the index, with everything in it that is in the ledger now.
-    async fn ask_index<T: Send + 'static>(
+    async fn query_index<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&LedgerIndex) -> Result<T, IndexError> + Send + 'static,
+        read: impl FnOnce(&LedgerIndex) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, OperatorError> {
         self.ledger.wait_for_barrier().await?;
         self.ledger.flush().await;
         let index = Arc::clone(self.ledger.index());
-        let answer = tokio::task::spawn_blocking(move || question(&index)).await;
+        let answer = tokio::task::spawn_blocking(move || read(&index)).await;
         Ok(answer.unwrap_or_else(|error| Err(IndexError::Damaged(error.to_string())))?)
     }
 
@@ -43,7 +43,7 @@ impl JobContext {
             return Ok(MissingLetters::default());
         }
         let filter = index_filter(spec);
-        self.ask_index(move |index| {
+        self.query_index(move |index| {
             let (mut missing, mut after) = (MissingLetters::default(), None);
             loop {
                 let page = index.list(&filter, after.as_ref(), MAX_PAGE)?;
@@ -74,7 +74,7 @@ impl JobContext {
                 return all_dead_queues(&self.operator, &[], providers).await;
             }
         }
-        let known = self.ask_index(LedgerIndex::dead_providers).await?;
+        let known = self.query_index(LedgerIndex::dead_providers).await?;
         let configured: Vec<Name> =
             self.registry.iter().map(|provider| provider.name.clone()).collect();
         all_dead_queues(&self.operator, &configured, known).await

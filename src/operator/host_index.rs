@@ -1,6 +1,6 @@
 //! The first index of this host, for comparing it with the stream: where no daemon keeps it, this
 //! process does; else what the daemon has saved is read, behind a marker that this process appends.
-//! Either way it holds everything that was in the ledger when it was asked for.
+//! Either way it holds everything that was in the ledger when it was requested.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub enum HostIndex {
 pub struct IndexReader {
     index: LedgerIndex,
     sender: PublishingConnection,
-    pen: RecordEncoder,
+    encoder: RecordEncoder,
 }
 
 impl HostIndex {
@@ -65,7 +65,7 @@ impl HostIndex {
             if let Ok(index) = LedgerIndex::open_read_only(&place.dir, &key)
                 && is_applied(&index, marker, RETAKE_EVERY).await.unwrap_or_default()
             {
-                return Ok(Self::Read(Box::new(IndexReader { index, sender, pen: encoder })));
+                return Ok(Self::Read(Box::new(IndexReader { index, sender, encoder })));
             }
             if Instant::now() >= deadline {
                 let index = LedgerIndex::open_read_only(&place.dir, &key)?;
@@ -120,7 +120,7 @@ impl HostIndex {
 
 impl IndexReader {
     async fn refresh(&mut self) -> Result<(), OperatorError> {
-        let (marker, message) = self.pen.encode_marker(Timestamp::now());
+        let (marker, message) = self.encoder.encode_marker(Timestamp::now());
         self.sender.send(&message).await?;
         if is_applied(&self.index, marker, PATIENCE).await? {
             Ok(())

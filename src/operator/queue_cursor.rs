@@ -35,7 +35,7 @@ const MOST_OF_PAGE: u32 = 5_000;
 const PAGES: u32 = 1_800;
 /// About how many bytes a page holds: its messages are in memory until they are passed.
 const PAGE_BYTES: u64 = 16 << 20;
-/// After this silence the queue is asked whether it has anything left for us.
+/// After this silence ferryd checks whether the queue has anything left.
 const SILENCE: Duration = Duration::from_millis(200);
 /// After this silence of a queue that says it has, something is wrong.
 const STUCK: Duration = Duration::from_secs(20);

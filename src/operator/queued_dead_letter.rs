@@ -84,16 +84,16 @@ impl QueuedDeadLetter {
     /// has refused them. Then only what says which command it is, and who waits for its end.
     #[must_use]
     pub fn replacement_properties(&self) -> BasicProperties {
-        let carried = headers::carried_properties(&self.properties);
+        let original = headers::carried_properties(&self.properties);
         if self.refused.is_none() {
-            return carried;
+            return original;
         }
         let kept = persistent_properties();
         let kept =
-            carried.message_id().clone().into_iter().fold(kept, BasicProperties::with_message_id);
+            original.message_id().clone().into_iter().fold(kept, BasicProperties::with_message_id);
         let kept =
-            carried.reply_to().clone().into_iter().fold(kept, BasicProperties::with_reply_to);
-        carried
+            original.reply_to().clone().into_iter().fold(kept, BasicProperties::with_reply_to);
+        original
             .correlation_id()
             .clone()
             .into_iter()

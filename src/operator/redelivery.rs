@@ -14,12 +14,12 @@ use ferryd_domain::name::Name;
 use ferryd_domain::progress::GenerationProgress;
 use ferryd_provider::registry::ProviderRegistry;
 
-/// A question to a provider about a dead letter of which it is unknown whether it acted.
+/// The lookup of a dead letter whose outcome is unknown.
 #[derive(Debug, Clone, PartialEq)]
-pub enum DeadLetterQuestion {
+pub enum DeadLetterLookup {
     /// The message that makes the pipeline query the provider.
-    Ask(Box<OutgoingMessage>),
-    /// There is nothing to ask, for this reason.
+    Publish(Box<OutgoingMessage>),
+    /// There is nothing to look up, for this reason.
     Refuse(String),
 }
 
@@ -40,7 +40,7 @@ pub fn redelivery(
     Ok(OutgoingMessage { exchange, routing_key, properties, body: dead.body.clone() })
 }
 
-impl DeadLetterQuestion {
+impl DeadLetterLookup {
     /// Finds the query that a provider answers about a dead letter. The dead letter stays: only an
     /// answer that states the outcome of the command takes its place.
     ///
@@ -52,8 +52,8 @@ impl DeadLetterQuestion {
         registry: &ProviderRegistry,
         now: Timestamp,
     ) -> Result<Self, TextTooLong> {
-        let (letter, progress, provider) = match askable(dead, registry, now) {
-            Ok(askable) => askable,
+        let (letter, progress, provider) = match queryable(dead, registry, now) {
+            Ok(queryable) => queryable,
             Err(reason) => return Ok(Self::Refuse(reason)),
         };
         let routing_key = dead.envelope().routing_key.map(str::to_owned);
@@ -73,7 +73,7 @@ impl DeadLetterQuestion {
         };
         let (state, kind) =
             (MessageState { recorded: true, ..state }, headers::ContinuationKind::Lookup);
-        Ok(Self::Ask(Box::new(redelivery(names, dead, &state.headers(kind), kind, provider)?)))
+        Ok(Self::Publish(Box::new(redelivery(names, dead, &state.headers(kind), kind, provider)?)))
     }
 }
 
@@ -81,7 +81,7 @@ impl DeadLetterQuestion {
 ///
 /// # Errors
 /// The reason for which there is nothing to query, for people.
-fn askable<'d>(
+fn queryable<'d>(
     dead: &'d QueuedDeadLetter,
     registry: &ProviderRegistry,
     now: Timestamp,

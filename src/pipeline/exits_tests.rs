@@ -393,7 +393,7 @@ proptest! {
 }
 
 #[test]
-fn an_id_that_looks_like_a_card_reaches_the_event_and_the_next_question() {
+fn an_id_that_looks_like_a_card_reaches_the_event_and_the_next_query() {
     let site = HostileSite::new("a secret of the account");
     let content = json!({"id": "4242424242424242", "checkout_url": "https://pay.example/4242424242424242?key=pk_1_secret_2"});
     let reply = HttpReply { status: 202, headers: Vec::new(), body: content.to_string().into() };

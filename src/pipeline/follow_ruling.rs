@@ -160,7 +160,7 @@ impl Pipeline {
         Ok(Effects { replies: Vec::new(), ..self.messages.conflict_effects(message, &conflict) })
     }
 
-    /// Publishes that an answer states another amount than was asked for. The command does not end
+    /// Publishes that an answer states another amount than was requested. The command does not end
     /// by it.
     pub(super) async fn publish_mismatch(
         &self,

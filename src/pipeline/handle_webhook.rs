@@ -305,28 +305,28 @@ impl WebhookHandler {
                 }
             },
             None if notice.meaning == NoticeMeaning::Lookup => {
-                let question = state.as_ref().and_then(|state| {
+                let query_message = state.as_ref().and_then(|state| {
                     self.pipeline.early_query_message(state, Some(QueryPurpose::Lookup))
                 });
                 // The call may still be running: the provider can be queried once its outcome is
                 // recorded.
                 let may_come = state.is_some_and(|state| state.ending.is_none())
                     && tried < MOST_WAITS_TO_QUERY;
-                if question.is_none() && may_come {
+                if query_message.is_none() && may_come {
                     following.again(item, tried + 1, true);
                 }
                 // Anybody who knows the provider's id of the command can make unproven calls.
-                let may_ask =
+                let may_query =
                     |_: &OutgoingMessage| webhook.is_verified || self.unverified_lookups.take(&id);
-                let question = question.filter(may_ask);
-                if question.is_some() || (webhook.is_verified && tried == 0) {
+                let query_message = query_message.filter(may_query);
+                if query_message.is_some() || (webhook.is_verified && tried == 0) {
                     self.pipeline.note_prompt(
                         &id,
                         prompt_of(shown, webhook.is_verified),
-                        question.is_some(),
+                        query_message.is_some(),
                     );
                 }
-                following.messages.extend(question);
+                following.messages.extend(query_message);
             }
             None => {}
         }

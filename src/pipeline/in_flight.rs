@@ -160,7 +160,7 @@ mod tests {
         MessageStep::new(&"order-1".parse().unwrap(), &state, b"")
     }
 
-    fn question(number: u32, hop: u32) -> MessageStep {
+    fn query_step(number: u32, hop: u32) -> MessageStep {
         let mut state = MessageState { hop, ..MessageState::fresh(Timestamp::UNIX_EPOCH) };
         state.progress.query =
             Some(ProviderQuery::new(number, QueryPurpose::Lookup, Timestamp::UNIX_EPOCH));
@@ -211,11 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn the_next_question_is_no_copy_of_an_early_one_that_shares_its_hop() {
+    fn the_next_query_is_no_copy_of_an_early_one_that_shares_its_hop() {
         let steps = InFlight::default();
-        let _ = begin(&steps, question(1, 8), 1, true).finish_step();
-        assert!(matches!(steps.enter_step(question(1, 8), acker(2), true), StepEntry::Ended(_)));
-        assert!(matches!(steps.enter_step(question(2, 8), acker(3), true), StepEntry::Begun(_)));
+        let _ = begin(&steps, query_step(1, 8), 1, true).finish_step();
+        assert!(matches!(steps.enter_step(query_step(1, 8), acker(2), true), StepEntry::Ended(_)));
+        assert!(matches!(steps.enter_step(query_step(2, 8), acker(3), true), StepEntry::Begun(_)));
     }
 
     #[test]

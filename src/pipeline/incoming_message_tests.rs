@@ -77,8 +77,8 @@ fn how_long_nothing_is_proved_does_not_count_from_before_a_call_that_nobody_answ
 
 #[test]
 fn a_message_that_asks_is_at_a_step_of_its_own() {
-    let question = ProviderQuery::new(3, QueryPurpose::Lookup, at(0));
-    assert_eq!(build_message(Some(question)).step(), Step { generation: 0, attempt: 1, query: 3 });
+    let query = ProviderQuery::new(3, QueryPurpose::Lookup, at(0));
+    assert_eq!(build_message(Some(query)).step(), Step { generation: 0, attempt: 1, query: 3 });
     assert_eq!(build_message(None).step(), Step::call(0, 1));
 }
 

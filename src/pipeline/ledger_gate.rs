@@ -142,7 +142,7 @@ impl LedgerGate {
     pub fn check_recorded(&self, message: &IncomingMessage) -> Option<NextAction> {
         let state = self.command_state(&message.identity.id)?;
         if message.state.progress.is_looked_up() && state.is_unresolved() {
-            // A person has asked for this query; only an answer replaces what is recorded.
+            // A person has requested this query; only an answer replaces what is recorded.
             return None;
         }
         let ruling = state

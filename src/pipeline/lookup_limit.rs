@@ -35,7 +35,7 @@ impl LookupLimit {
         if !is_taken {
             let command = command.clone();
             self.refusals.log((), move |count| {
-                let message = "unverified webhooks ask about commands too often; each is asked about in its own time";
+                let message = "unverified webhooks request lookups too often; each command is looked up at its planned time";
                 info!(command.id = command.as_str(), count, "{message}");
             });
         }

@@ -14,7 +14,7 @@ fn factory() -> MessageFactory {
     )
 }
 
-fn question(purpose: QueryPurpose, second: i64) -> ProviderQuery {
+fn build_query(purpose: QueryPurpose, second: i64) -> ProviderQuery {
     ProviderQuery::new(2, purpose, at(second))
 }
 
@@ -27,7 +27,7 @@ fn travel(message: &OutgoingMessage) -> MessageState {
 fn an_acceptance_is_published_and_goes_on_to_the_first_poll_with_its_deadline() {
     let (messages, message) = (factory(), build_message(None));
     let success = Success { provider_reference: Some("pi_1".to_owned()), ..Success::default() };
-    let query = question(QueryPurpose::Poll, 100);
+    let query = build_query(QueryPurpose::Poll, 100);
     let accepted = AcceptedCommand {
         success,
         waiting_for: WaitingFor::Provider,
@@ -59,12 +59,12 @@ fn an_acceptance_is_published_and_goes_on_to_the_first_poll_with_its_deadline() 
 
 #[test]
 fn a_query_without_a_result_is_not_published_even_where_all_states_are() {
-    let (messages, message) = (factory(), build_message(Some(question(QueryPurpose::Poll, 0))));
+    let (messages, message) = (factory(), build_message(Some(build_query(QueryPurpose::Poll, 0))));
     for purpose in [QueryPurpose::Poll, QueryPurpose::Lookup] {
         let recorded = messages.recorded_effects(
             &message,
             1,
-            Decision::Query(question(purpose, 45), None),
+            Decision::Query(build_query(purpose, 45), None),
             None,
             at(0),
         );
@@ -72,7 +72,7 @@ fn a_query_without_a_result_is_not_published_even_where_all_states_are() {
         let effects = messages.decision_effects(&message, &recorded, &[]);
         let [next] = &effects.messages[..] else { panic!("{effects:?}") };
         assert!(next.routing_key.as_str().starts_with("30s."), "{}", next.routing_key);
-        assert_eq!(travel(next).progress.query, Some(question(purpose, 45)));
+        assert_eq!(travel(next).progress.query, Some(build_query(purpose, 45)));
     }
 }
 
@@ -84,7 +84,7 @@ fn a_lookup_says_since_when_a_call_is_in_doubt() {
         let recorded = factory().recorded_effects(
             &message,
             1,
-            Decision::Query(question(QueryPurpose::Lookup, 45), None),
+            Decision::Query(build_query(QueryPurpose::Lookup, 45), None),
             None,
             at(0),
         );
@@ -95,7 +95,7 @@ fn a_lookup_says_since_when_a_call_is_in_doubt() {
 
 #[test]
 fn a_retry_after_a_lookup_is_up_for_a_call() {
-    let message = build_message(Some(question(QueryPurpose::Lookup, 0)));
+    let message = build_message(Some(build_query(QueryPurpose::Lookup, 0)));
     let decision = Decision::Retry {
         rung: Rung::SHORTEST,
         due: at(1),

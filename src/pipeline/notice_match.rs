@@ -1,5 +1,5 @@
 //! Finds the command that a notice is about, what proves it, and whether the notice states the
-//! amount that was asked for.
+//! amount that was requested.
 
 use jiff::Timestamp;
 use tracing::warn;
@@ -125,7 +125,7 @@ impl WebhookHandler {
 }
 
 /// Describes the conflict of a notice that would complete its command with another amount than was
-/// asked for.
+/// requested.
 pub(super) fn find_mismatch(state: &CommandState, notice: &WebhookNotice) -> Option<ConflictEvent> {
     let is_completed = state.ending.is_some() && state.state() == LifecycleState::Completed;
     let failure =

@@ -35,7 +35,7 @@ use ferryd_redact::Mask;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupRequestResult {
     /// The provider is queried now.
-    Asked,
+    Published,
     /// The command is not known.
     NotKnown,
     /// The command has ended, is not sent yet, or is being called: there is nothing to ask.
@@ -49,7 +49,7 @@ impl LookupRequestResult {
     #[must_use]
     pub fn refusal_reason(self) -> Option<&'static str> {
         match self {
-            Self::Asked => None,
+            Self::Published => None,
             Self::NotKnown => Some("it is not known; `ferryd commands` lists those that are"),
             Self::NotWaiting => Some(
                 "it is neither a dead letter nor waiting for its provider; see `ferryd status`",
@@ -77,7 +77,8 @@ impl Pipeline {
         else {
             return Ok(LookupRequestResult::NotKnown);
         };
-        let Some(question) = self.early_query_message(&state, Some(QueryPurpose::Lookup)) else {
+        let Some(query_message) = self.early_query_message(&state, Some(QueryPurpose::Lookup))
+        else {
             let waits = state.state() == LifecycleState::Waiting;
             return Ok(if waits {
                 LookupRequestResult::NoLookup
@@ -86,8 +87,8 @@ impl Pipeline {
             });
         };
         self.note_prompt(id, CommandPrompt::Actor(by.to_owned()), true);
-        self.broker.publish(&question).await?;
-        Ok(LookupRequestResult::Asked)
+        self.broker.publish(&query_message).await?;
+        Ok(LookupRequestResult::Published)
     }
 
     /// Copies the message of a command that waits, to query its provider within a second: for
@@ -146,11 +147,11 @@ impl Pipeline {
         {
             Ok(other) => {
                 let state = other.as_ref().and_then(|other| ledger.command_state(other));
-                let question = state.and_then(|state| self.early_query_message(&state, None));
-                if let (Some(other), Some(_)) = (&other, &question) {
+                let query_message = state.and_then(|state| self.early_query_message(&state, None));
+                if let (Some(other), Some(_)) = (&other, &query_message) {
                     self.note_prompt(other, CommandPrompt::Command(id.clone()), true);
                 }
-                effects.messages.extend(question);
+                effects.messages.extend(query_message);
             }
             // The other command is also polled at its planned time.
             Err(error) => {

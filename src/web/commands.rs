@@ -117,7 +117,7 @@ pub trait CommandService: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LookupStart {
     /// The lookup is under way.
-    Asked,
+    Requested,
     /// There is nothing to look up, for this reason.
     Refused(String),
 }

@@ -335,7 +335,7 @@ impl CommandService for FakeCommandService {
                 return Ok(LookupStart::Refused("it waits for nothing".to_owned()));
             }
             self.looked_up.lock().unwrap().push((id.clone(), by.to_owned()));
-            Ok(LookupStart::Asked)
+            Ok(LookupStart::Requested)
         }
         .boxed()
     }

@@ -20,7 +20,7 @@ use super::lookup::LookupStart;
 use crate::operator::erase::{CommandEraser, ErasureResult};
 use crate::operator::queued_dead_letter::QueuedDeadLetter;
 use crate::operator::queues::{all_dead_queues, dead_queue, dead_queues};
-use crate::operator::redelivery::DeadLetterQuestion;
+use crate::operator::redelivery::DeadLetterLookup;
 use crate::operator::scan::{find_letters, find_messages};
 use crate::operator::{OperatorContext, OperatorError};
 use crate::pipeline::Pipeline;
@@ -84,13 +84,13 @@ impl LedgerCommandService {
     /// Queries the index, brought up to date, off the threads that serve connections.
     async fn query_index<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&LedgerIndex) -> Result<T, IndexError> + Send + 'static,
+        read: impl FnOnce(&LedgerIndex) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, CommandServiceError> {
         let ledger = self.ledger();
         // Where the disk is that slow, a somewhat older answer is better than none.
         let _ = timeout(FRESHNESS, ledger.flush()).await;
         let index = Arc::clone(ledger.index());
-        let answer = tokio::task::spawn_blocking(move || question(&index)).await;
+        let answer = tokio::task::spawn_blocking(move || read(&index)).await;
         answer
             .map_err(|error| CommandServiceError::Index(error.to_string()))?
             .map_err(|error| CommandServiceError::Index(error.to_string()))
@@ -117,13 +117,13 @@ impl LedgerCommandService {
             let text = "it is a dead letter without a message in its queue: a replay may be under way; ask again";
             return Ok(LookupStart::Refused(text.to_owned()));
         };
-        let question =
-            DeadLetterQuestion::about(&dead, &operator.names, &self.registry, Timestamp::now());
-        match question.map_err(|error| CommandServiceError::Broker(error.to_string()))? {
-            DeadLetterQuestion::Refuse(reason) => Ok(LookupStart::Refused(reason)),
-            DeadLetterQuestion::Ask(message) => {
+        let lookup =
+            DeadLetterLookup::about(&dead, &operator.names, &self.registry, Timestamp::now());
+        match lookup.map_err(|error| CommandServiceError::Broker(error.to_string()))? {
+            DeadLetterLookup::Refuse(reason) => Ok(LookupStart::Refused(reason)),
+            DeadLetterLookup::Publish(message) => {
                 self.pipeline.broker.publish(&message).await?;
-                Ok(LookupStart::Asked)
+                Ok(LookupStart::Requested)
             }
         }
     }
@@ -331,7 +331,7 @@ impl CommandService for LedgerCommandService {
             let lookup = self.pipeline.look_up_now(id, by).await?;
             info!(command.id = id.as_str(), by, ?lookup, "lookup requested");
             Ok(match lookup.refusal_reason() {
-                None => LookupStart::Asked,
+                None => LookupStart::Requested,
                 Some(why) => LookupStart::Refused(why.to_owned()),
             })
         }

@@ -53,11 +53,12 @@ pub(super) async fn lookup(
     ApiQuery(()): ApiQuery<()>,
 ) -> Result<LookupReceipt, ApiProblem> {
     api.require_ready()?;
-    let asking = api.commands.look_up(&access, id.clone());
-    let receipt =
-        api.run_with_timeout(PATIENCE, asking, "the provider may be asked all the same").await?;
+    let lookup_request = api.commands.look_up(&access, id.clone());
+    let receipt = api
+        .run_with_timeout(PATIENCE, lookup_request, "the provider may be queried all the same")
+        .await?;
     match receipt.ok_or_else(|| unknown_command(&id))? {
-        LookupStart::Asked => {
+        LookupStart::Requested => {
             let location = format!("/v1/commands/{}", id.as_str().replace('/', "%2F"));
             Ok(LookupReceipt { id, location })
         }

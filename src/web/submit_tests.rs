@@ -81,7 +81,7 @@ async fn a_body_that_is_compressed_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_command_is_published_as_it_was_sent_and_its_receipt_says_where_to_ask() {
+async fn a_command_is_published_as_it_was_sent_and_its_receipt_says_where_to_look() {
     let api = TestApi::new();
     let spaced = format!(" {COMMAND}\n");
     let answer = api.post(&spaced, &[("traceparent", "00-a-b-01"), ("tracestate", "x=y")]).await;

@@ -206,8 +206,8 @@ def hold_lookup(stage, front, tally):
     # The first lookup comes half a minute after the call.
     for operation, _, path, search in lost:
         end = stage.await_event(f"lookup.{operation}", ("completed",), patience=60)
-        asked = [(call.method, call.path.split("?")[0]) for call in front.calls if call.path.startswith(path)]
-        tally.expect(asked == [("POST", path), ("GET", search)], f"stripe-lost: {operation}: {asked}")
+        calls = [(call.method, call.path.split("?")[0]) for call in front.calls if call.path.startswith(path)]
+        tally.expect(calls == [("POST", path), ("GET", search)], f"stripe-lost: {operation}: {calls}")
         tally.expect(end["provider_reference"] == f"{operation}_7", f"stripe-lost: {end}")
     violations = [call.violations for call in front.calls if call.violations]
     tally.expect(not violations, f"stripe-lost: the official document has: {violations}")

@@ -96,7 +96,7 @@ class Stage:
             path = self.folder / f"{name}.json"
             path.write_text(json.dumps(document))
             line = [modules / ".bin/prism", "mock", "--errors", "--cors", "false", "-p", ports[name], path]
-            # What Prism makes of a pattern is a text that does not match it, unless it is told to choose one.
+            # What Prism makes of a pattern is a text that does not match it, unless it is configured to choose one.
             line += ["--dynamic", "--seed", "ferryd"] if name == "twilio" else []
             self.start(name, line)
         self.start("localstripe", [self.libraries / "python/bin/python", "-c", LOCALSTRIPE, ports["localstripe"]])

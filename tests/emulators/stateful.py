@@ -86,7 +86,7 @@ def hold_webhooks(stage, port, shop, charge, tally):
     tally.expect((waiting["state"], waiting.get("waiting_for")) == ("waiting", "customer"), f"localstripe: {waiting}")
     form = {"client_secret": waiting["result"]["client_secret"], "success": "true"}
     ask(port, f"/v1/payment_intents/{waiting['provider_reference']}/_authenticate", form)
-    # A charge is asked about every half a minute: what ends it sooner is the call.
+    # A charge is queried every half a minute: what ends it sooner is the call.
     end = stage.await_event("stripe-local.proving", ENDED, "after the webhook")
     tally.expect(end["state"] == "completed" and end["result"]["amount"] == 1099, f"localstripe: {end}")
     received = wait_for("the webhook of localstripe as an event", lambda: notices(stage, "stripe-local.proving"), 15)

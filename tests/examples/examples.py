@@ -80,7 +80,7 @@ class Stage:
         self.channel.confirm_delivery()
 
     def charges(self, command):
-        """How often the provider was asked to carry out a command."""
+        """How often the provider was called to carry out a command."""
         context = ssl.create_default_context(cafile=self.folder / "sandbox/ca.pem")
         with urllib.request.urlopen(f"{self.sandbox}/sandbox/calls", context=context) as answer:
             return json.load(answer)["keys"][command]["calls"]

@@ -8,7 +8,7 @@ BASIC_ACK = b"\x00\x3c\x00\x50"
 
 
 class Relay:
-    """Forwards connections to a port, until it is told to lose an ack."""
+    """Forwards connections to a port, until it is requested to lose an ack."""
 
     def __init__(self, port):
         self.target, self.text, self.lost = ("127.0.0.1", port), None, threading.Event()

@@ -121,7 +121,7 @@ async fn a_reply_queue_gets_the_ending_with_the_correlation_id() {
 }
 
 #[tokio::test]
-async fn a_direct_reply_comes_back_on_the_channel_that_asked() {
+async fn a_direct_reply_comes_back_on_the_channel_of_the_request() {
     let rig = TestRig::new("").await;
     let daemon = rig.start().await;
     let channel = rig.broker.channel().await;

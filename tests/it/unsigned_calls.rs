@@ -146,7 +146,7 @@ async fn an_unsigned_webhook_is_published_as_unverified_ends_nothing_and_causes_
     }
     rig.broker.await_depth("ferry.webhooks.acme", 0).await;
     let refused = |line: &Value| {
-        word(line, "message").starts_with("unverified webhooks ask about commands too often")
+        word(line, "message").starts_with("unverified webhooks request lookups too often")
     };
     daemon.wait_for_log(SOON, refused).await;
     assert!(ends(&rig, "forged").is_empty(), "nothing ends by what anybody can say");

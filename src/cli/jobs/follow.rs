@@ -17,7 +17,7 @@ use super::requests::{change_job, find_job};
 use crate::web::jobs::JobView;
 use ferryd_domain::job::state::{JobEndReason, JobPhase};
 
-/// The pause between two questions about a job.
+/// The pause between two requests about a job.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Longest time for which requests to a silent daemon are repeated: it may be starting anew.
 const PATIENCE: Duration = Duration::from_secs(30);

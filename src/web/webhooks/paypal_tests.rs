@@ -83,7 +83,7 @@ async fn a_certificate_is_fetched_where_one_could_verify_the_call_and_whatever_i
     assert_eq!(
         site.certificates.fetched.lock().unwrap().len(),
         0,
-        "nobody is asked for what can't be good"
+        "nothing is fetched for what can't be good"
     );
     assert_eq!(site.queues.kept.lock().unwrap().len(), 0);
 }
