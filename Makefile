@@ -1,12 +1,12 @@
 # `make` prints this list. CI calls the same targets as a person.
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down fmt lint doc test test-trixie test-cluster test-interop test-emulators test-examples test-release test-tutorial audit instructions fuzz chaos bench check clean
+.PHONY: help build demo up down fmt lint doc test test-trixie test-cluster test-interop test-emulators test-examples test-release test-tutorial audit instructions fuzz chaos bench flame growth check clean
 
 export CARGO ?= cargo
 # The RabbitMQ of demo, test, chaos and bench: this machine's, or that of a release of Debian: RABBITMQ=trixie
 RABBITMQ ?= system
 export RABBITMQ
-SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/built-ferryd tests/interop/run tests/emulators/run tests/examples/run tests/release/run tests/tutorial/run tests/audit/run benches/tools fuzz/run .ci/run
+SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/built-ferryd tests/interop/run tests/emulators/run tests/examples/run tests/release/run tests/tutorial/run tests/audit/run benches/tools benches/node/install fuzz/run .ci/run
 FUZZ_SECONDS ?= 60
 
 help: ## Print this list
@@ -93,9 +93,20 @@ chaos: ## Kill daemons and brokers, many times at random moments (minutes; FERRY
 	rabbitmq/node install
 	$(CARGO) test --locked --features failpoints --test it -- --include-ignored chaos:: crash:: outage:: link:: shutdown:: cluster::
 
-bench: ## Throughput, latency and memory beside a minimal consumer (about 9 min; BENCH=--quick: half a minute)
+bench: ## Throughput, latency and memory beside a minimal and a Node.js consumer (a quarter of an hour; BENCH=--quick: a minute)
 	rabbitmq/node install
+	benches/node/install
 	$(CARGO) bench --locked --bench carry -- $(BENCH)
+
+flame: ## Draw a flame graph of ferryd that drains a queue (target/flame.svg; installs perf, builds inferno)
+	rabbitmq/node install
+	benches/tools perf inferno
+	$(CARGO) bench --locked --profile profiling --bench carry -- --profile $(BENCH)
+
+growth: GROWTH ?= daemons,providers,payloads,records
+growth: ## How ferryd's cost grows with daemons, providers, payloads and commands on record (half an hour; GROWTH=daemons)
+	rabbitmq/node install
+	$(CARGO) bench --locked --bench carry -- --growth $(GROWTH) $(BENCH)
 
 check: lint audit instructions test test-trixie test-interop test-emulators test-examples test-release test-tutorial ## Everything that CI checks
 

@@ -6,7 +6,6 @@ use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
-    QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{
@@ -15,13 +14,24 @@ use lapin::{
 use serde_json::{Value, json};
 
 use crate::BenchError;
-use crate::contender::{EVENTS, QUEUE};
+use crate::contender::{EVENTS, provider};
 
 /// The longest time for one command, which is enough on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The number of commands that are published before their confirms are awaited.
 const BATCH: usize = 500;
+
+/// The content of the commands that are published, besides their ids.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CommandShape {
+    /// The behaviour that the sandbox shows; null for its usual one.
+    pub(crate) sandbox: Value,
+    /// The bytes by which the payload is larger than usual.
+    pub(crate) padding: usize,
+    /// The number of providers that the commands go to in turns, beyond the first.
+    pub(crate) more_providers: usize,
+}
 
 /// The core application's connection to the broker.
 pub(crate) struct BenchClient {
@@ -49,29 +59,29 @@ impl BenchClient {
     pub(crate) async fn publish(
         &self,
         id: &str,
-        sandbox: &Value,
+        shape: &CommandShape,
     ) -> Result<PublisherConfirm, BenchError> {
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
             .with_content_type("application/json".into());
         let options = BasicPublishOptions::default();
-        let (exchange, key) = ("ferry.commands".into(), "payment.bench.charge".into());
-        Ok(self
-            .channel
-            .basic_publish(exchange, key, options, command(id, sandbox).as_bytes(), properties)
-            .await?)
+        let provider = shape.provider_of(id)?;
+        let (exchange, key) =
+            ("ferry.commands".into(), format!("payment.{provider}.charge").into());
+        let body = shape.command(id, &provider);
+        Ok(self.channel.basic_publish(exchange, key, options, body.as_bytes(), properties).await?)
     }
 
     /// Publishes commands, and returns when the broker has all of them.
     pub(crate) async fn publish_all(
         &self,
         ids: &[String],
-        sandbox: &Value,
+        shape: &CommandShape,
     ) -> Result<(), BenchError> {
         for batch in ids.chunks(BATCH) {
             let mut confirms = Vec::with_capacity(batch.len());
             for id in batch {
-                confirms.push(self.publish(id, sandbox).await?);
+                confirms.push(self.publish(id, shape).await?);
             }
             try_join_all(confirms).await?;
         }
@@ -80,11 +90,11 @@ impl BenchClient {
 
     /// Waits for the next event, which has to be of a completed command. Returns the command's id.
     pub(crate) async fn completed(&mut self) -> Result<String, BenchError> {
-        self.next_event("completed").await
+        self.told("completed").await
     }
 
     /// Waits for the next event, which has to be of this state. Returns the command's id.
-    pub(crate) async fn next_event(&mut self, state: &str) -> Result<String, BenchError> {
+    pub(crate) async fn told(&mut self, state: &str) -> Result<String, BenchError> {
         let event = tokio::time::timeout(PATIENCE, self.events.next())
             .await?
             .ok_or("the events ended")??;
@@ -96,26 +106,36 @@ impl BenchClient {
                 .into()),
         }
     }
-
-    /// Purges the queue of commands.
-    pub(crate) async fn purge(&self) -> Result<(), BenchError> {
-        self.channel.queue_purge(QUEUE.into(), QueuePurgeOptions::default()).await?;
-        Ok(())
-    }
 }
 
-/// Builds a command of about 300 bytes.
-fn command(id: &str, sandbox: &Value) -> String {
-    let mut command = json!({
-        "id": id, "type": "payment", "provider": "bench", "operation": "charge", "reference": "order-1001",
-        "payload": {
-            "amount": 1099, "currency": "eur", "customer": "cus_9s6XKzkNRiz8i3",
-            "description": "Two tickets for the ferry of tomorrow morning"
-        },
-        "metadata": { "tenant": "eu-1", "shop": "harbour" }
-    });
-    if !sandbox.is_null() {
-        command["payload"]["sandbox"] = sandbox.clone();
+impl CommandShape {
+    /// Makes the shape of commands that the sandbox takes this time to answer, such as `5ms`.
+    pub(crate) fn answered_after(latency: &str) -> Self {
+        Self { sandbox: json!({ "latency": latency }), ..Self::default() }
     }
-    command.to_string()
+
+    /// Returns the name of the provider of a command, by the number in its id.
+    fn provider_of(&self, id: &str) -> Result<String, BenchError> {
+        let number: usize = id.split('.').nth(1).ok_or("an id without a number")?.parse()?;
+        Ok(provider(number % (self.more_providers + 1)))
+    }
+
+    /// Builds a command of about 300 bytes, and the padding.
+    fn command(&self, id: &str, provider: &str) -> String {
+        let mut command = json!({
+            "id": id, "type": "payment", "provider": provider, "operation": "charge", "reference": "order-1001",
+            "payload": {
+                "amount": 1099, "currency": "eur", "customer": "cus_9s6XKzkNRiz8i3",
+                "description": "Two tickets for the ferry of tomorrow morning"
+            },
+            "metadata": { "tenant": "eu-1", "shop": "harbour" }
+        });
+        if !self.sandbox.is_null() {
+            command["payload"]["sandbox"] = self.sandbox.clone();
+        }
+        if self.padding > 0 {
+            command["payload"]["note"] = "harbour ".repeat(self.padding / 8).into();
+        }
+        command.to_string()
+    }
 }

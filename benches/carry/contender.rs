@@ -1,15 +1,16 @@
 //! The programs that are measured, and the way each is started.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::BenchError;
 use crate::process::ChildProcess;
 use crate::setup::{BenchPlace, FERRYD};
 
-/// The queue both consume.
-pub(crate) const QUEUE: &str = "ferry.commands.bench";
-/// The queue that receives the events of both.
+/// The queue that all consume.
+const QUEUE: &str = "ferry.commands.bench";
+/// The queue that receives the events of all.
 pub(crate) const EVENTS: &str = "bench.events";
 
 const CONFIGURATION: &str = r##"
@@ -18,11 +19,16 @@ queue = "bench.events"
 bindings = ["#"]
 "##;
 
+/// The folder of the Node.js consumer.
+const NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/node");
+
 /// A program that carries the commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CommandCarrier {
     /// The minimal consumer.
     Minimal,
+    /// The Node.js consumer.
+    Node,
     /// ferryd with its default settings; its log goes to a file.
     Ferryd,
     /// ferryd without the log of calls.
@@ -31,12 +37,23 @@ pub(crate) enum CommandCarrier {
 
 impl CommandCarrier {
     /// All contenders, in the order of their turns.
-    pub(crate) const ALL: [Self; 3] = [Self::Minimal, Self::Ferryd, Self::FerrydUnlogged];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Minimal, Self::Node, Self::Ferryd, Self::FerrydUnlogged];
+
+    /// Lists the contenders that can be run here.
+    pub(crate) fn installed() -> Vec<Self> {
+        let node = Path::new(NODE).join("node_modules/undici").is_dir();
+        if !node {
+            eprintln!("the Node.js consumer is not measured; `benches/node/install` installs it");
+        }
+        Self::ALL.into_iter().filter(|carrier| node || *carrier != Self::Node).collect()
+    }
 
     /// Returns the name in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Minimal => "minimal consumer",
+            Self::Node => "Node.js consumer",
             Self::Ferryd => "ferryd",
             Self::FerrydUnlogged => "ferryd, log.calls = false",
         }
@@ -60,21 +77,26 @@ impl CommandCarrier {
         variables: &[(&str, &str)],
     ) -> Result<ChildProcess, BenchError> {
         let mut command = match self {
-            Self::Minimal => minimal(place, in_flight)?,
-            Self::Ferryd | Self::FerrydUnlogged => daemon(wrapper, place, in_flight)?,
+            Self::Minimal => consumer(&std::env::current_exe()?, &["minimal"], place, in_flight),
+            Self::Node => consumer(Path::new("node"), &["consumer.mjs"], place, in_flight),
+            Self::Ferryd | Self::FerrydUnlogged => daemon(wrapper, place),
         };
-        command.envs(variables.iter().copied());
         if self == Self::FerrydUnlogged {
             command.env("FERRYD_LOG__CALLS", "false");
         }
+        command.envs(variables.iter().copied());
         let log = File::create(place.dir.join("contender.log"))?;
         ChildProcess::spawn(command.stdout(Stdio::null()).stderr(log))
     }
 }
 
-/// Declares the topology, with the queue for events.
+/// Returns the name of a provider.
+pub(crate) fn provider(number: usize) -> String {
+    if number == 0 { "bench".to_owned() } else { format!("bench{number}") }
+}
+
+/// Declares the topology that [`configure`] has configured.
 pub(crate) fn declare(place: &BenchPlace) -> Result<(), BenchError> {
-    configure(place, 64)?;
     let mut command = Command::new(FERRYD);
     command.args(["topology", "apply", "--config"]).arg(place.dir.join("ferryd.toml"));
     let output = command.env("FERRYD_AMQP__URI", &place.amqp_uri).output()?;
@@ -82,32 +104,52 @@ pub(crate) fn declare(place: &BenchPlace) -> Result<(), BenchError> {
     if output.status.success() { Ok(()) } else { Err(failure()) }
 }
 
-fn minimal(place: &BenchPlace, in_flight: u16) -> Result<Command, BenchError> {
-    let program = std::env::current_exe()?;
-    let mut command =
-        ChildProcess::command(program.to_str().ok_or("the path of this program is not UTF-8")?);
-    command.args(["minimal", "--queue", QUEUE, "--amqp-uri", &place.amqp_uri, "--url", &place.url]);
-    command.arg("--prefetch").arg(in_flight.to_string()).arg("--ca-file").arg(place.ca_file());
-    Ok(command)
+/// Builds the command line of a consumer without features.
+fn consumer(program: &Path, arguments: &[&str], place: &BenchPlace, in_flight: u16) -> Command {
+    let mut command = ChildProcess::command(program);
+    command.current_dir(NODE).args(arguments).arg("--prefetch").arg(in_flight.to_string());
+    command.args(["--queue", QUEUE, "--amqp-uri", &place.amqp_uri, "--url", &place.url]);
+    command.arg("--ca-file").arg(place.ca_file());
+    command
 }
 
-fn daemon(wrapper: &[&str], place: &BenchPlace, in_flight: u16) -> Result<Command, BenchError> {
-    configure(place, in_flight)?;
-    let mut command = ChildProcess::command(wrapper.first().unwrap_or(&FERRYD));
+fn daemon(wrapper: &[&str], place: &BenchPlace) -> Command {
+    let mut command = ChildProcess::command(Path::new(wrapper.first().unwrap_or(&FERRYD)));
     command.args(wrapper.iter().skip(1)).args((!wrapper.is_empty()).then_some(FERRYD));
     command.args(["run", "--config"]).arg(place.dir.join("ferryd.toml"));
     command
         .env("FERRYD_AMQP__URI", &place.amqp_uri)
-        .env("FERRYD_LEDGER__DIR", place.dir.join("state"));
-    command.env("FERRYD_API__BIND", "127.0.0.1:0");
-    Ok(command)
+        .env("FERRYD_LEDGER__DIR", place.dir.join("state"))
+        .env("FERRYD_API__BIND", "127.0.0.1:0");
+    command
 }
 
-fn configure(place: &BenchPlace, in_flight: u16) -> Result<(), BenchError> {
+/// Writes ferryd's configuration for at most `in_flight` calls at the same time to all `providers`
+/// together.
+pub(crate) fn configure(
+    place: &BenchPlace,
+    in_flight: u16,
+    providers: usize,
+) -> Result<(), BenchError> {
+    let folder = place.dir.join("providers");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    fs::write(place.dir.join("ferryd.toml"), CONFIGURATION)?;
+    let in_flight = usize::from(in_flight).div_ceil(providers);
+    for number in 0..providers {
+        let name = provider(number);
+        fs::write(folder.join(format!("{name}.toml")), provider_file(place, &name, in_flight))?;
+    }
+    Ok(())
+}
+
+fn provider_file(place: &BenchPlace, name: &str, in_flight: usize) -> String {
     let (url, ca_file) = (&place.url, place.ca_file());
-    let provider = format!(
+    format!(
         r#"
-name = "bench"
+name = "{name}"
 type = "payment"
 protocol = "rest"
 base_url = "{url}"
@@ -128,6 +170,7 @@ amount = "{{{{ payload.amount }}}}"
 currency = "{{{{ payload.currency }}}}"
 customer = "{{{{ payload.customer }}}}"
 description = "{{{{ payload.description }}}}"
+note = "{{{{ payload.note }}}}"
 sandbox = "{{{{ payload.sandbox }}}}"
 
 [operations.charge.response]
@@ -137,8 +180,5 @@ success = "body.status == 'succeeded'"
 accepted = "body.status == 'processing'"
 "#,
         ca_file = ca_file.display(),
-    );
-    fs::create_dir_all(place.dir.join("providers"))?;
-    fs::write(place.dir.join("ferryd.toml"), CONFIGURATION)?;
-    Ok(fs::write(place.dir.join("providers/bench.toml"), provider)?)
+    )
 }

@@ -3,9 +3,9 @@
 //!
 //! The bench measures the rate at which a full queue is drained, the latency of one command at a
 //! steady rate, the memory for calls in flight, and the memory for commands that wait for their
-//! provider. ferryd and the minimal consumer take turns in one run, on one RabbitMQ node and one
-//! sandbox, so that other load on the machine affects both. Only the ratios are valid on another
-//! machine.
+//! provider. ferryd, the minimal consumer and a Node.js consumer take turns in one run, on one
+//! RabbitMQ node and one sandbox, so that other load on the machine affects all. Only the ratios are
+//! valid on another machine.
 
 #![expect(
     clippy::print_stdout,
@@ -16,6 +16,8 @@
 mod callgrind;
 mod client;
 mod contender;
+mod flame_graph;
+mod growth;
 mod instructions;
 mod measure;
 mod minimal;
@@ -27,7 +29,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::client::CommandShape;
 use crate::contender::CommandCarrier;
+use crate::growth::{GrowthQuestion, GrowthReport};
 use crate::measure::BenchSetup;
 use crate::report::BenchReport;
 use crate::setup::BenchPlace;
@@ -44,7 +48,7 @@ struct BenchArguments {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// A smoke run: 1,000 commands, 2 seconds, 200 calls in flight, one round
+    /// A smoke run: 1,000 commands, 2 seconds, 200 slow calls, one round
     #[arg(long)]
     quick: bool,
     /// The number of measurements; the middle value counts
@@ -59,9 +63,13 @@ struct BenchArguments {
     /// Write the counted instructions to `benches/instructions.toml`
     #[arg(long, requires = "instructions")]
     accept: bool,
-    /// List the costliest functions too
-    #[arg(long, requires = "instructions")]
+    /// Write a flame graph of ferryd to target/flame.svg; with --instructions, list the costliest
+    /// functions
+    #[arg(long)]
     profile: bool,
+    /// Measure how the cost of ferryd grows with these
+    #[arg(long, value_enum, value_delimiter = ',')]
+    growth: Vec<GrowthQuestion>,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -91,10 +99,11 @@ enum MeasuredQuestion {
 struct LoadSizes {
     rounds: u32,
     drained: usize,
-    prefetches: &'static [u16],
+    in_flight: &'static [u16],
     rate: u32,
     seconds: u32,
-    in_flight: u16,
+    /// The number of slow calls in flight.
+    slow: u16,
     /// The numbers of waiting commands, and the same numbers for people.
     waiting: (&'static [usize], &'static [&'static str]),
 }
@@ -106,10 +115,10 @@ impl LoadSizes {
             return Self {
                 rounds: 1,
                 drained: 1_000,
-                prefetches: &[64],
+                in_flight: &[64],
                 rate: 200,
                 seconds: 2,
-                in_flight: 200,
+                slow: 200,
                 waiting,
             };
         }
@@ -119,12 +128,19 @@ impl LoadSizes {
         Self {
             rounds,
             drained: 20_000,
-            prefetches: &[64, 256],
-            rate: 200,
+            in_flight: &[64, 256],
+            rate: 500,
             seconds: 20,
-            in_flight: 4_000,
+            slow: 4_000,
             waiting,
         }
+    }
+}
+
+impl LoadSizes {
+    /// Returns the calls in flight while a flame graph is recorded: the most of all.
+    fn flame_graph_in_flight(&self) -> u16 {
+        self.in_flight.iter().copied().max().unwrap_or(64)
     }
 }
 
@@ -144,48 +160,87 @@ fn run(arguments: &BenchArguments) -> Result<(), BenchError> {
 
 async fn measure_all(arguments: &BenchArguments) -> Result<(), BenchError> {
     let sizes = LoadSizes::of(arguments);
-    let is_selected = |question| arguments.only.is_empty() || arguments.only.contains(&question);
     eprintln!("starting a RabbitMQ node and a sandbox");
     let mut bench = BenchSetup::new(BenchPlace::start()?).await?;
     if arguments.instructions {
         return instructions::hold(&mut bench, arguments.accept, arguments.profile).await;
     }
+    if arguments.profile {
+        return bench.flame_graph(sizes.flame_graph_in_flight(), sizes.drained).await;
+    }
+    if !arguments.growth.is_empty() {
+        let mut growth = GrowthReport::default();
+        for &question in &arguments.growth {
+            growth.measure(&mut bench, question, sizes.drained, arguments.quick).await?;
+        }
+        return print_result(arguments, &growth, &growth.json());
+    }
     let mut report = BenchReport::default();
+    let contenders = CommandCarrier::installed();
     for round in 1..=sizes.rounds {
         eprintln!("round {round} of {}", sizes.rounds);
-        for &prefetch in sizes.prefetches.iter().filter(|_| is_selected(MeasuredQuestion::Drain)) {
-            for contender in CommandCarrier::ALL {
-                report.drained(
-                    contender,
-                    prefetch,
-                    &bench.drain(contender, prefetch, sizes.drained).await?,
-                );
-            }
+        measure_round(&mut bench, &mut report, &contenders, &sizes, &arguments.only).await?;
+    }
+    print_result(arguments, &report, &report.json())
+}
+
+/// Lets all contenders take their turns once.
+async fn measure_round(
+    bench: &mut BenchSetup,
+    report: &mut BenchReport,
+    contenders: &[CommandCarrier],
+    sizes: &LoadSizes,
+    only: &[MeasuredQuestion],
+) -> Result<(), BenchError> {
+    let asked = |question| only.is_empty() || only.contains(&question);
+    for &in_flight in sizes.in_flight.iter().filter(|_| asked(MeasuredQuestion::Drain)) {
+        let (title, shape) =
+            (format!("1. draining, {in_flight:>3} in flight"), CommandShape::default());
+        for &one in contenders {
+            report.drained(&title, one, &bench.drain(one, in_flight, sizes.drained, &shape).await?);
         }
-        for contender in
-            CommandCarrier::ALL.into_iter().filter(|_| is_selected(MeasuredQuestion::Latency))
-        {
-            report.answered(contender, &bench.latency(contender, sizes.rate, sizes.seconds).await?);
+    }
+    if asked(MeasuredQuestion::Latency) {
+        let (title, steady) = (
+            format!("2. from publish to event, ms, {} a second", sizes.rate),
+            (sizes.rate, sizes.seconds),
+        );
+        let shape = CommandShape::answered_after("5ms");
+        for &one in contenders {
+            report.answered(&title, one, &bench.latency(one, steady, &shape).await?);
         }
-        for contender in
-            CommandCarrier::ALL.into_iter().filter(|_| is_selected(MeasuredQuestion::Memory))
-        {
-            report.held(contender, &bench.memory(contender, sizes.in_flight).await?);
-        }
-        // The messages of waiting commands stay with the broker.
-        if is_selected(MeasuredQuestion::Waiting) {
-            let (counts, shown) = sizes.waiting;
-            report.waited(
-                CommandCarrier::Ferryd,
-                shown,
-                &bench.waiting(CommandCarrier::Ferryd, counts).await?,
+    }
+    if asked(MeasuredQuestion::Memory) {
+        let (title, shape) = (
+            format!("3. draining, {} in flight, calls of 200 ms", sizes.slow),
+            CommandShape::answered_after("200ms"),
+        );
+        for &one in contenders {
+            report.drained(
+                &title,
+                one,
+                &bench.drain(one, sizes.slow, sizes.drained, &shape).await?,
             );
         }
     }
+    // The messages of waiting commands stay with the broker.
+    if asked(MeasuredQuestion::Waiting) {
+        let (counts, shown) = sizes.waiting;
+        let resident = bench.waiting(CommandCarrier::Ferryd, counts).await?;
+        report.waited(CommandCarrier::Ferryd, shown, &resident);
+    }
+    Ok(())
+}
+
+fn print_result(
+    arguments: &BenchArguments,
+    shown: &impl std::fmt::Display,
+    json: &serde_json::Value,
+) -> Result<(), BenchError> {
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report.json())?);
+        println!("{}", serde_json::to_string_pretty(json)?);
     } else {
-        print!("{report}");
+        print!("{shown}");
     }
     Ok(())
 }

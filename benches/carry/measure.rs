@@ -1,15 +1,16 @@
-//! The four measurements.
+//! The measurements beside other consumers.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use serde_json::json;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::BenchError;
 use crate::callgrind::{CountedDaemon, CountedInstructions};
-use crate::client::BenchClient;
-use crate::contender::{CommandCarrier, declare};
+use crate::client::{BenchClient, CommandShape};
+use crate::contender::{CommandCarrier, configure, declare};
+use crate::flame_graph::Recording;
 use crate::process::{ChildProcess, cpu as cpu_of};
 use crate::setup::BenchPlace;
 
@@ -17,17 +18,11 @@ use crate::setup::BenchPlace;
 /// opened.
 const WARM_UP: u32 = 2;
 
-/// The number of calls that are begun at once: 4,000 handshakes together would run into timeouts.
-const WAVE: usize = 250;
-
 /// The number of commands that are published at once to a provider that only accepts them.
 const WAITING_AT_ONCE: usize = 5_000;
 
 /// The time after which a daemon that used little of it is at rest.
 const REST: Duration = Duration::from_millis(500);
-
-/// The longest time for a wave of calls to reach the provider.
-const REACHED_WITHIN: Duration = Duration::from_mins(1);
 
 /// The result of draining a queue.
 pub(crate) struct DrainResult {
@@ -37,72 +32,79 @@ pub(crate) struct DrainResult {
     pub(crate) cpu: Duration,
     /// Processor time of the broker for each command.
     pub(crate) broker_cpu: Duration,
+    /// The most memory that the contender ever had resident, in bytes.
+    pub(crate) memory: u64,
 }
 
-/// The memory for calls in flight.
-pub(crate) struct HeldCalls {
-    /// The most memory ever resident, in bytes.
-    pub(crate) peak: u64,
-    /// The resident memory with no call in flight, in bytes.
-    pub(crate) idle: u64,
+/// The result of carrying commands at a steady rate.
+pub(crate) struct SteadyResult {
+    /// The times from publish to event, ascending.
+    pub(crate) latencies: Vec<Duration>,
+    /// The most memory that the contender ever had resident, in bytes.
+    pub(crate) memory: u64,
 }
 
 /// A running broker and sandbox with a core application.
 pub(crate) struct BenchSetup {
-    place: BenchPlace,
-    client: BenchClient,
-    calls: reqwest::Client,
+    pub(crate) place: BenchPlace,
+    pub(crate) client: BenchClient,
     published: u64,
 }
 
 impl BenchSetup {
     /// Declares the topology and connects.
     pub(crate) async fn new(place: BenchPlace) -> Result<Self, BenchError> {
+        configure(&place, 1, 1)?;
         declare(&place)?;
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let ca = reqwest::Certificate::from_pem_bundle(&std::fs::read(place.ca_file())?)?;
-        let calls = reqwest::Client::builder().tls_certs_only(ca).build()?;
-        Ok(Self {
-            client: BenchClient::connect(&place.amqp_uri).await?,
-            place,
-            calls,
-            published: 0,
-        })
+        let client = BenchClient::connect(&place.amqp_uri).await?;
+        Ok(Self { client, place, published: 0 })
     }
 
-    /// Measures the rate at which a contender drains `count` commands.
+    /// Measures the rate at which a contender drains `count` commands of a shape.
     pub(crate) async fn drain(
         &mut self,
         contender: CommandCarrier,
-        prefetch: u16,
+        in_flight: u16,
         count: usize,
+        shape: &CommandShape,
     ) -> Result<DrainResult, BenchError> {
-        eprintln!("  {}: draining {count} commands, prefetch {prefetch}", contender.name());
-        let ids = self.ids(count);
-        self.client.publish_all(&ids, &Value::Null).await?;
-        let process = contender.start(&self.place, prefetch)?;
-        let mut open: HashSet<String> = ids.into_iter().collect();
-        open.remove(&self.client.completed().await?);
-        let (begun, cpu, broker_cpu) = (Instant::now(), process.cpu()?, cpu_of(self.place.broker)?);
-        let counted = u32::try_from(open.len())?;
-        while !open.is_empty() {
-            open.remove(&self.client.completed().await?);
-        }
-        let (took, cpu) = (begun.elapsed(), process.cpu()?.saturating_sub(cpu));
-        let broker_cpu = cpu_of(self.place.broker)?.saturating_sub(broker_cpu);
-        process.stop()?;
-        let per_second = f64::from(counted) / took.as_secs_f64();
-        Ok(DrainResult { per_second, cpu: cpu / counted, broker_cpu: broker_cpu / counted })
+        eprintln!("  {}: draining {count} commands, {in_flight} in flight", contender.name());
+        let open = self.publish(count, shape).await?;
+        configure(&self.place, in_flight, 1)?;
+        let process = contender.start(&self.place, in_flight)?;
+        self.drained_by(vec![process], open).await
     }
 
-    /// Measures the time from publish to event at `rate` commands a second. The times are sorted
-    /// ascending.
+    /// Measures how processes that have been started carry the rest of these commands.
+    pub(crate) async fn drained_by(
+        &mut self,
+        processes: Vec<ChildProcess>,
+        mut open: HashSet<String>,
+    ) -> Result<DrainResult, BenchError> {
+        let own_cpu = || -> Result<Duration, BenchError> {
+            processes.iter().try_fold(Duration::ZERO, |sum, process| Ok(sum + process.cpu()?))
+        };
+        open.remove(&self.client.completed().await?);
+        let (begun, cpu, broker_cpu) = (Instant::now(), own_cpu()?, cpu_of(self.place.broker)?);
+        let counted = u32::try_from(open.len())?;
+        self.await_all(open).await?;
+        let (took, cpu) = (begun.elapsed(), own_cpu()?.saturating_sub(cpu));
+        let broker_cpu = cpu_of(self.place.broker)?.saturating_sub(broker_cpu);
+        let peaks = processes.iter().map(ChildProcess::peak_memory);
+        let memory = peaks.sum::<Result<u64, BenchError>>()?;
+        processes.into_iter().try_for_each(ChildProcess::stop)?;
+        let per_second = f64::from(counted) / took.as_secs_f64();
+        let (cpu, broker_cpu) = (cpu / counted, broker_cpu / counted);
+        Ok(DrainResult { per_second, cpu, broker_cpu, memory })
+    }
+
+    /// Measures the time from publish to event at `rate` commands of a shape a second.
     pub(crate) async fn latency(
         &mut self,
         contender: CommandCarrier,
-        rate: u32,
-        seconds: u32,
-    ) -> Result<Vec<Duration>, BenchError> {
+        (rate, seconds): (u32, u32),
+        shape: &CommandShape,
+    ) -> Result<SteadyResult, BenchError> {
         eprintln!("  {}: {rate} commands a second for {seconds} s", contender.name());
         let process = self.started(contender, 64).await?;
         let ids = self.ids((rate * (seconds + WARM_UP)) as usize);
@@ -118,7 +120,7 @@ impl BenchSetup {
                 due = ticks.tick(), if waiting.len() > 0 => {
                     let Some(id) = waiting.next() else { continue };
                     open.insert(id.clone(), due);
-                    let confirm = self.client.publish(id, &Value::Null).await?;
+                    let confirm = self.client.publish(id, shape).await?;
                     tokio::spawn(confirm);
                 }
                 id = self.client.completed() => {
@@ -126,37 +128,13 @@ impl BenchSetup {
                 }
             }
         }
+        let memory = process.peak_memory()?;
         process.stop()?;
         latencies.sort_by_key(|(due, _)| *due);
         let mut counted: Vec<_> =
             latencies.into_iter().skip((rate * WARM_UP) as usize).map(|(_, took)| took).collect();
         counted.sort();
-        Ok(counted)
-    }
-
-    /// Measures the memory of a contender with `in_flight` calls that the provider does not answer.
-    pub(crate) async fn memory(
-        &mut self,
-        contender: CommandCarrier,
-        in_flight: u16,
-    ) -> Result<HeldCalls, BenchError> {
-        eprintln!("  {}: {in_flight} calls in flight", contender.name());
-        let process = self.started(contender, in_flight).await?;
-        let idle = process.peak_memory()?;
-        let ids = self.ids(in_flight.into());
-        let mut reached = 0;
-        for wave in ids.chunks(WAVE) {
-            reached += wave.len() as u64;
-            self.client.publish_all(wave, &json!({ "hang": "before_answer" })).await?;
-            timeout(REACHED_WITHIN, self.hanging(|hanging| hanging >= reached)).await??;
-        }
-        let held = HeldCalls { peak: process.peak_memory()?, idle };
-        drop(process);
-        // The lost connection returns the deliveries in flight to the queue, and the provider
-        // notices too.
-        timeout(REACHED_WITHIN, self.hanging(|hanging| hanging == 0)).await??;
-        self.client.purge().await?;
-        Ok(held)
+        Ok(SteadyResult { latencies: counted, memory })
     }
 
     /// Measures the resident memory of a contender with no command waiting at its provider, and
@@ -167,16 +145,18 @@ impl BenchSetup {
         counts: &[usize],
     ) -> Result<Vec<u64>, BenchError> {
         let process = self.started(contender, 64).await?;
+        let shape =
+            CommandShape { sandbox: json!({ "accepted": true }), ..CommandShape::default() };
         let mut resident = vec![process.memory()?];
         let mut waiting = 0;
         for &count in counts {
             eprintln!("  {}: {count} commands waiting", contender.name());
             let mut open: HashSet<String> = HashSet::new();
             for ids in self.ids(count - waiting).chunks(WAITING_AT_ONCE) {
-                self.client.publish_all(ids, &json!({ "accepted": true })).await?;
+                self.client.publish_all(ids, &shape).await?;
                 open.extend(ids.iter().cloned());
                 while !open.is_empty() {
-                    open.remove(&self.client.next_event("waiting").await?);
+                    open.remove(&self.client.told("waiting").await?);
                 }
             }
             waiting = count;
@@ -193,6 +173,7 @@ impl BenchSetup {
         count: usize,
     ) -> Result<CountedInstructions, BenchError> {
         eprintln!("  counting the instructions of {count} commands");
+        configure(&self.place, in_flight, 1)?;
         let daemon = CountedDaemon::start(&self.place, in_flight)?;
         // Connections are opened, and caches filled, by commands that are not counted.
         self.carry(count / 4).await?;
@@ -210,11 +191,42 @@ impl BenchSetup {
         }
     }
 
+    /// Records where ferryd spends its time while it drains `count` commands.
+    pub(crate) async fn flame_graph(
+        &mut self,
+        in_flight: u16,
+        count: usize,
+    ) -> Result<(), BenchError> {
+        eprintln!("  recording ferryd while it drains {count} commands");
+        let mut open = self.publish(count, &CommandShape::default()).await?;
+        configure(&self.place, in_flight, 1)?;
+        let process = CommandCarrier::Ferryd.start(&self.place, in_flight)?;
+        open.remove(&self.client.completed().await?);
+        let recording = Recording::start(&self.place, process.id())?;
+        self.await_all(open).await?;
+        recording.draw()?;
+        process.stop()
+    }
+
+    /// Publishes commands of a shape, and returns their ids.
+    pub(crate) async fn publish(
+        &mut self,
+        count: usize,
+        shape: &CommandShape,
+    ) -> Result<HashSet<String>, BenchError> {
+        let ids = self.ids(count);
+        self.client.publish_all(&ids, shape).await?;
+        Ok(ids.into_iter().collect())
+    }
+
     /// Publishes commands, and waits until all are carried.
     async fn carry(&mut self, count: usize) -> Result<(), BenchError> {
-        let ids = self.ids(count);
-        self.client.publish_all(&ids, &Value::Null).await?;
-        let mut open: HashSet<String> = ids.into_iter().collect();
+        let open = self.publish(count, &CommandShape::default()).await?;
+        self.await_all(open).await
+    }
+
+    /// Waits until all these commands are carried.
+    async fn await_all(&mut self, mut open: HashSet<String>) -> Result<(), BenchError> {
         while !open.is_empty() {
             open.remove(&self.client.completed().await?);
         }
@@ -227,23 +239,10 @@ impl BenchSetup {
         contender: CommandCarrier,
         in_flight: u16,
     ) -> Result<ChildProcess, BenchError> {
+        configure(&self.place, in_flight, 1)?;
         let process = contender.start(&self.place, in_flight)?;
-        let first = self.ids(1);
-        self.client.publish_all(&first, &Value::Null).await?;
-        while self.client.completed().await? != first[0] {}
+        self.carry(1).await?;
         Ok(process)
-    }
-
-    /// Waits until the number of calls that hang at the provider is as wanted.
-    async fn hanging(&self, wanted: impl Fn(u64) -> bool) -> Result<(), BenchError> {
-        loop {
-            let answer = self.calls.get(format!("{}/sandbox/calls", self.place.url)).send().await?;
-            let counted: Value = serde_json::from_slice(&answer.bytes().await?)?;
-            if wanted(counted["concurrent"].as_u64().unwrap_or_default()) {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
     }
 
     /// Makes ids that were not used before.

@@ -1,6 +1,7 @@
 //! Processes that end with the bench, and their use of time and memory.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -19,9 +20,9 @@ pub(crate) struct ChildProcess(Child);
 impl ChildProcess {
     /// Builds a command line of a process that the kernel kills with the bench: `setpriv` becomes
     /// the program.
-    pub(crate) fn command(program: &str) -> Command {
+    pub(crate) fn command(program: &Path) -> Command {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", program]);
+        command.args(["--pdeathsig", "KILL"]).arg(program);
         command
     }
 

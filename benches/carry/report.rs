@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::contender::CommandCarrier;
-use crate::measure::{DrainResult, HeldCalls};
+use crate::measure::{DrainResult, SteadyResult};
 
 /// The percentiles that are shown, in hundredths.
 const PERCENTILES: [(&str, usize); 4] = [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)];
@@ -20,33 +19,32 @@ type RoundValues = BTreeMap<CommandCarrier, Vec<f64>>;
 pub(crate) struct BenchReport(BTreeMap<String, Vec<(&'static str, RoundValues)>>);
 
 impl BenchReport {
-    /// Adds a drained queue.
+    /// Adds a drained queue under a title.
     pub(crate) fn drained(
         &mut self,
+        title: &str,
         contender: CommandCarrier,
-        prefetch: u16,
         drained: &DrainResult,
     ) {
-        let title = format!("1. draining a full queue, prefetch {prefetch:>3}");
-        self.note(&title, "commands/s", contender, drained.per_second);
-        self.note(&title, "cpu µs each", contender, drained.cpu.as_secs_f64() * 1e6);
-        self.note(&title, "broker µs each", contender, drained.broker_cpu.as_secs_f64() * 1e6);
+        self.note(title, "commands/s", contender, drained.per_second);
+        self.note(title, "cpu µs each", contender, drained.cpu.as_secs_f64() * 1e6);
+        self.note(title, "broker µs each", contender, drained.broker_cpu.as_secs_f64() * 1e6);
+        self.note(title, "memory MiB", contender, mebibytes(drained.memory));
     }
 
-    /// Adds latencies, sorted ascending.
-    pub(crate) fn answered(&mut self, contender: CommandCarrier, latencies: &[Duration]) {
+    /// Adds latencies at a steady rate under a title.
+    pub(crate) fn answered(
+        &mut self,
+        title: &str,
+        contender: CommandCarrier,
+        SteadyResult { latencies, memory }: &SteadyResult,
+    ) {
         for (name, hundredths) in PERCENTILES {
             let at = (latencies.len() * hundredths).div_ceil(100).saturating_sub(1);
             let millis = latencies.get(at).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3);
-            self.note("2. from publish to event at a steady rate, ms", name, contender, millis);
+            self.note(title, name, contender, millis);
         }
-    }
-
-    /// Adds the memory for calls in flight.
-    pub(crate) fn held(&mut self, contender: CommandCarrier, held: &HeldCalls) {
-        let title = "3. resident memory with all calls in flight, MiB";
-        self.note(title, "peak", contender, mebibytes(held.peak));
-        self.note(title, "idle", contender, mebibytes(held.idle));
+        self.note(title, "memory MiB", contender, mebibytes(*memory));
     }
 
     /// Adds the memory with no command waiting, and with these counts.
@@ -132,7 +130,8 @@ fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// Converts bytes to MiB.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
-fn mebibytes(bytes: u64) -> f64 {
+pub(crate) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

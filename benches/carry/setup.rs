@@ -1,4 +1,4 @@
-//! The environment of a run: a folder, a RabbitMQ node and a sandbox of its own.
+//! The surroundings of a run: a folder, a RabbitMQ node and a sandbox of its own.
 
 use std::fs;
 use std::io::BufReader;
@@ -82,16 +82,15 @@ impl Drop for BenchPlace {
 }
 
 fn sandbox(dir: &Path) -> Result<(ChildProcess, String), BenchError> {
-    let mut command = ChildProcess::command(FERRYD);
+    let mut command = ChildProcess::command(Path::new(FERRYD));
     command.args(["sandbox", "--json", "--bind", "127.0.0.1:0", "--dir"]).arg(dir.join("sandbox"));
     let log = fs::File::create(dir.join("sandbox.log"))?;
     let mut process = ChildProcess::spawn(command.stdout(Stdio::piped()).stderr(log))?;
     let stdout = process.child().stdout.take().ok_or("the sandbox has no output")?;
     // The process runs on after these lines: reading to the end would never return.
-    let mut lines =
+    let mut told =
         serde_json::Deserializer::from_reader(BufReader::new(stdout)).into_iter::<Value>();
-    let started = lines.next().ok_or("the sandbox ended at once; is `setpriv` missing?")??;
-    let url =
-        started["url"].as_str().ok_or("the sandbox does not say where it listens")?.to_owned();
+    let told = told.next().ok_or("the sandbox ended at once; is `setpriv` missing?")??;
+    let url = told["url"].as_str().ok_or("the sandbox does not say where it listens")?.to_owned();
     Ok((process, url))
 }
