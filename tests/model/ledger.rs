@@ -175,7 +175,7 @@ pub enum ModelRecord {
     TakenOver(RecordKey),
     Finished(ModelFinish),
     Settled(RecordKey),
-    CancelWished,
+    CancelRequested,
     /// `forced`: a named person sends the command again although a call may have acted.
     Replayed {
         from: u8,

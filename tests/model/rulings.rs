@@ -24,7 +24,7 @@ impl InstanceStep<'_> {
             ModelRecord::Released(_) => self.again(),
             ModelRecord::TakenOver(_) => self.follow(id, ruling, ModelRole::TakesOver),
             ModelRecord::Finished(finish) => self.after_finish(id, finish, ruling),
-            ModelRecord::CancelWished => {
+            ModelRecord::CancelRequested => {
                 match self.ledger.plan(ruling, ModelRole::Canceller, ModelMessage::default()) {
                     ModelPlan::Reread => self.decide_beside(
                         ModelDecider::Canceller,
@@ -140,7 +140,7 @@ impl InstanceStep<'_> {
             // The command was unknown when this began, or is awaited elsewhere by now, or was sent
             // again meanwhile: the answer is about the current generation.
             ModelPlan::Reread => match part {
-                ModelRole::Canceller => self.send(ModelRecord::CancelWished),
+                ModelRole::Canceller => self.send(ModelRecord::CancelRequested),
                 ModelRole::Webhook => {
                     self.decide_beside(ModelDecider::Holder, finish.effects.event.what);
                 }

@@ -341,7 +341,7 @@ impl ModelRecord {
             Self::Settled(id) => {
                 real::RecordBody::Settled(real::SettledRecord { finished: record_id(id) })
             }
-            Self::CancelWished => {
+            Self::CancelRequested => {
                 real::RecordBody::CancelRequested(real::CancelRequested { actor: person() })
             }
             Self::Replayed { from, unknown, key: kept, .. } => {

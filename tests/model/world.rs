@@ -298,7 +298,7 @@ impl ModelRecord {
             Self::Released(id) | Self::TakenOver(id) | Self::Settled(id) => Some(id),
             Self::Opened { .. }
             | Self::Finished(_)
-            | Self::CancelWished
+            | Self::CancelRequested
             | Self::Replayed { .. }
             | Self::Asked
             | Self::Refused
