@@ -220,6 +220,18 @@ mod tests {
             ("max_body_size = '1B'", Some("webhooks.max_body_size = \"1B\": write 1KiB to 8MiB")),
             ("max_body_size = '9MiB'", Some("webhooks.max_body_size")),
             (
+                "max_body_size = 4096",
+                Some(
+                    "webhooks.max_body_size = 4096: is a number; write text in quotes, such as \"64MiB\"",
+                ),
+            ),
+            (
+                "max_body_size = '4096'",
+                Some(
+                    "webhooks.max_body_size = \"4096\": is no size: write a number and a unit, such as \"512KiB\" or \"64MiB\"",
+                ),
+            ),
+            (
                 "header_timeout = '10ms'",
                 Some("webhooks.header_timeout = \"10ms\": 10ms is not possible"),
             ),
