@@ -5,6 +5,7 @@
 mod aged;
 mod api_client;
 mod bulk;
+mod copied_letters;
 mod dead_letter_decisions;
 mod dead_letters;
 mod discard;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::operator_bench::{CommandResult, settings};
 use crate::harness::daemon::RunningDaemon;
 use crate::harness::wait::eventually;
-use crate::rig::{SOON, TestRig, and, charge, send};
+use crate::rig::{SOON, TestRig, and, charge, send, word};
 
 /// Runs ferryd to its end.
 pub(crate) async fn ferryd(rig: &TestRig, arguments: &[&str]) -> CommandResult {
@@ -111,6 +111,14 @@ async fn check_status_and_lists(rig: &TestRig) {
     let unknown = ferryd(rig, &["status", "nobody"]).await;
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.err.contains("knows no command `nobody`"), "{}", unknown.err);
+}
+
+/// Returns the reason for which a job ended, and how many dead letters were acted on, closed,
+/// refused and not found.
+pub(super) fn job_counts(job: &Value) -> (&str, Value) {
+    let progress = &job["progress"];
+    let counts = [&job["done"], &progress["closed"], &progress["refused"], &progress["not_found"]];
+    (word(job, "end.reason"), json!(counts))
 }
 
 #[tokio::test]
