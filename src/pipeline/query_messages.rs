@@ -102,8 +102,10 @@ impl MessageFactory {
         if let Some(id) = &kept.correlation_id {
             properties = properties.with_correlation_id(short_or_empty(id));
         }
-        let properties =
-            headers::add_own_headers(properties, &headers::asking_now(asking, purpose, now));
+        let properties = headers::add_own_headers(
+            properties,
+            &headers::early_query_headers(asking, purpose, now),
+        );
         let key = format!("{}.{provider}", self.rung_word(Some(provider), Rung::SHORTEST));
         let (exchange, routing_key) = (short_or_empty(&self.names.retry()), short_or_empty(&key));
         OutgoingMessage { exchange, routing_key, properties, body: kept.body.clone().into_bytes() }

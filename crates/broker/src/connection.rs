@@ -25,7 +25,7 @@ enum ConnectionRole {
     Publishing,
     /// The connection serves one query. No message has more headers than a [small
     /// frame](SMALL_FRAME) takes.
-    Asking,
+    Querying,
     /// The connection accepts header frames larger than the frame size, and must not publish.
     Consuming,
 }
@@ -88,8 +88,8 @@ impl AmqpSettings {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn connect_asking(&self, purpose: &str) -> Result<Connection, BrokerError> {
-        self.connect_as(ConnectionRole::Asking, purpose).await
+    pub async fn connect_for_query(&self, purpose: &str) -> Result<Connection, BrokerError> {
+        self.connect_as(ConnectionRole::Querying, purpose).await
     }
 
     /// Opens a connection that takes header frames larger than the frame size, as the broker
@@ -129,13 +129,13 @@ impl AmqpSettings {
     ) -> Result<Connection, BrokerError> {
         let (action, tls) = (format!("connect to {}", address(uri)), self.tls(uri)?);
         let (mut uri, properties) = (uri.clone(), properties(purpose));
-        if role == ConnectionRole::Asking {
+        if role == ConnectionRole::Querying {
             uri.query.frame_max =
                 Some(uri.query.frame_max.map_or(SMALL_FRAME, |size| size.min(SMALL_FRAME)));
         }
         let connecting = async {
             match role {
-                ConnectionRole::Publishing | ConnectionRole::Asking => {
+                ConnectionRole::Publishing | ConnectionRole::Querying => {
                     let runtime = lapin::runtime::default_runtime()?;
                     Connection::connect_uri_with_config(uri, properties, tls, runtime).await
                 }

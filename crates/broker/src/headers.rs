@@ -296,7 +296,7 @@ fn count(headers: Option<&FieldTable>, name: &str) -> Option<u32> {
 /// kept beside it. The hop is that second, which distinguishes the message from the waiting one;
 /// all reasons for a query within one second share one query, which comes after all of them.
 #[must_use]
-pub fn asking_now(
+pub fn early_query_headers(
     waiting: &BTreeMap<String, HeaderValue>,
     purpose: Option<QueryPurpose>,
     now: Timestamp,

@@ -113,11 +113,11 @@ fn an_early_query_keeps_the_planned_query_however_often_one_is_requested() {
             let now = Timestamp::new(second, 400_000_000).unwrap();
             let together = Timestamp::new(second, 999_999_999).unwrap();
             assert_eq!(
-                asking_now(&headers, wanted, now),
-                asking_now(&headers, wanted, together),
+                early_query_headers(&headers, wanted, now),
+                early_query_headers(&headers, wanted, together),
                 "they are one"
             );
-            headers = asking_now(&headers, wanted, now);
+            headers = early_query_headers(&headers, wanted, now);
             let table =
                 add_own_headers(BasicProperties::default(), &headers).headers().clone().unwrap();
             let read = MessageState::read(Some(&table)).unwrap().progress.query.unwrap();
@@ -129,7 +129,7 @@ fn an_early_query_keeps_the_planned_query_however_often_one_is_requested() {
 }
 
 #[test]
-fn the_kind_of_a_message_that_asks_is_the_purpose() {
+fn the_kind_of_a_message_with_a_query_is_its_purpose() {
     for purpose in [QueryPurpose::Poll, QueryPurpose::Lookup] {
         assert_eq!(ContinuationKind::from(purpose).as_str(), purpose.as_str());
     }

@@ -67,7 +67,7 @@ fn ask(
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table of variants")]
-fn what_the_catalog_asks_about_accepted_and_doubtful_commands_is_read() {
+fn the_catalogs_queries_about_accepted_and_doubtful_commands_are_read() {
     use QueryPurpose::{Lookup, Poll};
     const INTENT: &str = "GET https://api.stripe.com/v1/payment_intents/ref_1";
     const SEARCH: &str = "GET https://api.stripe.com/v1/payment_intents/search?query=metadata%5B%27ferry_token%27%5D%3A%27T%27&limit=2";
@@ -252,7 +252,7 @@ fn a_payment_is_found_by_its_token_alone_where_one_was_sent() {
 }
 
 #[test]
-fn only_what_the_providers_document_is_promised_about_questions() {
+fn the_catalog_promises_only_what_the_providers_document_about_queries() {
     let days = |days: u64| Duration::from_hours(24 * days);
     let table = [
         // provider, operation, deadline in days, whether it is polled, whether it is looked up

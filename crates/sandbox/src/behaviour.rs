@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_asks_nothing_gets_the_default_behaviour() {
+    fn a_payload_without_settings_gets_the_default_behaviour() {
         for payload in [
             json!(null),
             json!([1]),

@@ -138,7 +138,7 @@ async fn an_old_token_serves_to_its_end_where_no_new_one_is_granted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_gives_up_while_it_asks_leaves_the_turn_to_the_next() {
+async fn a_call_that_gives_up_while_it_requests_a_token_leaves_the_turn_to_the_next() {
     let endpoint = Arc::new(NumberingEndpoint::default());
     let first = tokio::spawn({
         let endpoint = Arc::clone(&endpoint);

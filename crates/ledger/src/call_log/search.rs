@@ -103,7 +103,7 @@ pub async fn find<R: CallRecord>(
     windows: &[CallWindow],
     noted: Option<&IndexedCalls>,
 ) -> Result<FoundCalls<R>, BrokerError> {
-    let connection = amqp.connect_asking("calls").await?;
+    let connection = amqp.connect_for_query("calls").await?;
     let found = find_on(&connection, stream, command, windows, noted).await;
     say_goodbye(&connection).await;
     found

@@ -106,8 +106,8 @@ pub(crate) fn compile(
     );
     let probe =
         verification::compile(file, without_command, shared, &inherited, root).map(Arc::new);
-    let asks = file.webhook.as_ref().is_some_and(WebhookFile::asks);
-    if asks && file.operations.values().all(|operation| operation.lookup.is_none()) {
+    let starts_lookups = file.webhook.as_ref().is_some_and(WebhookFile::starts_lookups);
+    if starts_lookups && file.operations.values().all(|operation| operation.lookup.is_none()) {
         let text = "has commands looked up, and no operation has a `lookup`; write one";
         root.key("webhook").key("on").refuse(text);
     }

@@ -47,9 +47,9 @@ pub(super) fn check_words(source: &str) -> Result<(), ExpressionError> {
 
 /// Asks the engine whether a filter or test exists, by its own tests `filter` and `test`.
 pub(super) fn is_known(name: &str, what: &str) -> bool {
-    let question = ENGINE.compile_expression_owned(format!("name is {what}"));
+    let test = ENGINE.compile_expression_owned(format!("name is {what}"));
     let scope = Value::from_pairs([("name", name)]);
-    question.and_then(|question| question.eval(scope)).is_ok_and(|answer| answer.is_true())
+    test.and_then(|test| test.eval(scope)).is_ok_and(|answer| answer.is_true())
 }
 
 /// Finds the identifier that a text begins with.

@@ -104,7 +104,7 @@ fn word(looked_up: &LookupOutcome) -> String {
 }
 
 #[test]
-fn questions_are_written_with_the_providers_own_id_and_without_a_key() {
+fn queries_are_built_with_the_providers_own_id_and_without_a_key() {
     let provider = acting(WITH_LIST_LOOKUP);
     let poll = request(&provider, QueryPurpose::Poll, Some("a/1")).unwrap();
     assert_eq!(
@@ -136,7 +136,7 @@ fn questions_are_written_with_the_providers_own_id_and_without_a_key() {
 }
 
 #[test]
-fn what_a_question_is_worth_is_read_from_its_table() {
+fn the_policy_of_a_query_is_read_from_its_table() {
     let operation = |text: &str| acting(text).operations.remove(&"act".parse().unwrap()).unwrap();
     let (listed, single) = (operation(WITH_LIST_LOOKUP), operation(SINGLE));
     let secs = Duration::from_secs;
@@ -255,7 +255,7 @@ fn a_provider_in_trouble_is_not_taken_for_one_that_knows_of_nothing() {
 }
 
 #[test]
-fn a_question_that_is_not_answered_leaves_the_command_as_it_is() {
+fn a_query_without_an_answer_leaves_the_command_as_it_is() {
     let provider = acting(WITH_LIST_LOOKUP);
     let failure = Failure::new("timeout", "no answer within 30s");
     for answer in [CallResult::NotSent(failure.clone()), CallResult::Incomplete(failure.clone())] {
@@ -271,7 +271,7 @@ fn a_question_that_is_not_answered_leaves_the_command_as_it_is() {
 }
 
 #[test]
-fn no_secret_gets_out_through_a_question() {
+fn no_query_shows_a_secret() {
     let listed = acting(WITH_LIST_LOOKUP);
     let echo = "key tok_secret_1 is wrong";
     for body in [

@@ -53,7 +53,7 @@ pub(crate) struct WebhookFile {
 
 impl WebhookFile {
     /// Returns true if some notices have their command looked up.
-    pub(crate) fn asks(&self) -> bool {
+    pub(crate) fn starts_lookups(&self) -> bool {
         self.on.iter().any(|on| on.r#as == NoticeMeaningName::Lookup)
     }
 }
