@@ -11,6 +11,7 @@
 //! of one call. A batch whose confirm was lost is published again, so a line may be there twice;
 //! [`find`] returns it once.
 
+mod call_window;
 mod offsets;
 mod search;
 
@@ -26,8 +27,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use call_window::{CallWindow, spans};
 pub use offsets::note_offsets;
-pub use search::{CallWindow, FoundCalls, find, find_on, spans};
+pub use search::{FoundCalls, find, find_on};
 
 use super::compression::compress_body;
 use ferryd_broker::broker::BrokerHandle;

@@ -11,6 +11,7 @@
 //! appender of a record gets the ruling on it when the record is read back. That means three things
 //! at once: the record is stored, everything before it is applied here, and the ruling is final.
 
+mod applied_entry;
 pub mod batch;
 pub mod call_log;
 pub mod command_filter;

@@ -38,6 +38,8 @@ pub use self::parse::file_schema;
 pub use self::payload::{PayloadSchema, SchemaError};
 
 #[cfg(test)]
+mod catalog_answers_tests;
+#[cfg(test)]
 mod catalog_query_tests;
 #[cfg(test)]
 mod catalog_requests_tests;

@@ -12,7 +12,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use jiff::{SignedDuration, Timestamp};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -23,26 +22,18 @@ use uuid::Uuid;
 
 use super::super::compression::decompress_body;
 use super::super::index::{CallCheckpoint, IndexedCalls};
+use super::call_window::{CallWindow, ends, merged, starts};
 use ferryd_broker::connection::{AmqpSettings, say_goodbye};
 use ferryd_broker::error::BrokerError;
 use ferryd_broker::message::short_or_empty;
 use ferryd_broker::stream::{OFFSET, StreamPosition, offset_of};
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::http_call::CallRecord;
-use ferryd_domain::ledger::command_state::CommandState;
-use ferryd_domain::ledger::transition::StateTransition;
 
 /// The maximum duration of a search.
 const MOST_TIME: Duration = Duration::from_secs(10);
 /// The maximum size of the calls that a search returns, in bytes.
 const MOST_BYTES: usize = 8 << 20;
-/// The time before a window at which reading starts, because clocks differ.
-const EARLIER: Duration = Duration::from_mins(1);
-/// The time after a window up to which the stream is read: a call is published soon after the
-/// decision on it. A call that waited for the broker is found by a window that reaches to then.
-const LATER: Duration = Duration::from_mins(2);
-/// The last part of a time of queries that is searched: its record has only begin and end.
-const QUERIES_SEARCHED: SignedDuration = SignedDuration::from_hours(24);
 /// The maximum number of messages, each of up to a mebibyte, on their way to the search.
 const PREFETCH: u16 = 32;
 /// The number of messages that are acknowledged at once.
@@ -52,36 +43,6 @@ const ACK_EVERY: u16 = 8;
 const CLOSE: u64 = 4;
 /// The longest time for the stream to deliver messages that the index has recorded.
 const RUN_PATIENCE: Duration = Duration::from_secs(2);
-
-/// A span of time of a call or a query: from its start to the decision on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CallWindow {
-    /// The begin of the span.
-    pub from: Timestamp,
-    /// The end of the span.
-    pub to: Timestamp,
-}
-
-impl CallWindow {
-    /// Lists the spans of a command's calls and queries, by its history; an open span ends at
-    /// `now`.
-    #[must_use]
-    pub fn of_calls(state: &CommandState, now: Timestamp) -> Vec<Self> {
-        let next = |index: usize| state.history.get(index + 1).map_or(now, |next| next.at);
-        let window = |(index, StateTransition { at, reason, .. }): (usize, &StateTransition)| {
-            let to = next(index).max(*at);
-            match reason.as_str() {
-                "started" => Some(Self { from: *at, to }),
-                "waiting" | "lookup" => Some(Self {
-                    from: to.saturating_sub(QUERIES_SEARCHED).unwrap_or(*at).max(*at),
-                    to,
-                }),
-                _ => None,
-            }
-        };
-        state.history.iter().enumerate().filter_map(window).collect()
-    }
-}
 
 /// The result of a search.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -128,36 +89,6 @@ pub async fn find_on<R: CallRecord>(
     let complete = search.run(connection, noted).await?;
     search.found.sort_by_key(|call: &R| (call.step(), call.at()));
     Ok(FoundCalls { calls: search.found, complete })
-}
-
-/// Returns the spans, in seconds since 1970, in which calls of these windows may have begun.
-#[must_use]
-pub fn spans(windows: &[CallWindow]) -> Vec<RangeInclusive<u64>> {
-    merged(windows).iter().map(|window| starts(window)..=ends(window)).collect()
-}
-
-/// Sorts windows by time, and joins those that overlap, the time that is read around them included.
-fn merged(windows: &[CallWindow]) -> Vec<CallWindow> {
-    let mut sorted = windows.to_vec();
-    sorted.sort_unstable_by_key(|window| window.from);
-    let mut merged: Vec<CallWindow> = Vec::with_capacity(sorted.len());
-    for window in sorted {
-        match merged.last_mut() {
-            Some(last) if starts(&window) <= ends(last) => last.to = last.to.max(window.to),
-            _ => merged.push(window),
-        }
-    }
-    merged
-}
-
-/// Returns the second from which on the stream is read for a window.
-fn starts(window: &CallWindow) -> u64 {
-    u64::try_from(window.from.as_second()).unwrap_or_default().saturating_sub(EARLIER.as_secs())
-}
-
-/// Returns the second up to which the stream is read for a window.
-fn ends(window: &CallWindow) -> u64 {
-    u64::try_from(window.to.as_second()).unwrap_or_default().saturating_add(LATER.as_secs())
 }
 
 #[derive(Clone)]

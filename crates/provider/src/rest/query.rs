@@ -279,3 +279,7 @@ fn wait(text: &str, place: &SettingsCursor<'_>) -> Option<Duration> {
 #[cfg(test)]
 #[path = "query_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "shared_query_tests.rs"]
+mod shared_query_tests;

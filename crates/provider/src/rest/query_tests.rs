@@ -9,7 +9,7 @@ use ferryd_domain::progress::GenerationProgress;
 use ferryd_domain::query::QueryPurpose;
 use ferryd_redact::Mask;
 
-const WITH_LIST_LOOKUP: &str = r#"
+pub(super) const WITH_LIST_LOOKUP: &str = r#"
     [operations.act]
     request = { method = "POST", path = "/act" }
     body = { amount = "{{ payload.amount }}" }
@@ -67,7 +67,7 @@ fn with_call<T>(reference: Option<&str>, then: impl FnOnce(&CallContext<'_>) -> 
     })
 }
 
-fn request(
+pub(super) fn request(
     provider: &Provider,
     purpose: QueryPurpose,
     reference: Option<&str>,
@@ -86,7 +86,7 @@ fn polled(provider: &Provider, status: u16, body: &Json) -> PollOutcome {
     })
 }
 
-fn looked_up(provider: &Provider, status: u16, body: &Json) -> LookupOutcome {
+pub(super) fn looked_up(provider: &Provider, status: u16, body: &Json) -> LookupOutcome {
     with_call(None, |call| {
         opened(provider, |adapter| {
             adapter.interpret_lookup(call, &CallResult::Reply(reply(status, body)))
@@ -95,7 +95,7 @@ fn looked_up(provider: &Provider, status: u16, body: &Json) -> LookupOutcome {
 }
 
 /// The result of a lookup in a word or two.
-fn word(looked_up: &LookupOutcome) -> String {
+pub(super) fn word(looked_up: &LookupOutcome) -> String {
     match looked_up {
         LookupOutcome::Found(outcome) => format!("found {}", outcome.outcome_name().as_str()),
         LookupOutcome::Absent(_) => "not_found".to_owned(),
@@ -351,64 +351,6 @@ fn a_lookup_needs_the_providers_own_id_where_nothing_else_identifies_the_transac
         assert_eq!(operation.recovery_options(&progress).lookup.is_none(), expected, "{request}");
         progress.provider_reference = Some("a1".to_owned());
         assert_eq!(operation.recovery_options(&progress).lookup, Some(lookup), "{request}");
-    }
-}
-
-/// A file whose lookup is its poll.
-fn shared() -> String {
-    let start = WITH_LIST_LOOKUP.find("    [operations.act.lookup]").unwrap();
-    WITH_LIST_LOOKUP[..start].replace("    body = ", "    lookup = \"poll\"\n    body = ")
-}
-
-#[test]
-fn the_request_of_a_poll_serves_for_the_lookup_too_and_is_read_as_the_poll_reads_it() {
-    let provider = acting(&shared());
-    let [poll, lookup] = [QueryPurpose::Poll, QueryPurpose::Lookup]
-        .map(|purpose| request(&provider, purpose, Some("a1")).unwrap());
-    assert_eq!(poll, lookup);
-    let policy = provider.operations[&"act".parse().unwrap()].lookup.unwrap();
-    let expected = LookupPolicy {
-        after: Duration::from_secs(30),
-        proves_absence: false,
-        needs_reference: true,
-    };
-    assert_eq!(policy, expected, "as long as a call may take");
-    let table = [
-        (200, json!({"id": "a1", "status": "done"}), "found completed"),
-        (200, json!({"id": "a1", "status": "later"}), "found waiting"),
-        (200, json!({"id": "a1", "status": "strange"}), "found waiting"),
-        (200, json!({"id": "a1", "status": "broken"}), "found declined"),
-        (200, json!({"id": "a1", "status": "refused"}), "found declined"),
-        (404, json!({"err": "none"}), "unclear"),
-        (500, json!({"id": "a1", "status": "done"}), "unclear"),
-    ];
-    for (status, body, expected) in table {
-        assert_eq!(word(&looked_up(&provider, status, &body)), expected, "{status} {body}");
-    }
-}
-
-#[test]
-fn a_lookup_that_is_the_poll_needs_one_and_no_other_word_stands_for_a_request() {
-    let head = "name = \"x\"\ntype = \"payment\"\nprotocol = \"rest\"\nbase_url = \"https://api.example.com\"\n";
-    let refused = |text: &str| lines(&parse(&format!("{head}{text}")).err().unwrap());
-    let start = shared();
-    let without = &start[..start.find("    [operations.act.poll]").unwrap()];
-    for (text, expected) in [
-        (
-            without,
-            "operations.act.lookup: there is no poll; write a table `poll`, or a table `lookup`",
-        ),
-        (
-            &start.replace("lookup = \"poll\"", "lookup = \"pole\""),
-            "operations.act.lookup: is text; write `poll` or a table",
-        ),
-        (
-            &start.replace("lookup = \"poll\"", "lookup = 5"),
-            "operations.act.lookup: is a number; write `poll` or a table",
-        ),
-    ] {
-        let found = refused(text);
-        assert!(found.contains(expected), "{found}");
     }
 }
 

@@ -13,6 +13,7 @@ mod adyen;
 mod called_webhook;
 mod challenge;
 pub(super) mod compile;
+mod compile_challenge;
 mod compile_notices;
 mod described_scheme;
 pub(super) mod file;
