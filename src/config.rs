@@ -7,6 +7,7 @@
 //! as unset. Lists are separated by commas. `FERRYD_LOG` is short for `FERRYD_LOG__FILTER`.
 //! `deploy/ferryd.example.toml` explains every key.
 
+mod amqp;
 mod amqp_uri;
 mod api;
 mod check;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use amqp::AmqpConfig;
 pub use amqp_uri::{AmqpUri, InvalidAmqpUri};
 pub use api::{ApiConfig, ApiToken, TokenRole};
 pub(crate) use api::{HOST_TOKEN_NAME, is_bearer_token};
@@ -37,8 +39,8 @@ pub use management_url::{InvalidManagementUrl, ManagementUrl};
 pub use public_url::{InvalidPublicUrl, PublicUrl};
 pub use secret::SecretText;
 pub use sections::{
-    AmqpConfig, EventsConfig, InvalidFilter, LedgerConfig, LogConfig, LogFilter, LogFormat,
-    ProvidersConfig, RetryConfig, ShutdownConfig, SubscriberConfig,
+    EventsConfig, InvalidFilter, LedgerConfig, LogConfig, LogFilter, LogFormat, ProvidersConfig,
+    RetryConfig, ShutdownConfig, SubscriberConfig,
 };
 pub use webhooks::WebhooksConfig;
 

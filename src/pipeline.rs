@@ -16,7 +16,7 @@
 //!
 //! | step | files, the first one first | from → to |
 //! |---|---|---|
-//! | read | [`incoming_message`], [`message_origin`] | delivery → [`CommandMessage`] |
+//! | read | [`command_message`], [`incoming_message`], [`message_origin`] | delivery → [`CommandMessage`] |
 //! | admit | [`lane`], [`in_flight`] | a place among the calls and in memory |
 //! | read the ledger | [`ledger_gate`] | record → [`NextAction`] |
 //! | attempt | `attempt`, [`query`] | request → answer → [`Outcome`] → [`Decision`] |
@@ -31,6 +31,7 @@
 
 // Read.
 pub(crate) mod command_check;
+pub mod command_message;
 pub mod incoming_message;
 mod locate;
 pub mod message_origin;
@@ -79,6 +80,7 @@ mod notice_match;
 mod notices;
 mod webhook_decision;
 pub mod webhook_handler;
+mod webhook_progress;
 
 // Handle requests of people, unroutable messages, and unfinished work.
 pub mod cancel;
@@ -98,8 +100,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::acks::{ack_deliveries, requeue_deliveries};
 use self::command_check::unknown_account;
+use self::command_message::CommandMessage;
 use self::in_flight::{InFlight, MessageStep, StepEntry};
-use self::incoming_message::{CommandMessage, MessageRefusal};
+use self::incoming_message::MessageRefusal;
 use self::lane::{CallPermit, Lane, NotAdmitted, ProviderLanes};
 use self::ledger_gate::LedgerGate;
 use self::messages::{Effects, MessageFactory};

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use rand::RngExt as _;
 
 use super::Pipeline;
-use super::incoming_message::{CommandMessage, IncomingMessage};
+use super::command_message::CommandMessage;
+use super::incoming_message::IncomingMessage;
 use super::lane::{CallPermit, Lane};
 use super::ledger_gate::ClaimResult;
 use super::log::{log_decision, mask_of, mask_of_call};

@@ -4,7 +4,8 @@
 use lapin::Acker;
 
 use super::attempt::options_of;
-use super::incoming_message::{CommandMessage, IncomingMessage, MessageRefusal};
+use super::command_message::CommandMessage;
+use super::incoming_message::{IncomingMessage, MessageRefusal};
 use super::lane::{Lane, ProviderLanes};
 use super::log::log_decision;
 use super::messages::Effects;

@@ -12,7 +12,7 @@
 //! A call can come before the ledger knows the command that it is about. Such a call waits on the
 //! ladder as well, longer each time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
@@ -27,9 +27,10 @@ use super::messages::Effects;
 use super::notice_match::find_mismatch;
 use super::webhook_decision::WebhookDecision;
 use super::webhook_handler::WebhookHandler;
+use super::webhook_progress::{ITEMS, PUBLISHED, TRIED, WebhookProgress, read_progress};
 
 use ferryd_broker::error::BrokerError;
-use ferryd_broker::message::{OutgoingMessage, get_number, get_text, put_text, short_string};
+use ferryd_broker::message::{OutgoingMessage, put_text, short_string};
 use ferryd_broker::webhook_message::{self, WebhookMessage};
 use ferryd_domain::command::EchoedIdentity;
 use ferryd_domain::command_id::CommandId;
@@ -44,15 +45,8 @@ use ferryd_domain::webhook::{NoticeMeaning, WebhookNotice};
 use ferryd_domain::webhook_event::{ReceivedData, ReceivedEvent};
 use ferryd_domain::webhook_token::TokenClaims;
 use ferryd_redact::Mask;
-
-/// The header with the number of times that a call has waited for its command to become known.
-const TRIED: &str = "ferry-tried";
-/// The header with the indices of the call's notices that wait.
-const ITEMS: &str = "ferry-notices";
 /// The most indices in one message, so that its headers stay small.
 const MOST_ITEMS: usize = 1000;
-/// The header that is true once events about these notices are published.
-const PUBLISHED: &str = "ferry-published";
 /// The number of waits, about eight seconds, after which a notice is published without its command.
 const PUBLISHED_AFTER: usize = 3;
 /// The number of waits, about two hours, after which a notice is dropped.
@@ -65,15 +59,6 @@ const MOST_WAITS_TO_QUERY: usize = 7;
 /// The number of waits that a call counts as having when the record of its command needs a later
 /// version of ferryd. The call then comes back every five minutes, like the message of the command.
 const FOREIGN_WAIT: usize = 8;
-
-/// The state of a webhook, as its headers say.
-#[derive(Debug, Clone, Default)]
-struct WebhookProgress {
-    tried: usize,
-    is_published: bool,
-    /// The indices of the notices that are left; `None` for all of them.
-    items: Option<BTreeSet<usize>>,
-}
 
 /// The messages, waits and replies that follow from a call.
 #[derive(Default)]
@@ -417,23 +402,4 @@ fn notice_event_kind(meaning: &NoticeMeaning) -> Option<EventKind> {
         NoticeMeaning::Failed(failure) => Some(EventKind::FailedThere(failure.clone())),
         NoticeMeaning::Progress(_) | NoticeMeaning::Lookup | NoticeMeaning::Nothing => None,
     }
-}
-
-fn read_progress(delivery: &Delivery) -> WebhookProgress {
-    let headers = delivery.properties.headers().as_ref();
-    let tried = get_number(headers, TRIED)
-        .and_then(|number| usize::try_from(number).ok())
-        .unwrap_or_default();
-    let is_published = headers.and_then(|headers| headers.inner().get(PUBLISHED))
-        == Some(&AMQPValue::Boolean(true));
-    let items = get_text(headers, ITEMS)
-        .map(|items| items.split(',').filter_map(|item| item.parse().ok()).collect());
-    // The previous version wrote a single index.
-    let single = || {
-        get_number(headers, "ferry-notices")
-            .and_then(|item| usize::try_from(item).ok())
-            .map(|item| [item].into())
-    };
-    let items = items.or_else(single);
-    WebhookProgress { tried, is_published, items }
 }

@@ -1,8 +1,8 @@
 //! Reads a delivery into a message that can be worked on.
 //!
-//! An [`IncomingMessage`] is any message with the identity that it shows; a [`CommandMessage`] is
-//! one that holds a valid command for its provider. The module [`message_origin`] determines how far
-//! each has come.
+//! An [`IncomingMessage`] is any message with the identity that it shows; a
+//! [`CommandMessage`](super::command_message::CommandMessage) is one that holds a valid command for
+//! its provider. The module [`message_origin`] determines how far each has come.
 
 use std::sync::OnceLock;
 
@@ -12,19 +12,19 @@ use lapin::message::Delivery;
 use lapin::types::ShortString;
 use serde_json::Value;
 
-use super::command_check::{check_account, check_operation, check_publisher, find_operation};
+use super::command_check::{check_publisher, find_operation};
 use super::message_origin::{self, ProgressSource, read_progress};
 use super::publisher_rules::PublisherRules;
 use ferryd_broker::headers::{self, MessageState};
 use ferryd_broker::message::OutgoingMessage;
 use ferryd_broker::topology::TopologyNames;
-use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity, InvalidCommand};
+use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity};
 use ferryd_domain::event::TraceContext;
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::ledger::command_identity::content_digest;
 use ferryd_domain::ledger::command_state::{CallPhase, CommandState};
 use ferryd_domain::ledger::record::{CallGuard, CommandIdentity, ReplyTarget, Step};
-use ferryd_domain::lifecycle::{AttemptLimits, FailureKind};
+use ferryd_domain::lifecycle::FailureKind;
 use ferryd_domain::outcome::Failure;
 use ferryd_domain::progress::GenerationProgress;
 use ferryd_provider::{IdempotencyPolicy, Operation, Provider};
@@ -53,18 +53,7 @@ pub struct IncomingMessage {
     /// The queue in which its publisher waits for the end, if it does.
     pub reply_target: Option<ReplyTarget>,
     /// The identity of the command for the ledger, once it is needed.
-    command_identity: OnceLock<CommandIdentity>,
-}
-
-/// A valid command for one provider.
-#[derive(Debug, Clone)]
-pub struct CommandMessage {
-    /// The message that holds the command.
-    pub message: IncomingMessage,
-    /// The decoded command.
-    pub command: Command,
-    /// The URL at which the provider may call back about the command, once one is made.
-    pub webhook_url: Option<String>,
+    pub(super) command_identity: OnceLock<CommandIdentity>,
 }
 
 /// A message that is given up without a call.
@@ -119,7 +108,7 @@ impl IncomingMessage {
         Self::new(delivery, identity, progress, names)
     }
 
-    fn new(
+    pub(super) fn new(
         delivery: &Delivery,
         identity: EchoedIdentity,
         progress: (MessageState, ProgressSource),
@@ -245,7 +234,7 @@ impl IncomingMessage {
         }
     }
 
-    fn identity_of(&self, command: &Command) -> CommandIdentity {
+    pub(super) fn identity_of(&self, command: &Command) -> CommandIdentity {
         let provider = self.identity.provider.as_ref().or(command.provider.as_ref());
         let Some(provider) = provider else { return self.refused() };
         let (identity, target) = (self.identity.clone().shorten(), self.reply_target.clone());
@@ -326,90 +315,10 @@ impl IncomingMessage {
     }
 }
 
-impl CommandMessage {
-    /// Reads a delivery on a provider's queue.
-    ///
-    /// # Errors
-    /// [`MessageRefusal`]: the message is no valid command for this provider, or a continuation that can't be understood.
-    pub fn read(
-        delivery: &Delivery,
-        provider: &Provider,
-        names: &TopologyNames,
-        rules: &PublisherRules,
-        now: Timestamp,
-    ) -> Result<Self, Box<MessageRefusal>> {
-        let mut progress = read_progress(delivery, names, now);
-        let key = progress.0.routing_key.clone();
-        let refuse = |identity: EchoedIdentity, progress, kind, failure, perhaps_sent| {
-            let mut message = IncomingMessage::new(delivery, identity, progress, names);
-            message.identity.provider = Some(provider.name.clone());
-            Box::new(MessageRefusal { message, kind, failure, perhaps_sent, is_disallowed: false })
-        };
-        let command = match Command::decode(&delivery.data, envelope(delivery, key.as_deref())) {
-            Ok(command) => command,
-            Err(InvalidCommand { identity, failure }) => {
-                return Err(refuse(*identity, progress, FailureKind::Invalid, failure, false));
-            }
-        };
-        let identity = command.identity(&provider.name);
-        if progress.1.is_unproven() {
-            return Err(refuse(
-                identity,
-                progress,
-                FailureKind::Unresolved,
-                message_origin::unreadable_headers(),
-                false,
-            ));
-        }
-        let checked = check_publisher(&command, provider, rules, &mut progress.0)
-            .and_then(|()| check_operation(&command, provider));
-        let operation = match checked {
-            Ok(operation) => operation,
-            Err(failure) => {
-                let is_disallowed =
-                    progress.0.unchecked && check_account(&command, provider).is_ok();
-                let refusal = refuse(identity, progress, FailureKind::Invalid, failure, true);
-                return Err(Box::new(MessageRefusal { is_disallowed, ..*refusal }));
-            }
-        };
-        let mut message = IncomingMessage::new(delivery, identity, progress, names);
-        message.settle_key(operation);
-        message.expires_at = message.expires_at.or(command.expires_at);
-        Ok(Self { message, command, webhook_url: None })
-    }
-
-    /// Sets the identity of the command for the ledger, from the command that was decoded already.
-    pub fn note_identity(&self) {
-        self.message.command_identity.get_or_init(|| self.message.identity_of(&self.command));
-    }
-
-    /// Returns the progress of the message.
-    #[must_use]
-    pub fn progress(&self) -> &GenerationProgress {
-        &self.message.state.progress
-    }
-
-    /// Returns the progress of the message, to change it.
-    pub fn progress_mut(&mut self) -> &mut GenerationProgress {
-        &mut self.message.state.progress
-    }
-
-    /// Returns the bounds of its attempts.
-    #[must_use]
-    pub fn attempt_limits(&self, operation: &Operation) -> AttemptLimits {
-        AttemptLimits {
-            policy: operation.retry.clone(),
-            key_retention: operation.idempotency.map(|idempotency| idempotency.retention),
-            not_before: self.command.not_before,
-            expires_at: self.message.expires_at,
-            deadline: operation.deadline,
-            poll: operation.poll,
-            lookup: self.progress().askable_lookup(operation.lookup),
-        }
-    }
-}
-
-fn envelope<'a>(delivery: &'a Delivery, routing_key: Option<&'a str>) -> CommandEnvelope<'a> {
+pub(super) fn envelope<'a>(
+    delivery: &'a Delivery,
+    routing_key: Option<&'a str>,
+) -> CommandEnvelope<'a> {
     CommandEnvelope {
         routing_key,
         message_id: delivery.properties.message_id().as_ref().map(ShortString::as_str),

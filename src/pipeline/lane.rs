@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::call_health::CallHealth;
-use super::incoming_message::CommandMessage;
+use super::command_message::CommandMessage;
 use ferryd_broker::delivery_window::DeliveryWindow;
 use ferryd_domain::command::MAX_BODY;
 use ferryd_domain::name::Name;

@@ -4,7 +4,8 @@
 use tracing::{debug, error, info, warn};
 
 use super::Pipeline;
-use super::incoming_message::{CommandMessage, IncomingMessage};
+use super::command_message::CommandMessage;
+use super::incoming_message::IncomingMessage;
 use super::lane::{Lane, ProviderLanes};
 use super::send::{CallAttempt, SentCalls};
 use ferryd_broker::webhook_message::WebhookMessage;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Config, EnvironmentVariables};
-use crate::pipeline::incoming_message::CommandMessage;
+use crate::pipeline::command_message::CommandMessage;
 use ferryd_broker::headers::{ContinuationKind, MessageState, add_own_headers};
 use ferryd_broker::topology::TopologyNames;
 

@@ -13,7 +13,8 @@ use tracing::warn;
 
 use super::Pipeline;
 use super::attempt::call_of;
-use super::incoming_message::{CommandMessage, IncomingMessage};
+use super::command_message::CommandMessage;
+use super::incoming_message::IncomingMessage;
 use super::lane::{CallPermit, Lane};
 use super::log::{mask_of, mask_of_call};
 use super::messages::Effects;

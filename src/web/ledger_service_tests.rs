@@ -1,15 +1,17 @@
 use lapin::types::ShortString;
 
 use ferryd_broker::message::get_text;
+use ferryd_broker::topology::TopologyNames;
 use ferryd_domain::command::{Command, CommandEnvelope};
 use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
 use ferryd_domain::ledger::effects::RecordedEffects;
-use ferryd_domain::ledger::record::RecordId;
-use ferryd_domain::ledger::ruling::{DecidedCommand, RulingGrant, TooLate};
+use ferryd_domain::ledger::record::{RecordId, Step};
+use ferryd_domain::ledger::ruling::{DecidedCommand, Ruling, RulingGrant, TooLate};
 use ferryd_domain::ledger::transition::StateTransition;
 use ferryd_domain::lifecycle::LifecycleState;
 use ferryd_domain::outcome::{Failure, Success};
 
+use super::super::command_submission::{follow, is_taken_up, message};
 use super::*;
 
 fn submission(provider: &str) -> CommandSubmission {

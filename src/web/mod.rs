@@ -27,6 +27,7 @@ mod api_state;
 mod body;
 mod cancel;
 mod command_gate;
+mod command_submission;
 pub mod commands;
 mod dead_letter_view;
 pub mod dead_letters;
@@ -68,10 +69,15 @@ mod dead_letters_tests;
 mod erase_tests;
 
 #[cfg(test)]
+mod fake_commands;
+#[cfg(test)]
 mod fake_service;
 
 #[cfg(test)]
 mod submit_tests;
+
+#[cfg(test)]
+mod token_scope_tests;
 
 #[cfg(test)]
 mod web_tests;

@@ -9,11 +9,11 @@ use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::transition::StateTransition;
 
 /// The time before a window at which reading starts, because clocks differ.
-const EARLIER: Duration = Duration::from_mins(1);
+pub(super) const EARLIER: Duration = Duration::from_mins(1);
 
 /// The time after a window up to which the stream is read: a call is published soon after the
 /// decision on it. A call that waited for the broker is found by a window that reaches to then.
-const LATER: Duration = Duration::from_mins(2);
+pub(super) const LATER: Duration = Duration::from_mins(2);
 
 /// The last part of a time of queries that is searched: its record has only begin and end.
 const QUERIES_SEARCHED: SignedDuration = SignedDuration::from_hours(24);

@@ -1,5 +1,7 @@
+use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::super::call_window::{EARLIER, LATER};
 use super::*;
 
 /// A record of a call, with the fields that the tests look at.
