@@ -15,7 +15,9 @@ const DRAWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/flame.svg");
 /// Where `benches/tools inferno` puts inferno.
 const INFERNO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/inferno/bin");
 /// The samples a second, beside the pace of anything that happens every hundredth of a second.
-const FREQUENCY: &str = "499";
+const FREQUENCY: &str = "199";
+/// The way in which stacks are read: the most bytes of a stack that perf copies. Tasks need them.
+const STACKS: &str = "dwarf,65528";
 
 /// perf, while it samples a process.
 pub(crate) struct Recording {
@@ -29,7 +31,7 @@ impl Recording {
         let samples = place.dir.join("perf.data");
         let perf = Command::new("perf")
             .args(["record", "--quiet", "-e", "cpu-clock", "-F", FREQUENCY])
-            .args(["--call-graph", "dwarf,16384", "-p", &pid.to_string(), "-o"])
+            .args(["--call-graph", STACKS, "-p", &pid.to_string(), "-o"])
             .arg(&samples)
             .spawn()?;
         Ok(Self { perf, samples })

@@ -82,6 +82,9 @@ enum ProcessRole {
     Minimal(minimal::MinimalSettings),
 }
 
+/// The number of drained queues that a flame graph has samples of.
+const SAMPLED_ROUNDS: usize = 3;
+
 /// The measured quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum MeasuredQuestion {
@@ -138,8 +141,8 @@ impl LoadSizes {
 }
 
 impl LoadSizes {
-    /// Returns the calls in flight while a flame graph is recorded: the most of all.
-    fn flame_graph_in_flight(&self) -> u16 {
+    /// Returns the most calls in flight of all measurements of draining.
+    fn most_in_flight(&self) -> u16 {
         self.in_flight.iter().copied().max().unwrap_or(64)
     }
 }
@@ -166,7 +169,7 @@ async fn measure_all(arguments: &BenchArguments) -> Result<(), BenchError> {
         return instructions::hold(&mut bench, arguments.accept, arguments.profile).await;
     }
     if arguments.profile {
-        return bench.flame_graph(sizes.flame_graph_in_flight(), sizes.drained).await;
+        return bench.flame_graph(sizes.most_in_flight(), sizes.drained * SAMPLED_ROUNDS).await;
     }
     if !arguments.growth.is_empty() {
         let mut growth = GrowthReport::default();
