@@ -22,7 +22,7 @@ const CONNECT: &str = "reqwest::connect::with_timeout::{{closure}}";
 const TUNABLES: &str =
     "glibc.cpu.x86_rep_movsb_threshold=1073741824:glibc.cpu.x86_rep_stosb_threshold=1073741824";
 
-/// A daemon under callgrind, which counts nothing until it is told to.
+/// A daemon under callgrind, which counts nothing before it is switched on.
 pub(crate) struct CountedDaemon {
     process: ChildProcess,
     dump: PathBuf,
@@ -30,9 +30,9 @@ pub(crate) struct CountedDaemon {
 
 /// The instructions of one measurement.
 pub(crate) struct CountedInstructions {
-    /// Those of everything but saving to the index and connecting to the provider.
+    /// The instructions of everything but saving to the index and connecting to the provider.
     pub(crate) carrying: u64,
-    /// Those of saving to the index.
+    /// The instructions of saving to the index.
     pub(crate) index: u64,
     /// The functions that take most, as `callgrind_annotate` lists them.
     pub(crate) costliest: Vec<String>,

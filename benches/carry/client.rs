@@ -90,11 +90,11 @@ impl BenchClient {
 
     /// Waits for the next event, which has to be of a completed command. Returns the command's id.
     pub(crate) async fn completed(&mut self) -> Result<String, BenchError> {
-        self.told("completed").await
+        self.next_event("completed").await
     }
 
     /// Waits for the next event, which has to be of this state. Returns the command's id.
-    pub(crate) async fn told(&mut self, state: &str) -> Result<String, BenchError> {
+    pub(crate) async fn next_event(&mut self, state: &str) -> Result<String, BenchError> {
         let event = tokio::time::timeout(PATIENCE, self.events.next())
             .await?
             .ok_or("the events ended")??;

@@ -10,9 +10,9 @@ use nix::unistd::Pid;
 use crate::BenchError;
 use crate::setup::BenchPlace;
 
-/// Where the drawing goes.
+/// The path of the drawing.
 const DRAWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/flame.svg");
-/// Where `benches/tools inferno` puts inferno.
+/// The directory into which `benches/tools inferno` installs inferno.
 const INFERNO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/inferno/bin");
 /// The samples a second, beside the pace of anything that happens every hundredth of a second.
 const FREQUENCY: &str = "199";

@@ -1,5 +1,5 @@
-//! How ferryd's cost grows: with daemons on one node, providers, commands on record, and the size of
-//! payloads.
+//! The growth of ferryd's cost with daemons on one node, providers, commands on record, and the size
+//! of payloads.
 
 use std::fmt;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::report::mebibytes;
 /// The calls in flight, of all daemons and providers together.
 const IN_FLIGHT: u16 = 256;
 
-/// What grows.
+/// The quantity that grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum GrowthQuestion {
     /// 1, 2 and 4 daemons on one node

@@ -156,7 +156,7 @@ impl BenchSetup {
                 self.client.publish_all(ids, &shape).await?;
                 open.extend(ids.iter().cloned());
                 while !open.is_empty() {
-                    open.remove(&self.client.told("waiting").await?);
+                    open.remove(&self.client.next_event("waiting").await?);
                 }
             }
             waiting = count;

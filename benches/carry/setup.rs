@@ -88,9 +88,9 @@ fn sandbox(dir: &Path) -> Result<(ChildProcess, String), BenchError> {
     let mut process = ChildProcess::spawn(command.stdout(Stdio::piped()).stderr(log))?;
     let stdout = process.child().stdout.take().ok_or("the sandbox has no output")?;
     // The process runs on after these lines: reading to the end would never return.
-    let mut told =
+    let mut lines =
         serde_json::Deserializer::from_reader(BufReader::new(stdout)).into_iter::<Value>();
-    let told = told.next().ok_or("the sandbox ended at once; is `setpriv` missing?")??;
-    let url = told["url"].as_str().ok_or("the sandbox does not say where it listens")?.to_owned();
+    let ready = lines.next().ok_or("the sandbox ended at once; is `setpriv` missing?")??;
+    let url = ready["url"].as_str().ok_or("the sandbox does not say where it listens")?.to_owned();
     Ok((process, url))
 }

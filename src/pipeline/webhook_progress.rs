@@ -1,4 +1,4 @@
-//! How far a webhook has come, as the headers of its message say.
+//! The progress of a webhook, as the headers of its message say.
 
 use std::collections::BTreeSet;
 

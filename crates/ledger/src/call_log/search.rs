@@ -71,7 +71,7 @@ pub async fn find<R: CallRecord>(
 }
 
 /// Finds the calls of a command that were made in one of these spans of time. The calls that the
-/// index has `noted` in their [spans](spans) are read by offset; the rest of the stream is searched
+/// index has `noted` in their spans are read by offset; the rest of the stream is searched
 /// by time.
 ///
 /// # Errors
