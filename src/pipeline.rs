@@ -67,7 +67,6 @@ pub mod messages;
 mod query_messages;
 
 // Publish, ack, settle.
-mod acks;
 mod log;
 mod publish;
 mod refused_message;
@@ -94,11 +93,11 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use lapin::message::Delivery;
 use tokio_util::sync::CancellationToken;
 
-use self::acks::{ack_deliveries, requeue_deliveries};
 use self::command_check::unknown_account;
 use self::command_message::CommandMessage;
 use self::in_flight::{InFlight, MessageStep, StepEntry};
@@ -109,6 +108,7 @@ use self::messages::{Effects, MessageFactory};
 use self::publisher_rules::PublisherRules;
 use crate::failpoint::{Failpoint, pass_failpoint};
 use ferryd_broker::broker::BrokerHandle;
+use ferryd_broker::delivery_acks::{DeliveryAcker, HeldDelivery};
 use ferryd_broker::error::BrokerError;
 use ferryd_broker::topology::TopologyNames;
 use ferryd_domain::ledger::record::WaitReason;
@@ -146,7 +146,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// Processes one delivery to its end: publishes and confirms everything that follows from it,
     /// and acks it.
-    pub async fn handle_delivery(&self, lanes: &ProviderLanes, delivery: Box<Delivery>) {
+    pub async fn handle_delivery(&self, lanes: &ProviderLanes, delivery: Box<HeldDelivery>) {
         let acker = delivery.acker.clone();
         let copy = delivery.redelivered || delivery.exchange.as_str() != self.names.commands();
         let (mut command, lane) = match self.read(lanes, &delivery) {
@@ -161,7 +161,7 @@ impl Pipeline {
         ) {
             StepEntry::Begun(claim) => claim,
             StepEntry::Joined => return,
-            StepEntry::Ended(acker) => return ack_deliveries([acker]).await,
+            StepEntry::Ended(acker) => return acker.ack().await,
         };
         // Held until the delivery is acked.
         let mut room = None;
@@ -173,7 +173,9 @@ impl Pipeline {
                 self.detached.cancelled().await;
                 // The ledger says that the message was not begun, so it need not lose its place in
                 // the queue.
-                return requeue_deliveries(claim.finish_step()).await;
+                let requeues = claim.finish_step().into_iter().map(DeliveryAcker::requeue);
+                join_all(requeues).await;
+                return;
             }
             Err(NotAdmitted::Busy) => {
                 self.wait(&mut command, Rung::at_least(BUSY_WAIT), WaitReason::Busy).await
@@ -196,7 +198,7 @@ impl Pipeline {
             return;
         }
         pass_failpoint(Failpoint::Published);
-        ack_deliveries(claim.finish_step()).await;
+        join_all(claim.finish_step().into_iter().map(DeliveryAcker::ack)).await;
         pass_failpoint(Failpoint::Acked);
         drop(room);
         self.settle_published(&command.message, effects).await;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lapin::message::Delivery;
 use lapin::types::ShortString;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -15,6 +14,7 @@ use crate::pipeline::lookup_limit::LookupLimit;
 use crate::pipeline::unroutable::{UnroutableHandler, UnroutableSource};
 use crate::pipeline::webhook_handler::WebhookHandler;
 use ferryd_broker::consumer::DeliveryHandler;
+use ferryd_broker::delivery_acks::HeldDelivery;
 use ferryd_broker::delivery_window::{DeliveryPermit, DeliveryWindow};
 use ferryd_broker::message::short_string;
 use ferryd_provider::registry::ProviderRegistry;
@@ -122,7 +122,7 @@ impl DeliveryDispatch {
 }
 
 impl DeliveryHandler for DeliveryDispatch {
-    fn take_delivery(&self, delivery: Delivery, place: DeliveryPermit) {
+    fn take_delivery(&self, delivery: HeldDelivery, place: DeliveryPermit) {
         match &self.route {
             DeliveryRoute::Lanes(pipeline, lanes) => {
                 let (pipeline, lanes) = (Arc::clone(pipeline), Arc::clone(lanes));

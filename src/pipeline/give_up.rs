@@ -1,15 +1,14 @@
 //! Gives up messages: those that are no valid command for their provider, and those whose handling
 //! panicked.
 
-use lapin::Acker;
-
 use super::attempt::options_of;
 use super::command_message::CommandMessage;
 use super::incoming_message::{IncomingMessage, MessageRefusal};
 use super::lane::{Lane, ProviderLanes};
 use super::log::log_decision;
 use super::messages::Effects;
-use super::{Pipeline, ack_deliveries, handle_panic};
+use super::{Pipeline, handle_panic};
+use ferryd_broker::delivery_acks::DeliveryAcker;
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::lifecycle::{self, Decision, FailureKind};
 use ferryd_provider::RecoveryOptions;
@@ -35,7 +34,7 @@ impl Pipeline {
         &self,
         lanes: &ProviderLanes,
         refusal: Box<MessageRefusal>,
-        acker: Acker,
+        acker: DeliveryAcker,
     ) {
         let MessageRefusal { mut message, mut kind, failure, perhaps_sent, is_disallowed } =
             *refusal;
@@ -68,12 +67,12 @@ impl Pipeline {
         mut message: IncomingMessage,
         decision: Decision,
         options: RecoveryOptions,
-        acker: Acker,
+        acker: DeliveryAcker,
     ) {
         let effects = self.record_decision(&mut message, decision, options).await;
         let Some(effects) = self.or_unrecorded(&message, effects) else { return };
         if self.publish(&effects).await.is_ok() {
-            ack_deliveries([acker]).await;
+            acker.ack().await;
             self.settle_published(&message, effects).await;
         }
     }

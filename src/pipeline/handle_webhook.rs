@@ -20,7 +20,6 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use tracing::{debug, error, info, warn};
 
-use super::acks::ack_deliveries;
 use super::echoed_values::mask_echoes;
 use super::log::mask_of_notices;
 use super::messages::Effects;
@@ -29,6 +28,7 @@ use super::webhook_decision::WebhookDecision;
 use super::webhook_handler::WebhookHandler;
 use super::webhook_progress::{ITEMS, PUBLISHED, TRIED, WebhookProgress, read_progress};
 
+use ferryd_broker::delivery_acks::HeldDelivery;
 use ferryd_broker::error::BrokerError;
 use ferryd_broker::message::{OutgoingMessage, put_text, short_string};
 use ferryd_broker::webhook_message::{self, WebhookMessage};
@@ -87,7 +87,7 @@ impl WebhookEffects {
 impl WebhookHandler {
     /// Processes a webhook. A call that can't be read, or that makes its reader panic, is
     /// dead-lettered.
-    pub async fn take(&self, delivery: Delivery) {
+    pub async fn take(&self, delivery: HeldDelivery) {
         let following = AssertUnwindSafe(self.follow(&delivery)).catch_unwind().await;
         let following = following.unwrap_or_else(|_| {
             error!(provider = %self.provider.name, "reading a webhook failed in ferryd itself; it is dead-lettered");
@@ -99,7 +99,7 @@ impl WebhookHandler {
         if self.pipeline.publish(&effects).await.is_err() {
             return;
         }
-        ack_deliveries([delivery.acker]).await;
+        delivery.acker.ack().await;
         for (id, record) in settled {
             self.pipeline.ledger_gate.settle(&id, record);
         }

@@ -9,8 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lapin::Acker;
-
+use ferryd_broker::delivery_acks::DeliveryAcker;
 use ferryd_broker::headers::MessageState;
 use ferryd_domain::command_id::CommandId;
 
@@ -52,7 +51,7 @@ pub struct InFlight(Arc<Mutex<StepTable>>);
 
 #[derive(Debug, Default)]
 struct StepTable {
-    running: HashMap<MessageStep, Vec<Acker>>,
+    running: HashMap<MessageStep, Vec<DeliveryAcker>>,
     ended: HashSet<MessageStep>,
     order: VecDeque<MessageStep>,
 }
@@ -65,7 +64,7 @@ pub enum StepEntry {
     /// The step is running; the delivery will be acked with it.
     Joined,
     /// The step has ended; the delivery is to be acked now.
-    Ended(Acker),
+    Ended(DeliveryAcker),
 }
 
 /// The right to run a step. Dropped without [`finish_step`](StepClaim::finish_step), the step
@@ -74,14 +73,14 @@ pub enum StepEntry {
 pub struct StepClaim {
     steps: InFlight,
     step: Option<MessageStep>,
-    own: Vec<Acker>,
+    own: Vec<DeliveryAcker>,
 }
 
 impl InFlight {
     /// Enters a step. `copy` is true for a repeated delivery and for a continuation. A fresh
     /// command that only has the id of a running one is worked on by itself.
     #[must_use]
-    pub fn enter_step(&self, step: MessageStep, acker: Acker, copy: bool) -> StepEntry {
+    pub fn enter_step(&self, step: MessageStep, acker: DeliveryAcker, copy: bool) -> StepEntry {
         let mut steps = self.lock();
         if steps.ended.contains(&step) && copy {
             return StepEntry::Ended(acker);
@@ -119,7 +118,7 @@ impl InFlight {
 impl StepClaim {
     /// Ends the step and returns every delivery to be acked. Copies that come later are dropped.
     #[must_use]
-    pub fn finish_step(mut self) -> Vec<Acker> {
+    pub fn finish_step(mut self) -> Vec<DeliveryAcker> {
         let mut ackers = std::mem::take(&mut self.own);
         let Some(step) = self.step.take() else { return ackers };
         let mut steps = self.steps.lock();
@@ -149,10 +148,12 @@ mod tests {
     use lapin::message::Delivery;
 
     use super::*;
+    use ferryd_broker::delivery_acks::HeldDelivery;
     use ferryd_domain::query::{ProviderQuery, QueryPurpose};
 
-    fn acker(tag: u64) -> Acker {
-        Delivery::mock(tag, "".into(), "".into(), true, Vec::new()).acker
+    fn acker(tag: u64) -> DeliveryAcker {
+        let delivery = Delivery::mock(tag, "".into(), "".into(), true, Vec::new());
+        HeldDelivery::new(&Arc::default(), delivery).acker
     }
 
     fn step(hop: u32) -> MessageStep {

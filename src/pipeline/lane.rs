@@ -229,6 +229,13 @@ impl Lane {
         stop: &CancellationToken,
     ) -> Result<LanePermit, NotAdmitted> {
         let size = u32::try_from(size).unwrap_or(u32::MAX).min(self.bytes_total);
+        if stop.is_cancelled() {
+            return Err(NotAdmitted::Stopping);
+        }
+        // A timer costs more than a free permit.
+        if let Some(permit) = self.free_permit(size) {
+            return Ok(permit);
+        }
         let turn = async {
             let call = self.call_slot().await?;
             let bytes = Arc::clone(&self.bytes)
@@ -243,6 +250,17 @@ impl Lane {
             turn = turn => turn,
             () = tokio::time::sleep(LONGEST_WAIT) => Err(NotAdmitted::Busy),
         }
+    }
+
+    /// Takes a permit where one is free.
+    fn free_permit(&self, size: u32) -> Option<LanePermit> {
+        let call = Arc::clone(&self.calls).try_acquire_owned().ok()?;
+        let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(size).ok()?;
+        self.jammed.store(false, Ordering::Relaxed);
+        Some(LanePermit {
+            call: CallPermit { _permit: call },
+            room: MemoryPermit { _permit: bytes },
+        })
     }
 
     async fn call_slot(&self) -> Result<CallPermit, NotAdmitted> {

@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use lapin::message::Delivery;
 use tracing::{error, warn};
 
-use super::acks::ack_deliveries;
 use super::incoming_message::IncomingMessage;
 use super::log::log_decision;
 use super::message_origin::ProgressSource;
 use super::messages::Effects;
 use super::{Pipeline, message_origin};
+use ferryd_broker::delivery_acks::HeldDelivery;
 use ferryd_broker::{headers, webhook_message};
 use ferryd_domain::command::ANY;
 use ferryd_domain::lifecycle::{self, Decision, FailureKind};
@@ -54,7 +53,7 @@ pub enum UnroutableSource {
 impl UnroutableHandler {
     /// Ends such a message, or sends it on. A message whose handling panics is dead-lettered as it
     /// is.
-    pub async fn take(&self, source: UnroutableSource, delivery: Delivery) {
+    pub async fn take(&self, source: UnroutableSource, delivery: HeldDelivery) {
         let handling = async {
             match source {
                 UnroutableSource::Unroutable => self.end_unroutable(&delivery).await,
@@ -72,7 +71,7 @@ impl UnroutableHandler {
 
     /// Ends a message that fits no binding, or sends it on where its provider's queue was only
     /// missing for a while.
-    async fn end_unroutable(&self, delivery: &Delivery) {
+    async fn end_unroutable(&self, delivery: &HeldDelivery) {
         let names = &self.pipeline.names;
         let is_published = delivery.exchange.as_str() == names.commands();
         // A publisher can write anything into the property that marks a webhook.
@@ -123,7 +122,7 @@ impl UnroutableHandler {
     /// Ends a message that the broker took out of a provider's queue: its deliveries kept failing,
     /// so its content must be breaking its consumers, or it is older than its publisher's
     /// `expiration` allows.
-    async fn end_poisoned(&self, delivery: &Delivery) {
+    async fn end_poisoned(&self, delivery: &HeldDelivery) {
         let mut message =
             IncomingMessage::from_unroutable(delivery, &self.pipeline.names, Timestamp::now());
         let words: Vec<&str> = delivery.routing_key.as_str().split('.').collect();
@@ -163,7 +162,7 @@ impl UnroutableHandler {
     /// Ends a message that ferryd sent on, and whose headers do not prove how far it has come.
     async fn end_unproven(
         &self,
-        delivery: &Delivery,
+        delivery: &HeldDelivery,
         mut message: IncomingMessage,
         provider: Option<&Provider>,
         failure: Failure,
@@ -238,7 +237,7 @@ impl UnroutableHandler {
     /// A repeated delivery may have been sent on before, and the message may have been carried out.
     async fn send_on(
         &self,
-        delivery: &Delivery,
+        delivery: &HeldDelivery,
         mut message: IncomingMessage,
         provider: &Provider,
     ) {
@@ -263,7 +262,7 @@ impl UnroutableHandler {
 
     async fn end_message(
         &self,
-        delivery: &Delivery,
+        delivery: &HeldDelivery,
         message: IncomingMessage,
         kind: FailureKind,
         failure: Failure,
@@ -274,9 +273,9 @@ impl UnroutableHandler {
         self.pipeline.give_up(message, decision, options, delivery.acker.clone()).await;
     }
 
-    async fn finish(&self, delivery: &Delivery, effects: Effects) {
+    async fn finish(&self, delivery: &HeldDelivery, effects: Effects) {
         if self.pipeline.publish(&effects).await.is_ok() {
-            ack_deliveries([delivery.acker.clone()]).await;
+            delivery.acker.clone().ack().await;
         }
     }
 }

@@ -7,11 +7,10 @@ use std::time::Duration;
 use ferryd_broker::broker::BrokerHandle;
 use ferryd_broker::connection::AmqpSettings;
 use ferryd_broker::consumer::{DeliveryHandler, StoppedConsumer, consume};
+use ferryd_broker::delivery_acks::HeldDelivery;
 use ferryd_broker::delivery_window::{DeliveryPermit, DeliveryWindow};
 use ferryd_broker::stream::{BrokerStream, StreamPosition};
 use ferryd_broker::topology::{Topology, TopologyNames};
-use lapin::message::Delivery;
-use lapin::options::BasicAckOptions;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -82,7 +81,7 @@ struct DeliveryTaker(Mutex<HeldDeliveries>);
 
 #[derive(Default)]
 struct HeldDeliveries {
-    deliveries: Vec<(Delivery, DeliveryPermit)>,
+    deliveries: Vec<(HeldDelivery, DeliveryPermit)>,
     /// The most bytes and deliveries at one time.
     most: (usize, usize),
 }
@@ -97,7 +96,7 @@ impl DeliveryTaker {
     async fn release(&self, count: usize) {
         let oldest: Vec<_> = self.0.lock().unwrap().deliveries.drain(..count).collect();
         for (delivery, place) in oldest {
-            assert!(delivery.acker.ack(BasicAckOptions::default()).await.unwrap());
+            delivery.acker.ack().await;
             drop(place);
         }
     }
@@ -122,7 +121,7 @@ impl DeliveryTaker {
 }
 
 impl DeliveryHandler for DeliveryTaker {
-    fn take_delivery(&self, delivery: Delivery, place: DeliveryPermit) {
+    fn take_delivery(&self, delivery: HeldDelivery, place: DeliveryPermit) {
         let mut held = self.0.lock().unwrap();
         held.deliveries.push((delivery, place));
         let bytes = held.deliveries.iter().map(|(delivery, _)| delivery.data.len()).sum::<usize>();

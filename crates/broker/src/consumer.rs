@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::broker::{BrokerHandle, BrokerSession};
+use super::delivery_acks::HeldDelivery;
 use super::delivery_window::{ChannelDeliveries, DeliveryPermit, DeliveryWindow};
 use super::error::BrokerError;
 use super::owned_channel::OwnedChannel;
@@ -39,7 +39,7 @@ const FETCHES: usize = 8;
 pub trait DeliveryHandler: Send + Sync + 'static {
     /// Takes a delivery, and keeps its place until it is acked; must not block. Deliveries still
     /// arrive while consuming is being stopped.
-    fn take_delivery(&self, delivery: Delivery, place: DeliveryPermit);
+    fn take_delivery(&self, delivery: HeldDelivery, place: DeliveryPermit);
 
     /// Reports that the queue is being consumed, for the first time or again.
     fn queue_attached(&self);
@@ -151,6 +151,10 @@ impl AttachedConsumer {
     ) -> ConsumerEnd {
         let Self { channel: owned, consumer, deliveries } = self;
         let (session, channel) = (owned.session(), owned.channel());
+        let take_pushed = |delivery| {
+            let place = deliveries.pushed();
+            handler.take_delivery(place.hold(delivery), place);
+        };
         let fetch = || window.fetch(channel, queue, deliveries, stop);
         let mut fetching: FuturesUnordered<_> = (0..FETCHES).map(|_| fetch()).collect();
         let end = loop {
@@ -161,7 +165,7 @@ impl AttachedConsumer {
                 next = consumer.next() => next,
                 Some(fetched) = fetching.next() => {
                     match fetched {
-                        Ok(Some((delivery, place))) => handler.take_delivery(delivery, place),
+                        Ok(Some((delivery, place))) => handler.take_delivery(place.hold(delivery), place),
                         Ok(None) => {}
                         Err(error) => {
                             debug!(%error, "failed to fetch from a queue");
@@ -173,7 +177,7 @@ impl AttachedConsumer {
                 }
             };
             match next {
-                Some(Ok(delivery)) => handler.take_delivery(delivery, deliveries.pushed()),
+                Some(Ok(delivery)) => take_pushed(delivery),
                 Some(Err(error)) => debug!(%error, "a consumer failed"),
                 None => break ConsumerEnd::ConsumerLost,
             }
@@ -183,7 +187,7 @@ impl AttachedConsumer {
             let answered = async {
                 while let Some(fetched) = fetching.next().await {
                     if let Ok(Some((delivery, place))) = fetched {
-                        handler.take_delivery(delivery, place);
+                        handler.take_delivery(place.hold(delivery), place);
                     }
                 }
             };
@@ -197,7 +201,7 @@ impl AttachedConsumer {
         // never begun.
         while let Some(Some(next)) = consumer.next().now_or_never() {
             if let Ok(delivery) = next {
-                handler.take_delivery(delivery, deliveries.pushed());
+                take_pushed(delivery);
             }
         }
         end

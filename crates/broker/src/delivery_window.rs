@@ -17,6 +17,8 @@ use lapin::types::ShortString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::delivery_acks::{ChannelAcks, HeldDelivery};
+
 /// The pause before an empty queue is fetched from again. Until then the broker pushes what there
 /// is a place for.
 const EMPTY_PAUSE: Duration = Duration::from_millis(200);
@@ -35,6 +37,7 @@ pub struct DeliveryWindow {
 #[derive(Debug, Default)]
 pub struct ChannelDeliveries {
     held: watch::Sender<HeldCount>,
+    acks: Arc<ChannelAcks>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -148,6 +151,12 @@ impl ChannelDeliveries {
 }
 
 impl DeliveryPermit {
+    /// Joins the delivery that has this place and the right to ack it.
+    #[must_use]
+    pub fn hold(&self, delivery: Delivery) -> HeldDelivery {
+        HeldDelivery::new(&self.channel.acks, delivery)
+    }
+
     fn count<'c>(&self, held: &'c mut HeldCount) -> &'c mut usize {
         if self.fetched.is_some() { &mut held.fetched } else { &mut held.pushed }
     }

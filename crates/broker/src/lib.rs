@@ -6,6 +6,7 @@ pub mod connection;
 pub mod consumer;
 mod copied_properties;
 pub mod declare;
+pub mod delivery_acks;
 pub mod delivery_window;
 pub mod destination;
 mod destination_health;
