@@ -25,6 +25,9 @@
 //! | build the messages | [`messages`] | decision → recorded effects → messages |
 //! | publish, ack, settle | `publish` | [`Effects`] → the broker |
 //!
+//! Thousands of commands wait at the same time, each in a future that holds its largest path. So the
+//! paths that few commands take are boxed.
+//!
 //! [`Decision`]: ferryd_domain::lifecycle::Decision
 //! [`NextAction`]: ferryd_domain::ledger::next_action::NextAction
 //! [`Outcome`]: ferryd_domain::outcome::Outcome
@@ -88,6 +91,8 @@ pub mod unroutable;
 
 #[cfg(test)]
 mod exits_tests;
+#[cfg(test)]
+mod future_size_tests;
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -178,7 +183,8 @@ impl Pipeline {
                 return;
             }
             Err(NotAdmitted::Busy) => {
-                self.wait(&mut command, Rung::at_least(BUSY_WAIT), WaitReason::Busy).await
+                let rung = Rung::at_least(BUSY_WAIT);
+                Box::pin(self.wait(&mut command, rung, WaitReason::Busy)).await
             }
             Ok(turn) => {
                 room = Some(turn.room);
@@ -188,7 +194,7 @@ impl Pipeline {
                 };
                 match AssertUnwindSafe(work).catch_unwind().await {
                     Ok(effects) => effects,
-                    Err(_) => self.give_up_poisoned(lane, &mut command).await,
+                    Err(_) => Box::pin(self.give_up_poisoned(lane, &mut command)).await,
                 }
             }
         };
@@ -245,7 +251,7 @@ impl Pipeline {
         slot: CallPermit,
     ) -> Result<Effects, BrokerError> {
         let Some(operation) = lane.provider.operations.get(&command.command.operation) else {
-            return self.give_up_poisoned(lane, command).await;
+            return Box::pin(self.give_up_poisoned(lane, command)).await;
         };
         self.ledger_gate.merge_recorded(&mut command.message);
         if !operation.repeatable && self.ledger_gate.has_lost(&command.message).await? {
@@ -256,13 +262,16 @@ impl Pipeline {
         }
         if let Some(next) = self.ledger_gate.check_recorded(&command.message) {
             let options = operation.recovery_options(command.progress());
-            let mut effects = self.follow_ruling(&mut command.message, options, None, next).await?;
+            let follow = self.follow_ruling(&mut command.message, options, None, next);
+            let mut effects = Box::pin(follow).await?;
             effects.messages.extend(self.repeated_query_message(&command.message));
             return Ok(effects);
         }
         match command.progress().query {
             None => self.attempt(lane, operation, command, slot).await,
-            Some(query) => self.run_due_query(lane, operation, command, query, slot).await,
+            Some(query) => {
+                Box::pin(self.run_due_query(lane, operation, command, query, slot)).await
+            }
         }
     }
 }

@@ -127,9 +127,10 @@ impl DeliveryHandler for DeliveryDispatch {
             DeliveryRoute::Lanes(pipeline, lanes) => {
                 let (pipeline, lanes) = (Arc::clone(pipeline), Arc::clone(lanes));
                 let delivery = Box::new(delivery);
-                self.dispatch_delivery(place, async move {
-                    pipeline.handle_delivery(&lanes, delivery).await;
-                });
+                // Boxed once: a task that is spawned is moved several times.
+                let handling =
+                    Box::pin(async move { pipeline.handle_delivery(&lanes, delivery).await });
+                self.dispatch_delivery(place, handling);
             }
             DeliveryRoute::Unroutable(unroutable, source) => {
                 let (unroutable, source) = (Arc::clone(unroutable), *source);

@@ -40,14 +40,19 @@ impl Pipeline {
         let limits = command.attempt_limits(operation);
         match lifecycle::decide_before_call(command.progress(), &limits, Timestamp::now()) {
             Admission::Call => {}
-            Admission::Park(rung) => return self.wait(command, rung, WaitReason::Early).await,
-            Admission::Instead(decision) => return self.follow(lane, command, *decision).await,
+            Admission::Park(rung) => {
+                return Box::pin(self.wait(command, rung, WaitReason::Early)).await;
+            }
+            Admission::Instead(decision) => {
+                return Box::pin(self.follow(lane, command, *decision)).await;
+            }
         }
         pass_failpoint(Failpoint::Admitted);
         let request = match Self::prepare_request(lane, command) {
             Ok(request) => request,
             Err((kind, failure)) => {
-                return self.follow(lane, command, Decision::GiveUp(kind, failure)).await;
+                let decision = Decision::GiveUp(kind, failure);
+                return Box::pin(self.follow(lane, command, decision)).await;
             }
         };
         let money = lane.account.adapter.requested_amount(&call_of(command));
@@ -63,7 +68,8 @@ impl Pipeline {
                 }
                 ClaimResult::No(next) => {
                     let options = operation.recovery_options(command.progress());
-                    return self.follow_ruling(&mut command.message, options, None, next).await;
+                    let follow = self.follow_ruling(&mut command.message, options, None, next);
+                    return Box::pin(follow).await;
                 }
             };
         if let Some(event) =
@@ -73,18 +79,17 @@ impl Pipeline {
         }
         // The broker may have been slow to confirm either record.
         if start.is_late() {
-            self.ledger_gate.release_start(&command.message, start).await?;
+            Box::pin(self.ledger_gate.release_start(&command.message, start)).await?;
             let options = operation.recovery_options(command.progress());
-            return self
-                .follow_ruling(&mut command.message, options, None, NextAction::Again)
-                .await;
+            let follow = self.follow_ruling(&mut command.message, options, None, NextAction::Again);
+            return Box::pin(follow).await;
         }
         pass_failpoint(Failpoint::Rendered);
         let outcome = self.call(lane, operation, command, &request).await;
         // The rest needs only the broker, so the provider may get the next call.
         drop(slot);
         if let Outcome::Unknown(failure) = &outcome {
-            self.publish_mismatch(&command.message, failure).await?;
+            Box::pin(self.publish_mismatch(&command.message, failure)).await?;
         }
         lifecycle::note_outcome(command.progress_mut(), &outcome, Timestamp::now());
         // The answer may state an id by which a lookup is possible.
@@ -97,7 +102,8 @@ impl Pipeline {
             random,
         );
         pass_failpoint(Failpoint::Decided);
-        self.follow(lane, command, decision).await
+        // Boxed, so that a call that waits for its answer does not hold the place of what follows.
+        Box::pin(self.follow(lane, command, decision)).await
     }
 
     /// Makes a command wait without a call.

@@ -67,14 +67,16 @@ impl Pipeline {
                 NextAction::Doubt | NextAction::Proceed(_) => {
                     let decision = resolve_unknown(message, options);
                     log_decision(message, &decision);
-                    let (effects, next) = self.append_decision(message, decision, options).await?;
+                    let (effects, next) =
+                        Box::pin(self.append_decision(message, decision, options)).await?;
                     decided = Some(effects);
                     next
                 }
                 NextAction::Cancel(person) => {
                     let decision =
                         Decision::GiveUp(FailureKind::Cancelled, cancelled_failure(&person));
-                    let (effects, next) = self.append_decision(message, decision, options).await?;
+                    let (effects, next) =
+                        Box::pin(self.append_decision(message, decision, options)).await?;
                     decided = Some(effects);
                     next
                 }
@@ -109,9 +111,16 @@ impl Pipeline {
                 NextAction::Answer(event) => {
                     return Ok(self.messages.ending_reply(message, &event));
                 }
-                NextAction::Conflict => return self.other_content(message, decided.as_ref()).await,
+                NextAction::Conflict => {
+                    return Box::pin(self.other_content(message, decided.as_ref())).await;
+                }
                 NextAction::Contradict(stands) => {
-                    return self.publish_contradiction(message, decided.as_ref(), &stands).await;
+                    return Box::pin(self.publish_contradiction(
+                        message,
+                        decided.as_ref(),
+                        &stands,
+                    ))
+                    .await;
                 }
                 NextAction::Wait(kind) => return Ok(self.refuse_foreign(message, &kind)),
                 NextAction::Renumber { .. }

@@ -40,7 +40,7 @@ impl Pipeline {
                 IdHolder::Nobody => message.take_refused_id(),
                 IdHolder::SameCommand => {}
                 IdHolder::OtherCommand => {
-                    return self.refuse_known_id(message, decision, options).await;
+                    return Box::pin(self.refuse_known_id(message, decision, options)).await;
                 }
             }
         }

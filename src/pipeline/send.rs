@@ -98,7 +98,8 @@ impl Lane {
         let last = match self.tokens() {
             None => Ok(self.perform_call(Cow::Borrowed(request)).await),
             Some(tokens) => {
-                self.send_authorised(tokens, request, is_refused, &mut additional).await
+                let sending = self.send_authorised(tokens, request, is_refused, &mut additional);
+                Box::pin(sending).await
             }
         };
         SentCalls { additional, last }

@@ -193,7 +193,8 @@ impl DestinationOutlet {
             body,
             properties.clone(),
         );
-        let confirming = async { Ok::<_, PublishFailure>(sending.await?.await?) };
+        // Boxed: the functions below would each hold it by value.
+        let confirming = Box::pin(async { Ok::<_, PublishFailure>(sending.await?.await?) });
         let confirmed = link.await_answer(session.session_end(), confirming).await.map_or_else(
             |after| Err(PublishFailure::Unconfirmed { after }),
             |answer| match answer? {
@@ -226,7 +227,7 @@ impl DestinationOutlet {
         if let Some(open) = slot.as_ref().filter(usable) {
             return Ok(open.clone());
         }
-        let channel = link.open_channel(session.session_end()).await?;
+        let channel = Box::pin(link.open_channel(session.session_end())).await?;
         Ok(slot.insert(OpenChannel { session: session.number, channel }).clone())
     }
 

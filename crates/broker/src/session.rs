@@ -123,7 +123,8 @@ impl BrokerSession {
         &self,
         purpose: LinkPurpose,
     ) -> Result<&PublishingLink, PublishFailure> {
-        let open_link = || PublishingLink::open(&self.settings, purpose, &self.end);
+        // Boxed: every message that is published waits here, and hardly one connects.
+        let open_link = || Box::pin(PublishingLink::open(&self.settings, purpose, &self.end));
         tokio::select! {
             link = self.links[purpose as usize].get_or_try_init(open_link) => link.map_err(|error| {
                 PublishFailure::SessionLost { cause: CloseCause::found(&error.to_string()) }
