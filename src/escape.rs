@@ -56,9 +56,8 @@ pub struct TextEscaper<W>(pub W);
 
 impl<W: Write> Write for TextEscaper<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|c| match c {
-            c if is_escaped(c) => write!(self.0, "{}", c.escape_default()),
-            c => self.0.write_char(c),
+        write_runs(&mut self.0, text, is_escaped, |writer, c| {
+            write!(writer, "{}", c.escape_default())
         })
     }
 }
@@ -69,15 +68,65 @@ pub struct JsonEscaper<W>(pub W);
 
 impl<W: Write> Write for JsonEscaper<W> {
     fn write_str(&mut self, part: &str) -> fmt::Result {
-        part.chars().try_for_each(|c| match c {
-            c if c != '\n' && is_escaped(c) => c
-                .encode_utf16(&mut [0; 2])
-                .iter()
-                .try_for_each(|unit| write!(self.0, "\\u{unit:04x}")),
-            c => self.0.write_char(c),
+        write_runs(&mut self.0, part, |c| c != '\n' && is_escaped(c), write_units)
+    }
+}
+
+/// Writes what is written through it as the inside of a JSON text, and escapes those characters
+/// too.
+pub struct JsonTextEscaper<W>(pub W);
+
+impl<W: Write> Write for JsonTextEscaper<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_special = |c| matches!(c, '"' | '\\') || is_escaped(c);
+        write_runs(&mut self.0, text, is_special, |writer, c| match c {
+            '"' => writer.write_str("\\\""),
+            '\\' => writer.write_str("\\\\"),
+            '\n' => writer.write_str("\\n"),
+            '\r' => writer.write_str("\\r"),
+            '\t' => writer.write_str("\\t"),
+            '\u{8}' => writer.write_str("\\b"),
+            '\u{c}' => writer.write_str("\\f"),
+            c => write_units(writer, c),
         })
     }
 }
+
+/// Writes a character as JSON escapes it: `\u202e`, two of these beyond the first 65,536.
+fn write_units<W: Write>(writer: &mut W, c: char) -> fmt::Result {
+    c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(writer, "\\u{unit:04x}"))
+}
+
+/// Writes a text: `escape` writes the characters that `is_special` names, and what lies between
+/// them is written as it is, at once. A printable ASCII character but `"` and `\` is never special.
+fn write_runs<W: Write>(
+    writer: &mut W,
+    text: &str,
+    is_special: impl Fn(char) -> bool,
+    escape: impl Fn(&mut W, char) -> fmt::Result,
+) -> fmt::Result {
+    let mut written = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if BEGINS_SPECIAL[usize::from(byte)]
+            && let Some(c) = text[at..].chars().next().filter(|c| is_special(*c))
+        {
+            writer.write_str(&text[written..at])?;
+            escape(writer, c)?;
+            written = at + c.len_utf8();
+        }
+    }
+    writer.write_str(&text[written..])
+}
+
+/// The bytes with which a character may begin that is escaped.
+const BEGINS_SPECIAL: [bool; 256] = {
+    let (mut begins, mut byte) = ([false; 256], 0);
+    while byte < 256 {
+        begins[byte] = matches!(byte, 0..0x20 | 0x22 | 0x5c | 0x7f | 0xc0..);
+        byte += 1;
+    }
+    begins
+};
 
 #[cfg(test)]
 mod tests {
@@ -143,5 +192,15 @@ mod tests {
         }
         assert_eq!(escape_json("\"\u{9b}\u{e0041}\""), r#""\u009b\udb40\udc41""#);
         assert_eq!(escape_json("{\n  \"a\": 1\n}"), "{\n  \"a\": 1\n}");
+    }
+
+    #[test]
+    fn a_text_is_written_as_serde_json_writes_it_and_then_escaped() {
+        for c in (0..=0x10_FFFF).filter_map(char::from_u32) {
+            let (text, mut inside) = (format!("{c}a{c}{c}"), String::from("\""));
+            JsonTextEscaper(&mut inside).write_str(&text).unwrap();
+            inside.push('"');
+            assert_eq!(inside, escape_json(&serde_json::to_string(&text).unwrap()), "{c:?}");
+        }
     }
 }

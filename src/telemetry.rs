@@ -22,11 +22,12 @@ use tracing::error;
 use tracing::subscriber::SetGlobalDefaultError;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{Directive, EnvFilter, ParseError};
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 
-use self::log_format::{EscapedJson, write_field};
+use self::log_format::{JsonLine, write_field};
 use self::log_queue::LogQueue;
 use crate::config::{LogConfig, LogFormat};
 
@@ -152,8 +153,8 @@ where
             )
         }
         LogStyle::Json => {
-            let layer = fmt::layer().json().flatten_event(true).with_span_list(false);
-            Box::new(registry.with(layer.map_event_format(EscapedJson).with_writer(writer)))
+            let layer = fmt::layer().fmt_fields(JsonFields::new()).event_format(JsonLine);
+            Box::new(registry.with(layer.with_writer(writer)))
         }
     })
 }

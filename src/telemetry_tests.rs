@@ -32,6 +32,33 @@ fn a_json_line_is_one_flat_object_with_the_time_in_utc() {
 }
 
 #[test]
+fn a_json_line_is_what_the_subscriber_of_tracing_writes_but_for_escapes() {
+    let event = || {
+        tracing::info!(float = 0.5, none = f64::NAN, yes = true, signed = -7, unsigned = 7, "said");
+        tracing::warn!(debug = ?["a\"\\\n"], absent = None::<u64>, raw.r#type = "b\u{1}/é", empty = "");
+        let _outer = tracing::info_span!("outer", a = 1).entered();
+        let _span = tracing::info_span!("command", command.id = "{order}", by = %"x\ty").entered();
+        tracing::error!(target: "ferryd::test", "in a span");
+        tracing::error!(parent: None, "with fields and no span");
+        let _empty = tracing::info_span!("empty").entered();
+        tracing::info!("in a span without fields");
+    };
+    let buffer = CapturedText::default();
+    let writer = buffer.clone();
+    let layer = fmt::layer().json().flatten_event(true).with_span_list(false);
+    let registry = Registry::default().with(filter(&LogConfig::default()).unwrap());
+    let reference = registry.with(layer.with_writer(move || writer.clone()));
+    tracing::subscriber::with_default(reference, event);
+    let without_time = |text: &str| {
+        let rest = |line: &str| line.split_once(",\"level\"").unwrap().1.to_owned();
+        text.lines().map(rest).collect::<Vec<_>>()
+    };
+    let own = logged(&LogConfig::default(), LogStyle::Json, event);
+    assert_eq!(without_time(&own), without_time(&buffer.text()));
+    assert_eq!(own.lines().count(), 5);
+}
+
+#[test]
 fn colours_are_for_people_on_a_terminal_who_want_them() {
     use LogFormat::{Auto, Human, Json};
     let (plain, colour) = (LogStyle::Human { colour: false }, LogStyle::Human { colour: true });

@@ -1,8 +1,9 @@
 //! Queues log lines for the standard error, which may be a pipe that nobody reads.
 //!
-//! A logging task puts a line into a queue in memory and goes on; a separate thread writes. Lines
-//! that find the queue full are dropped and counted, and a line at their place in the log states
-//! the count.
+//! A logging task puts a line into a queue in memory and goes on; a separate thread writes. The
+//! first line after a pause is written at once; those that follow gather for some milliseconds, and
+//! are written together. Lines that find the queue full are dropped and counted, and a line at
+//! their place in the log states the count.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,6 +15,11 @@ const MAX_QUEUED: usize = 4 << 20;
 /// The number of bytes that are written at a time, unless one line is longer: as many as a pipe
 /// holds.
 const MAX_WRITTEN: usize = 64 << 10;
+/// The time for which lines gather after a write. Waking the thread for each line costs more than
+/// writing it.
+const GATHERING: Duration = Duration::from_millis(10);
+/// The value of [`QueueState::wake_at`] while the thread is awake.
+const AWAKE: usize = usize::MAX;
 /// The wait before the next try where the standard error takes nothing and does not block either.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -23,19 +29,21 @@ pub(super) struct LogQueue(Arc<SharedQueue>);
 
 struct SharedQueue {
     state: Mutex<QueueState>,
-    /// Notified when there is something to write.
+    /// Notified when the thread has to write.
     filled: Condvar,
     /// Notified when everything is written.
     emptied: Condvar,
 }
 
-#[derive(Default)]
 struct QueueState {
-    lines: VecDeque<Vec<u8>>,
+    /// The full batches of lines, and behind them one that is being filled.
+    batches: VecDeque<Vec<u8>>,
     /// The bytes of the lines, those that are being written included.
     bytes: usize,
     /// The number of lines that were dropped since the log last stated a number.
     dropped: u64,
+    /// The number of bytes from which on a logging task wakes the thread.
+    wake_at: usize,
 }
 
 impl LogQueue {
@@ -47,7 +55,8 @@ impl LogQueue {
         output: impl Write + Send + 'static,
         notice: impl Fn(u64) -> Vec<u8> + Send + 'static,
     ) -> io::Result<Self> {
-        let (state, filled, emptied) = (Mutex::default(), Condvar::new(), Condvar::new());
+        let state = QueueState { batches: VecDeque::new(), bytes: 0, dropped: 0, wake_at: AWAKE };
+        let (state, filled, emptied) = (Mutex::new(state), Condvar::new(), Condvar::new());
         let queue = Self(Arc::new(SharedQueue { state, filled, emptied }));
         let shared = Arc::clone(&queue.0);
         std::thread::Builder::new()
@@ -60,6 +69,7 @@ impl LogQueue {
     pub(super) fn flush(&self, timeout: Duration) {
         let end = Instant::now() + timeout;
         let mut state = self.0.lock();
+        self.0.wake(&mut state);
         while state.bytes > 0 || state.dropped > 0 {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -74,8 +84,11 @@ impl LogQueue {
 /// Queues a line; the log's formatter writes each line at once.
 impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().queue(line);
-        self.0.filled.notify_one();
+        let mut state = self.0.lock();
+        state.queue(line);
+        if state.bytes >= state.wake_at || state.dropped == 1 {
+            self.0.wake(&mut state);
+        }
         Ok(line.len())
     }
 
@@ -91,24 +104,16 @@ impl QueueState {
         if self.dropped > 0 || self.bytes.saturating_add(line.len()) > MAX_QUEUED {
             self.dropped += 1;
         } else {
-            self.push(line.to_vec());
+            self.push(line);
         }
     }
 
-    fn push(&mut self, line: Vec<u8>) {
+    fn push(&mut self, line: &[u8]) {
         self.bytes += line.len();
-        self.lines.push_back(line);
-    }
-
-    /// Takes out the lines to write next. Their bytes count as queued until they are written.
-    fn take(&mut self) -> Vec<u8> {
-        let mut taken = self.lines.pop_front().unwrap_or_default();
-        while let Some(line) =
-            self.lines.pop_front_if(|line| taken.len() + line.len() <= MAX_WRITTEN)
-        {
-            taken.extend(line);
+        match self.batches.back_mut() {
+            Some(batch) if batch.len() + line.len() <= MAX_WRITTEN => batch.extend_from_slice(line),
+            _ => self.batches.push_back(line.to_vec()),
         }
-        taken
     }
 }
 
@@ -117,25 +122,53 @@ impl SharedQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes the thread if it waits.
+    fn wake(&self, state: &mut QueueState) {
+        if state.wake_at != AWAKE {
+            state.wake_at = AWAKE;
+            self.filled.notify_one();
+        }
+    }
+
     fn write_lines(&self, mut output: impl Write, notice: impl Fn(u64) -> Vec<u8>) {
         let mut state = self.lock();
+        let mut has_written = false;
         loop {
             // There is room by now: the lines queued before are written, or being written, in part.
             if state.dropped > 0 {
                 let line = notice(std::mem::take(&mut state.dropped));
-                state.push(line);
+                state.push(&line);
             }
-            let taken = state.take();
-            if taken.is_empty() {
-                self.emptied.notify_all();
-                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            // The bytes of a batch count as queued until they are written.
+            if let Some(batch) = state.batches.pop_front() {
+                drop(state);
+                write_through(&mut output, &batch);
+                state = self.lock();
+                state.bytes -= batch.len();
+                has_written = true;
                 continue;
             }
-            drop(state);
-            write_through(&mut output, &taken);
-            state = self.lock();
-            state.bytes -= taken.len();
+            self.emptied.notify_all();
+            state = self.wait(state, std::mem::take(&mut has_written));
         }
+    }
+
+    /// Waits until a line is queued; after a write, until lines have gathered.
+    fn wait<'s>(
+        &self,
+        mut state: MutexGuard<'s, QueueState>,
+        has_written: bool,
+    ) -> MutexGuard<'s, QueueState> {
+        state.wake_at = if has_written { MAX_WRITTEN } else { 1 };
+        let is_asleep = |state: &mut QueueState| state.wake_at != AWAKE;
+        let mut state = if has_written {
+            let waited = self.filled.wait_timeout_while(state, GATHERING, is_asleep);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        } else {
+            self.filled.wait_while(state, is_asleep).unwrap_or_else(PoisonError::into_inner)
+        };
+        state.wake_at = AWAKE;
+        state
     }
 }
 
