@@ -52,7 +52,7 @@ impl AmountTemplate {
     }
 
     /// The amount, if it has a value.
-    pub(crate) fn money(&self, scope: &ExpressionScope) -> Option<MoneyAmount> {
+    pub(crate) fn money(&self, scope: &ExpressionScope<'_>) -> Option<MoneyAmount> {
         let value =
             |text: &TextTemplate| text.string(scope).ok().flatten().filter(|text| !text.is_empty());
         Some(MoneyAmount {
@@ -62,7 +62,7 @@ impl AmountTemplate {
     }
 
     /// The amount, and whether an amount other than the requested one is intended.
-    pub(crate) fn stated(&self, scope: &ExpressionScope) -> Option<StatedAmount> {
+    pub(crate) fn stated(&self, scope: &ExpressionScope<'_>) -> Option<StatedAmount> {
         let partial = self.partial.as_ref().is_some_and(|partial| partial.holds(scope));
         self.money(scope).map(|money| StatedAmount { money, partial })
     }

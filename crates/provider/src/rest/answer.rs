@@ -7,16 +7,17 @@ use std::time::SystemTime;
 
 use http::StatusCode;
 use jiff::Timestamp;
+use minijinja::Value;
 use serde_json::Value as Json;
 
 use super::amount::AmountTemplate;
-use super::expression::{Condition, ExpressionScope, from_json, unreadable};
+use super::expression::{Condition, ExpressionScope, unreadable};
+use super::expression_scope::ScopeVariable;
 use super::text::TextTemplate;
-use super::tree::{LeafErrorPolicy, TreeTemplate};
+use super::tree::{LeafErrorPolicy, TreeKey, TreeTemplate};
 use ferryd_domain::classify::{AnswerConditions, AnswerShape, classify};
 use ferryd_domain::http_call::HttpReply;
 use ferryd_domain::outcome::{Failure, Outcome, OutcomeName, RetryAfter, Success, WaitingFor};
-use ferryd_settings::key_path::KeyPath;
 
 /// The most bytes of a provider's own id for a transaction.
 const LONGEST_REFERENCE: usize = 512;
@@ -104,25 +105,27 @@ impl ReplyBody {
 }
 
 /// The variables of an answer, over those of the request.
-pub(super) fn scope(
-    request: &ExpressionScope,
-    reply: &HttpReply,
-    body: &ReplyBody,
-) -> ExpressionScope {
+pub(super) fn scope<'v>(
+    request: &'v ExpressionScope<'_>,
+    reply: &'v HttpReply,
+    body: &'v ReplyBody,
+) -> ExpressionScope<'v> {
+    let unreadable = || unreadable("the answer has no body that can be read").into();
+    request.with([
+        ("status", Value::from(reply.status).into()),
+        ("headers", ScopeVariable::made(|| headers(reply))),
+        ("text", ScopeVariable::made(|| String::from_utf8_lossy(&reply.body).into())),
+        ("body", body.0.as_ref().map_or_else(unreadable, ScopeVariable::from)),
+    ])
+}
+
+/// The headers of an answer; of one that is repeated the first.
+fn headers(reply: &HttpReply) -> Json {
     let mut headers = serde_json::Map::new();
     for (name, value) in &reply.headers {
         headers.entry(name.clone()).or_insert_with(|| Json::String(value.clone()));
     }
-    let body = body
-        .0
-        .as_ref()
-        .map_or_else(|| unreadable("the answer has no body that can be read"), from_json);
-    request.with([
-        ("status", reply.status.into()),
-        ("headers", from_json(&Json::Object(headers))),
-        ("text", String::from_utf8_lossy(&reply.body).as_ref().into()),
-        ("body", body),
-    ])
+    Json::Object(headers)
 }
 
 impl AnswerReader {
@@ -131,7 +134,7 @@ impl AnswerReader {
         &self,
         reply: &HttpReply,
         body: &ReplyBody,
-        scope: &ExpressionScope,
+        scope: &ExpressionScope<'_>,
     ) -> Outcome {
         let retry_after = reply.header("retry-after").and_then(retry_after);
         let shape =
@@ -166,7 +169,7 @@ impl AnswerReader {
     pub(super) fn find_mismatch(
         &self,
         reply: &HttpReply,
-        scope: &ExpressionScope,
+        scope: &ExpressionScope<'_>,
     ) -> Option<Failure> {
         let (requested, stated) =
             (self.requested.as_ref()?.money(scope)?, self.stated.as_ref()?.stated(scope)?);
@@ -177,7 +180,7 @@ impl AnswerReader {
     }
 
     /// Reads the result of a successful call.
-    pub(super) fn read_success(&self, reply: &HttpReply, scope: &ExpressionScope) -> Success {
+    pub(super) fn read_success(&self, reply: &HttpReply, scope: &ExpressionScope<'_>) -> Success {
         let mut warnings = Vec::new();
         let result = self
             .result
@@ -208,7 +211,7 @@ impl AnswerReader {
     }
 
     /// Reads the party that has to act next.
-    pub(super) fn read_waiting_for(&self, scope: &ExpressionScope) -> WaitingFor {
+    pub(super) fn read_waiting_for(&self, scope: &ExpressionScope<'_>) -> WaitingFor {
         let word = self.waiting_for.as_ref().and_then(|text| text.string(scope).ok()?);
         if word.as_deref() == Some("customer") {
             WaitingFor::Customer
@@ -218,7 +221,7 @@ impl AnswerReader {
     }
 
     /// The first rule that matches an answer.
-    pub(super) fn matching_rule(&self, scope: &ExpressionScope) -> Option<&AnswerRule> {
+    pub(super) fn matching_rule(&self, scope: &ExpressionScope<'_>) -> Option<&AnswerRule> {
         self.rules.iter().find(|rule| rule.when.holds(scope))
     }
 
@@ -228,7 +231,7 @@ impl AnswerReader {
         rule: Option<&AnswerRule>,
         reply: &HttpReply,
         body: &ReplyBody,
-        scope: &ExpressionScope,
+        scope: &ExpressionScope<'_>,
     ) -> Failure {
         let of_rule = rule.and_then(|rule| rule.code.as_ref());
         let codes = of_rule
@@ -259,7 +262,7 @@ impl AnswerReader {
 /// The first text that has a value.
 fn first_text<'t>(
     texts: impl IntoIterator<Item = &'t TextTemplate>,
-    scope: &ExpressionScope,
+    scope: &ExpressionScope<'_>,
 ) -> Option<String> {
     texts.into_iter().find_map(|text| text.string(scope).ok()?.filter(|text| !text.is_empty()))
 }
@@ -267,10 +270,10 @@ fn first_text<'t>(
 fn map_leaf(
     tree: &TreeTemplate,
     name: &str,
-    scope: &ExpressionScope,
+    scope: &ExpressionScope<'_>,
     mut on_fault: LeafErrorPolicy<'_>,
 ) -> Option<Json> {
-    tree.json(scope, &KeyPath::default().key(name), &mut on_fault).ok().flatten()
+    tree.json(scope, TreeKey::Root(name), &mut on_fault).ok().flatten()
 }
 
 fn is_empty(value: &Json) -> bool {

@@ -207,10 +207,10 @@ impl AccountDraft {
         let Self { name, secrets, account_variable, shared, webhook, publishers } = self;
         let (shared, provider, operations) = (shared?, provider.clone(), Arc::clone(operations));
         let (base_url, secret_variable) = (shared.base_url.as_url().clone(), secrets.variable());
-        let variables =
-            [("secrets", secret_variable.clone()), ("account", account_variable.clone())];
-        let scope =
-            ExpressionScope::new(variables.map(|(name, value)| (name.to_owned(), value)).into());
+        let scope = ExpressionScope::new([
+            ("secrets", secret_variable.clone().into()),
+            ("account", account_variable.clone().into()),
+        ]);
         let credentials = shared.auth.as_ref().and_then(|auth| auth.basic_credentials(&scope));
         let values = secrets.values().cloned().chain(credentials).collect();
         let verification = probe.cloned();

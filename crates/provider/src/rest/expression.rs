@@ -5,16 +5,17 @@
 //! missing. A filter that would silently turn undefined into text (`payload.missing | lower`) fails
 //! instead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
-use minijinja::value::Serde;
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
-use super::engine::{ENGINE, SentNull};
+use super::engine::ENGINE;
 use super::expression_error::{DEEPEST, ExpressionError, LONGEST};
-use super::expression_source::{check_words, depth, without_strings};
+pub(crate) use super::expression_scope::ExpressionScope;
+use super::expression_scope::{PathValue, json_of};
+use super::expression_source::{check_words, depth, path, without_strings, words};
 use super::webhook_url::{self, WebhookUrl};
 use ferryd_domain::name::excerpt;
 use ferryd_settings::suggest;
@@ -170,33 +171,6 @@ pub(crate) struct EvalError {
     problem: String,
 }
 
-/// The variables of an evaluation, with their values.
-#[derive(Debug, Clone)]
-pub(crate) struct ExpressionScope {
-    variables: BTreeMap<String, Value>,
-    root: Value,
-}
-
-impl ExpressionScope {
-    /// Makes a scope of these variables.
-    pub(crate) fn new(variables: BTreeMap<String, Value>) -> Self {
-        let root = Value::from_object(variables.clone());
-        Self { variables, root }
-    }
-
-    /// Makes a scope with further variables.
-    pub(crate) fn with<const N: usize>(&self, more: [(&str, Value); N]) -> Self {
-        let mut variables = self.variables.clone();
-        variables.extend(more.map(|(name, value)| (name.to_owned(), value)));
-        Self::new(variables)
-    }
-}
-
-/// Converts JSON to a value of expressions.
-pub(crate) fn from_json(value: &Json) -> Value {
-    Value::from(Serde(value))
-}
-
 /// Makes a value that fails every expression which uses it: the `body` of an answer that could not
 /// be parsed.
 pub(crate) fn unreadable(reason: &'static str) -> Value {
@@ -207,6 +181,10 @@ pub(crate) fn unreadable(reason: &'static str) -> Value {
 pub(crate) struct Expression {
     source: String,
     code: minijinja::Expression<'static, 'static>,
+    /// The words of the expression, each variable that it names among them.
+    words: Vec<String>,
+    /// The steps of an expression that is a path; of any other none.
+    path: Vec<String>,
 }
 
 impl fmt::Debug for Expression {
@@ -248,7 +226,8 @@ impl Expression {
             }
         }
         check_words(source)?;
-        Ok(Self { source: source.to_owned(), code })
+        let (words, path) = (words(source), path(source).unwrap_or_default());
+        Ok(Self { source: source.to_owned(), code, words, path })
     }
 
     /// Returns true if the value may differ at the next attempt of the same call: the expression
@@ -272,8 +251,8 @@ impl Expression {
     }
 
     /// Evaluates the expression; a path with a missing step is undefined.
-    pub(super) fn eval(&self, scope: &ExpressionScope) -> Result<Value, EvalError> {
-        self.code.eval(scope.root.clone()).map_err(|error| {
+    pub(super) fn eval(&self, scope: &ExpressionScope<'_>) -> Result<Value, EvalError> {
+        self.code.eval(scope.values(&self.words)).map_err(|error| {
             let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
             // The text is kept whole: it may quote a value, and is masked before it is cut.
             self.error(format!("cannot be evaluated: {detail}"))
@@ -281,17 +260,13 @@ impl Expression {
     }
 
     /// Evaluates the expression to JSON; `None` if the value is to be left out.
-    pub(super) fn json(&self, scope: &ExpressionScope) -> Result<Option<Json>, EvalError> {
-        let value = self.eval(scope)?;
-        if value.is_undefined() || value.is_none() {
-            return Ok(None);
+    pub(super) fn json(&self, scope: &ExpressionScope<'_>) -> Result<Option<Json>, EvalError> {
+        match scope.at(&self.path) {
+            PathValue::Found(value) => Ok(Some(value)),
+            PathValue::LeftOut => Ok(None),
+            PathValue::Unknown => json_of(&self.eval(scope)?)
+                .map_err(|_| self.error("yields what JSON does not have")),
         }
-        if value.downcast_object_ref::<SentNull>().is_some() {
-            return Ok(Some(Json::Null));
-        }
-        serde_json::to_value(&value)
-            .map(Some)
-            .map_err(|_| self.error("yields what JSON does not have"))
     }
 
     /// Makes an error about this expression.
@@ -320,7 +295,7 @@ impl Condition {
     }
 
     /// Returns true if the condition holds.
-    pub(crate) fn holds(&self, scope: &ExpressionScope) -> bool {
+    pub(crate) fn holds(&self, scope: &ExpressionScope<'_>) -> bool {
         self.0.eval(scope).is_ok_and(|value| value.is_true())
     }
 }

@@ -59,6 +59,31 @@ pub(super) fn identifier(text: &str) -> &str {
     &text[..end]
 }
 
+/// Finds the words of an expression that may name a variable: all but those behind a dot.
+pub(super) fn words(source: &str) -> Vec<String> {
+    let is_within = |c: char| c.is_alphanumeric() || c == '_';
+    let mut words: Vec<String> = Vec::new();
+    let mut rest = source;
+    while let Some(start) = rest.find(is_within) {
+        let (before, from) = rest.split_at(start);
+        let (word, after) = from.split_at(from.find(|c| !is_within(c)).unwrap_or(from.len()));
+        if !before.trim_end().ends_with('.') && !words.iter().any(|known| known == word) {
+            words.push(word.to_owned());
+        }
+        rest = after;
+    }
+    words
+}
+
+/// The steps of an expression that is nothing but names with dots between them.
+pub(super) fn path(source: &str) -> Option<Vec<String>> {
+    let is_name = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && name.starts_with(|first: char| !first.is_ascii_digit())
+    };
+    source.split('.').map(|name| is_name(name).then(|| name.to_owned())).collect()
+}
+
 /// Blanks the string literals of an expression.
 pub(super) fn without_strings(source: &str) -> String {
     let mut quote = None;
@@ -75,4 +100,36 @@ pub(super) fn without_strings(source: &str) -> String {
         if inside || quote.is_some() { ' ' } else { c }
     };
     source.chars().map(blank).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_behind_a_dot_name_no_variable() {
+        for (source, expected) in [
+            ("body.status == 'succeeded'", "body succeeded"),
+            (
+                "payload.reference | default((command.reference)[:key.n])",
+                "payload default command key",
+            ),
+            ("payload . status[in_doubt]", "payload in_doubt"),
+            ("1.5 * a if b else a", "1 a if b else"),
+        ] {
+            assert_eq!(words(source).join(" "), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_nothing_but_names_and_dots() {
+        for (source, steps) in [("payload", 1), ("payload.a_1.b", 3)] {
+            assert_eq!(path(source).map(|path| path.len()), Some(steps), "{source}");
+        }
+        for source in
+            ["", ".", "a.", "a..b", "a.1", "a[0]", "a b", "a .b", "a|b", "'a'", "(a)", "a.é", "-a"]
+        {
+            assert_eq!(path(source), None, "{source}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::super::expression_scope::ScopeVariable;
 use super::super::expression_source::is_known;
 use super::*;
 
@@ -11,13 +12,15 @@ fn compile(source: &str) -> Result<Expression, ExpressionError> {
     Expression::compile(source, &KnownVariables::in_request(&secrets()))
 }
 
-fn scope() -> ExpressionScope {
+fn scope() -> ExpressionScope<'static> {
     let payload = json!({
         "amount": 9_007_199_254_740_993_i64, "big": u64::MAX, "price": 20.2, "name": "Ann", "no": null, "yes": true,
         "items": [{"sku": "a"}, {"sku": "b"}], "map": {"a": 1, "b": 2}
     });
-    let variables = [("payload", from_json(&payload)), ("body", unreadable("not there"))];
-    ExpressionScope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
+    ExpressionScope::new([
+        ("payload", ScopeVariable::made(move || payload.clone())),
+        ("body", unreadable("not there").into()),
+    ])
 }
 
 fn json_of(source: &str) -> Result<Option<Json>, EvalError> {
@@ -46,6 +49,73 @@ fn one_expression_keeps_its_type() {
     ];
     for (source, expected) in table {
         assert_eq!(json_of(source), Ok(Some(expected)), "{source}");
+    }
+}
+
+#[test]
+fn a_variable_is_found_wherever_an_expression_names_it() {
+    for source in [
+        "payload.name[:2]",
+        "payload.items[:1]",
+        "[payload.name] | first",
+        "{'a': payload.name}['a']",
+        "'x.' ~ payload.name",
+        "payload.name if 1. else payload.name",
+        "payload['name']",
+    ] {
+        assert!(json_of(source).unwrap().is_some(), "{source}");
+    }
+}
+
+#[test]
+fn a_path_yields_what_the_engine_yields() {
+    let document = json!({
+        "n": 9_007_199_254_740_993_i64, "big": u64::MAX, "f": 20.0, "e": 1e300, "text": "é", "no": null, "yes": false,
+        "list": [1, {"a": 2}], "map": {"z": 1, "a": {"b": null, "c": [null]}}, "items": 3, "true": 4, "": 5
+    });
+    let value = || Value::from(minijinja::value::Serde(&document));
+    let fields = document.as_object().unwrap();
+    let scopes = [
+        ExpressionScope::new([("payload", fields.into())]),
+        ExpressionScope::new([("payload", (&document).into())]),
+        ExpressionScope::new([("payload", ScopeVariable::made(|| document.clone()))]),
+        ExpressionScope::new([("payload", value().into())]),
+        ExpressionScope::new([("payload", unreadable("not there").into())]),
+        ExpressionScope::new([("payload", Value::UNDEFINED.into())]),
+        ExpressionScope::new([]),
+    ];
+    for steps in [
+        "",
+        ".n",
+        ".big",
+        ".f",
+        ".e",
+        ".text",
+        ".no",
+        ".yes",
+        ".list",
+        ".map",
+        ".map.z",
+        ".map.a",
+        ".map.a.b",
+        ".map.a.c",
+        ".items",
+        ".true",
+        ".missing",
+        ".missing.deep",
+        ".no.deep",
+        ".text.deep",
+        ".n.deep",
+        ".list.deep",
+    ] {
+        let path = compile(&format!("payload{steps}")).unwrap();
+        let computed = compile(&format!("(payload{steps})")).unwrap();
+        assert_eq!((path.path.is_empty(), computed.path.is_empty()), (false, true), "{steps}");
+        for (number, scope) in scopes.iter().enumerate() {
+            let [found, expected] = [&path, &computed]
+                .map(|expression| expression.json(scope).map_err(|error| error.problem));
+            assert_eq!(found, expected, "payload{steps} in {number}");
+        }
     }
 }
 
@@ -165,8 +235,8 @@ fn an_expression_that_would_run_for_ever_runs_out_of_fuel() {
 #[test]
 fn the_largest_payload_has_fuel_enough_and_an_endless_text_does_not() {
     let large = "ä".repeat(500_000);
-    let payload = from_json(&json!({ "text": large, "list": vec![json!({"sku": "x"}); 20_000] }));
-    let scope = ExpressionScope::new([("payload".to_owned(), payload)].into());
+    let payload = json!({ "text": large, "list": vec![json!({"sku": "x"}); 20_000] });
+    let scope = ExpressionScope::new([("payload", (&payload).into())]);
     for source in [
         "payload.text | upper",
         "payload | tojson",

@@ -167,7 +167,7 @@ impl RequestAuth {
 
     /// The encoded credentials of the scheme `Basic`, which contain the secret; `None` where there
     /// are none, or where they depend on the command.
-    pub(super) fn basic_credentials(&self, scope: &ExpressionScope) -> Option<SecretString> {
+    pub(super) fn basic_credentials(&self, scope: &ExpressionScope<'_>) -> Option<SecretString> {
         let value = match self {
             Self::Basic(..) => self.value(scope).ok()??,
             Self::Token(grant) => grant.authorization()?.to_owned(),
@@ -187,7 +187,7 @@ impl RequestAuth {
     /// The value of the header; `None` where the sender puts it in.
     pub(super) fn value(
         &self,
-        scope: &ExpressionScope,
+        scope: &ExpressionScope<'_>,
     ) -> Result<Option<String>, HeaderValueError> {
         let text = match self {
             Self::Bearer(token) => format!("Bearer {}", filled(token, scope)?),
@@ -221,7 +221,7 @@ fn without_credential(text: TextTemplate, place: &SettingsCursor<'_>) -> Option<
     }
 }
 
-fn filled(text: &TextTemplate, scope: &ExpressionScope) -> Result<String, HeaderValueError> {
+fn filled(text: &TextTemplate, scope: &ExpressionScope<'_>) -> Result<String, HeaderValueError> {
     text.string(scope)?.filter(|value| !value.is_empty()).ok_or(HeaderValueError::Empty)
 }
 

@@ -14,6 +14,7 @@ mod encode;
 mod engine;
 pub(super) mod expression;
 pub(super) mod expression_error;
+pub(super) mod expression_scope;
 mod expression_source;
 pub(super) mod file;
 mod header;
@@ -38,7 +39,8 @@ use serde_json::{Value as Json, json};
 
 use self::answer::ReplyBody;
 use self::compiled_operation::RestOperation;
-use self::expression::{ExpressionScope, from_json};
+use self::expression::ExpressionScope;
+use self::expression_scope::ScopeVariable;
 use self::query::{LookupRequest, QueryReply};
 use self::request::SharedRequestParts;
 use self::token::TokenRequest;
@@ -46,6 +48,7 @@ use self::verification::CredentialProbe;
 use super::{Adapter, CallContext};
 use ferryd_domain::credentials::CredentialCheck;
 use ferryd_domain::http_call::{CallResult, HttpReply, HttpRequest};
+use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::money::MoneyAmount;
 use ferryd_domain::name::Name;
 use ferryd_domain::outcome::{Failure, LookupOutcome, Outcome, PollOutcome};
@@ -74,11 +77,12 @@ struct RestAdapter {
 impl Adapter for RestAdapter {
     fn build_request(&self, call: &CallContext<'_>) -> Result<HttpRequest, UnmaskedValue<Failure>> {
         let operation = self.operation(call).map_err(UnmaskedValue::new)?;
-        let mut scope = self.scope(call);
-        if call.command_token.is_empty() {
-            scope = scope.with([(expression::COMMAND_TOKEN, Value::UNDEFINED)]);
-        }
-        operation.request.render(&self.shared, &scope, call.key).map_err(UnmaskedValue::new)
+        let (scope, without_token) = (self.scope(call), Value::UNDEFINED.into());
+        let scope = match call.command_token {
+            "" => &scope.with([(expression::COMMAND_TOKEN, without_token)]),
+            _ => &scope,
+        };
+        operation.request.render(&self.shared, scope, call.key).map_err(UnmaskedValue::new)
     }
 
     fn requested_amount(&self, call: &CallContext<'_>) -> Option<MoneyAmount> {
@@ -182,7 +186,7 @@ impl RestAdapter {
                 PollOutcome::Still(Some(failure.clone()))
             }
             CallResult::Reply(reply) => {
-                poll.read_poll(reading, &Self::read_reply(&self.scope(call), reply))
+                self.hear(call, reply, |heard| poll.read_poll(reading, heard))
             }
         }
     }
@@ -196,17 +200,17 @@ impl RestAdapter {
             CallResult::NotSent(failure) | CallResult::Incomplete(failure) => {
                 return LookupOutcome::Unclear(failure.clone());
             }
-            CallResult::Reply(reply) => Self::read_reply(&self.scope(call), reply),
+            CallResult::Reply(reply) => reply,
         };
-        match (operation, &operation.lookup) {
+        self.hear(call, reply, |heard| match (operation, &operation.lookup) {
             (RestOperation { reading, .. }, Some(LookupRequest::Own(lookup))) => {
-                lookup.read_lookup(reading, &reply)
+                lookup.read_lookup(reading, heard)
             }
             (RestOperation { reading, poll: Some(poll), .. }, Some(LookupRequest::OfPoll)) => {
-                poll.read_found(reading, &reply)
+                poll.read_found(reading, heard)
             }
             _ => LookupOutcome::Unclear(Failure::new("no_lookup", "the operation has no `lookup`")),
-        }
+        })
     }
 
     fn read_answer(&self, call: &CallContext<'_>, answer: &CallResult) -> Outcome {
@@ -218,8 +222,9 @@ impl RestAdapter {
             CallResult::NotSent(failure) => Outcome::Transient(failure.clone(), None),
             CallResult::Incomplete(failure) => Outcome::Unknown(failure.clone()),
             CallResult::Reply(reply) => {
-                let QueryReply { body, scope, .. } = Self::read_reply(&self.scope(call), reply);
-                operation.reading.read_outcome(reply, &body, &scope)
+                self.hear(call, reply, |QueryReply { body, scope, .. }| {
+                    operation.reading.read_outcome(reply, body, scope)
+                })
             }
         }
     }
@@ -232,28 +237,51 @@ impl RestAdapter {
         self.operations.get(name).ok_or_else(missing)
     }
 
-    /// The answer as expressions see it.
-    fn read_reply<'a>(request: &ExpressionScope, reply: &'a HttpReply) -> QueryReply<'a> {
-        let body = ReplyBody::read(reply);
-        let scope = answer::scope(request, reply, &body);
-        QueryReply { reply, body, scope }
+    /// Reads an answer as expressions see it.
+    fn hear<T>(
+        &self,
+        call: &CallContext<'_>,
+        reply: &HttpReply,
+        read: impl FnOnce(&QueryReply<'_>) -> T,
+    ) -> T {
+        let (request, body) = (self.scope(call), ReplyBody::read(reply));
+        let scope = &answer::scope(&request, reply, &body);
+        read(&QueryReply { reply, body: &body, scope })
     }
 
     /// The variables of a request without a command; a pretended command stands in for the one that
     /// headers of every request may name.
-    fn scope_without_command(&self) -> ExpressionScope {
+    fn scope_without_command(&self) -> ExpressionScope<'_> {
         let account =
             self.account_variable.get_attr(expression::NAME).unwrap_or_default().to_string();
-        let variables = [
-            ("command", from_json(&verification::pretended_command(self.name.as_str(), &account))),
-            ("account", self.account_variable.clone()),
-            ("secrets", self.secret_variable.clone()),
-        ];
-        ExpressionScope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
+        let command = move || verification::pretended_command(self.name.as_str(), &account);
+        ExpressionScope::new([
+            ("command", ScopeVariable::made(command)),
+            ("account", self.account_variable.clone().into()),
+            ("secrets", self.secret_variable.clone().into()),
+        ])
     }
 
     /// The variables of a call.
-    fn scope(&self, call: &CallContext<'_>) -> ExpressionScope {
+    fn scope<'c>(&'c self, call: &'c CallContext<'_>) -> ExpressionScope<'c> {
+        let CallContext { command, webhook_url, command_token, .. } = *call;
+        let text = |text: Option<&str>| text.map_or(Value::UNDEFINED, Value::from).into();
+        ExpressionScope::new([
+            ("payload", (&command.payload).into()),
+            ("command", ScopeVariable::made(|| self.describe(call))),
+            ("metadata", ScopeVariable::made(|| json!(command.metadata))),
+            ("account", self.account_variable.clone().into()),
+            ("secrets", self.secret_variable.clone().into()),
+            ("key", text(call.key.map(IdempotencyKey::as_str))),
+            (webhook_url::NAME, text(webhook_url)),
+            (expression::COMMAND_TOKEN, text(Some(command_token))),
+            ("in_doubt", Value::from(call.in_doubt).into()),
+            ("provider_reference", text(call.provider_reference)),
+        ])
+    }
+
+    /// The command of a call, as expressions see it.
+    fn describe(&self, call: &CallContext<'_>) -> Json {
         let command = call.command;
         let mut described = json!({
             "id": command.id, "type": command.kind, "provider": self.name, "account": command.account,
@@ -262,19 +290,6 @@ impl RestAdapter {
         if let Some(reference) = &command.reference {
             described["reference"] = Json::String(reference.clone());
         }
-        let key = call.key.map_or(Value::UNDEFINED, |key| Value::from(key.as_str()));
-        let variables = [
-            ("payload", Value::from(minijinja::value::Serde(&command.payload))),
-            ("command", from_json(&described)),
-            ("metadata", Value::from(minijinja::value::Serde(&command.metadata))),
-            ("account", self.account_variable.clone()),
-            ("secrets", self.secret_variable.clone()),
-            ("key", key),
-            (webhook_url::NAME, call.webhook_url.map_or(Value::UNDEFINED, Value::from)),
-            (expression::COMMAND_TOKEN, call.command_token.into()),
-            ("in_doubt", call.in_doubt.into()),
-            ("provider_reference", call.provider_reference.map_or(Value::UNDEFINED, Value::from)),
-        ];
-        ExpressionScope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
+        described
     }
 }

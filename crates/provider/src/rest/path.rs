@@ -90,7 +90,7 @@ impl BaseUrl {
         allow_insecure_loopback: bool,
     ) -> Result<Self, BaseUrlError> {
         let template = TextTemplate::compile(text, &KnownVariables::in_base_url(account.names))?;
-        let scope = ExpressionScope::new([("account".to_owned(), account.variable())].into());
+        let scope = ExpressionScope::new([("account", account.variable().into())]);
         let no_value = |error| BaseUrlError::NoValue { account: account.name.to_string(), error };
         Self::parse(
             &template.string(&scope).map_err(no_value)?.unwrap_or_default(),
@@ -207,7 +207,7 @@ impl PathTemplate {
     }
 
     /// The encoded path of a command.
-    pub(super) fn render(&self, scope: &ExpressionScope) -> Result<String, PathValueError> {
+    pub(super) fn render(&self, scope: &ExpressionScope<'_>) -> Result<String, PathValueError> {
         let mut path = String::new();
         for segment in &self.0 {
             path.push('/');
@@ -248,7 +248,10 @@ fn check_segment(segment: &[TextPart], is_last: bool) -> Result<(), PathError> {
     }
 }
 
-fn render_segment(segment: &[TextPart], scope: &ExpressionScope) -> Result<String, PathValueError> {
+fn render_segment(
+    segment: &[TextPart],
+    scope: &ExpressionScope<'_>,
+) -> Result<String, PathValueError> {
     let mut plain = String::new();
     let mut encoded = String::new();
     for part in segment {

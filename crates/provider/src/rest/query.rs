@@ -56,9 +56,9 @@ pub(super) struct QueryReply<'a> {
     /// The answer.
     pub(super) reply: &'a HttpReply,
     /// The answer's body.
-    pub(super) body: ReplyBody,
+    pub(super) body: &'a ReplyBody,
     /// The variables of the call and of the answer.
-    pub(super) scope: ExpressionScope,
+    pub(super) scope: &'a ExpressionScope<'a>,
 }
 
 impl PollRequest {
@@ -146,7 +146,7 @@ impl LookupQuery {
     }
 }
 
-fn holds(condition: Option<&Condition>, scope: &ExpressionScope) -> bool {
+fn holds(condition: Option<&Condition>, scope: &ExpressionScope<'_>) -> bool {
     condition.is_some_and(|condition| condition.holds(scope))
 }
 
@@ -154,7 +154,7 @@ fn holds(condition: Option<&Condition>, scope: &ExpressionScope) -> bool {
 fn of_item(item: Json, reading: &AnswerReader, heard: &QueryReply<'_>) -> LookupOutcome {
     let body = ReplyBody::of(item);
     let reply = HttpReply { status: 200, ..heard.reply.clone() };
-    let scope = scope(&heard.scope, &reply, &body);
+    let scope = scope(heard.scope, &reply, &body);
     take_found(reading.read_outcome(&reply, &body, &scope))
 }
 

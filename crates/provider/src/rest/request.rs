@@ -13,12 +13,11 @@ use super::file::{BodyEncoding, IdempotencyFile, ListEncoding, RequestFile};
 use super::header::{self, RequestAuth};
 use super::path::{BaseUrl, PathTemplate};
 use super::text::TextTemplate;
-use super::tree::{LeafErrorPolicy, TreeTemplate};
+use super::tree::{LeafErrorPolicy, TreeKey, TreeTemplate};
 use ferryd_domain::http_call::{HttpMethod, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::outcome::Failure;
 use ferryd_settings::findings::SettingsCursor;
-use ferryd_settings::key_path::KeyPath;
 
 /// The variables that distinguish one command from another.
 const OF_COMMAND: [&str; 4] = ["command", "payload", "metadata", "key"];
@@ -162,7 +161,7 @@ impl RequestTemplate {
     pub(super) fn render(
         &self,
         shared: &SharedRequestParts,
-        scope: &ExpressionScope,
+        scope: &ExpressionScope<'_>,
         key: Option<&IdempotencyKey>,
     ) -> Result<HttpRequest, Failure> {
         let path = self.path.render(scope).map_err(|error| invalid("request.path", &error))?;
@@ -194,7 +193,7 @@ impl RequestTemplate {
 
     fn body(
         &self,
-        scope: &ExpressionScope,
+        scope: &ExpressionScope<'_>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Bytes, Failure> {
         let Some(mut value) = tree(self.body.as_ref(), "body", scope)? else {
@@ -215,7 +214,7 @@ impl RequestTemplate {
     fn headers(
         &self,
         shared: &SharedRequestParts,
-        scope: &ExpressionScope,
+        scope: &ExpressionScope<'_>,
         key: Option<&IdempotencyKey>,
         has_body: bool,
     ) -> Result<Vec<(String, String)>, Failure> {
@@ -254,11 +253,10 @@ fn invalid(place: &str, problem: &dyn fmt::Display) -> Failure {
 fn tree(
     tree: Option<&TreeTemplate>,
     name: &str,
-    scope: &ExpressionScope,
+    scope: &ExpressionScope<'_>,
 ) -> Result<Option<Json>, Failure> {
     let Some(tree) = tree else { return Ok(None) };
-    let key = KeyPath::default().key(name);
-    tree.json(scope, &key, &mut LeafErrorPolicy::Fail)
+    tree.json(scope, TreeKey::Root(name), &mut LeafErrorPolicy::Fail)
         .map_err(|error| Failure::new("invalid_request", error.to_string()))
 }
 

@@ -77,7 +77,7 @@ impl TextTemplate {
     }
 
     /// Evaluates the text to JSON; `None` if it is to be left out.
-    pub(crate) fn json(&self, scope: &ExpressionScope) -> Result<Option<Json>, EvalError> {
+    pub(crate) fn json(&self, scope: &ExpressionScope<'_>) -> Result<Option<Json>, EvalError> {
         match self {
             Self::Constant(text) => Ok(Some(Json::String(text.clone()))),
             Self::Expression(expression) => expression.json(scope),
@@ -86,11 +86,12 @@ impl TextTemplate {
     }
 
     /// Evaluates the text to a string; `None` if it is to be left out.
-    pub(crate) fn string(&self, scope: &ExpressionScope) -> Result<Option<String>, EvalError> {
+    pub(crate) fn string(&self, scope: &ExpressionScope<'_>) -> Result<Option<String>, EvalError> {
         match self {
             Self::Constant(text) => Ok(Some(text.clone())),
             Self::Expression(expression) => match expression.json(scope)? {
                 None | Some(Json::Null) => Ok(None),
+                Some(Json::String(text)) => Ok(Some(text)),
                 Some(value) => scalar(&value).map(Some).ok_or_else(|| not_scalar(expression)),
             },
             Self::Mixed(parts) => mixed(parts, scope).map(Some),
@@ -111,10 +112,11 @@ pub(super) fn scalar(value: &Json) -> Option<String> {
 /// Evaluates an expression within a text, where a value is required.
 pub(super) fn inserted(
     expression: &Expression,
-    scope: &ExpressionScope,
+    scope: &ExpressionScope<'_>,
 ) -> Result<String, EvalError> {
     match expression.json(scope)? {
         None | Some(Json::Null) => Err(expression.error("has no value")),
+        Some(Json::String(text)) => Ok(text),
         Some(value) => scalar(&value).ok_or_else(|| not_scalar(expression)),
     }
 }
@@ -125,7 +127,7 @@ fn not_scalar(expression: &Expression) -> EvalError {
     )
 }
 
-fn mixed(parts: &[TextPart], scope: &ExpressionScope) -> Result<String, EvalError> {
+fn mixed(parts: &[TextPart], scope: &ExpressionScope<'_>) -> Result<String, EvalError> {
     let texts = parts.iter().map(|part| match part {
         TextPart::Literal(text) => Ok(text.clone()),
         TextPart::Expression(expression) => inserted(expression, scope),

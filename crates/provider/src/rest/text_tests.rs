@@ -3,18 +3,16 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::expression::from_json;
+use super::super::expression_scope::ScopeVariable;
 use super::*;
 
 fn compile(source: &str) -> Result<TextTemplate, ExpressionError> {
     TextTemplate::compile(source, &KnownVariables::in_request(&BTreeSet::new()))
 }
 
-fn scope() -> ExpressionScope {
-    let payload = from_json(
-        &json!({"n": 7, "s": "a b", "t": true, "f": 20.2, "no": null, "list": [1], "map": {"x": 1}}),
-    );
-    ExpressionScope::new([("payload".to_owned(), payload)].into())
+fn scope() -> ExpressionScope<'static> {
+    let payload = || json!({"n": 7, "s": "a b", "t": true, "f": 20.2, "no": null, "list": [1], "map": {"x": 1}});
+    ExpressionScope::new([("payload", ScopeVariable::made(payload))])
 }
 
 #[test]

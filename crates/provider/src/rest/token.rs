@@ -69,8 +69,8 @@ pub(super) struct GrantContext<'f> {
 
 impl GrantContext<'_> {
     /// The variables of the values.
-    fn scope(&self) -> Option<ExpressionScope> {
-        Some(ExpressionScope::new([("secrets".to_owned(), self.secrets?.variable())].into()))
+    fn scope(&self) -> Option<ExpressionScope<'_>> {
+        Some(ExpressionScope::new([("secrets", self.secrets?.variable().into())]))
     }
 }
 

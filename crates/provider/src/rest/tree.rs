@@ -39,6 +39,17 @@ pub(crate) struct TreeError {
     error: EvalError,
 }
 
+/// The key of a part of a tree that is evaluated. Only an error makes a path of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TreeKey<'a> {
+    /// The key of the whole tree.
+    Root(&'a str),
+    /// The key of an entry of a map.
+    Entry(&'a TreeKey<'a>, &'a str),
+    /// The index of an item of a list.
+    Item(&'a TreeKey<'a>, usize),
+}
+
 /// The handling of a leaf that cannot be evaluated.
 pub(crate) enum LeafErrorPolicy<'a> {
     /// The tree has no value.
@@ -97,8 +108,8 @@ impl TreeTemplate {
     /// for errors.
     pub(crate) fn json(
         &self,
-        scope: &ExpressionScope,
-        key: &KeyPath,
+        scope: &ExpressionScope<'_>,
+        key: TreeKey<'_>,
         faults: &mut LeafErrorPolicy<'_>,
     ) -> Result<Option<Json>, TreeError> {
         match self {
@@ -107,7 +118,7 @@ impl TreeTemplate {
             Self::Map(entries) => {
                 let mut map = Map::new();
                 for (name, tree) in entries {
-                    if let Some(value) = tree.json(scope, &key.key(name), faults)? {
+                    if let Some(value) = tree.json(scope, TreeKey::Entry(&key, name), faults)? {
                         map.insert(name.clone(), value);
                     }
                 }
@@ -116,7 +127,7 @@ impl TreeTemplate {
             Self::List(trees) => {
                 let mut list = Vec::new();
                 for (n, tree) in trees.iter().enumerate() {
-                    list.extend(tree.json(scope, &key.item(n), faults)?);
+                    list.extend(tree.json(scope, TreeKey::Item(&key, n), faults)?);
                 }
                 Ok(Some(Json::Array(list)))
             }
@@ -128,10 +139,21 @@ impl TreeTemplate {
                 };
                 let mut mapped = Vec::new();
                 for (n, value) in list.into_iter().enumerate() {
-                    mapped.extend(item.json(&scope.with([(name, value)]), &key.item(n), faults)?);
+                    let scope = scope.with([(name, value.into())]);
+                    mapped.extend(item.json(&scope, TreeKey::Item(&key, n), faults)?);
                 }
                 Ok(Some(Json::Array(mapped)))
             }
+        }
+    }
+}
+
+impl TreeKey<'_> {
+    fn path(self) -> KeyPath {
+        match self {
+            Self::Root(name) => KeyPath::default().key(name),
+            Self::Entry(map, name) => map.path().key(name),
+            Self::Item(list, index) => list.path().item(index),
         }
     }
 }
@@ -140,14 +162,14 @@ impl LeafErrorPolicy<'_> {
     fn settle(
         &mut self,
         value: Result<Option<Json>, EvalError>,
-        key: &KeyPath,
+        key: TreeKey<'_>,
     ) -> Result<Option<Json>, TreeError> {
         match (value, self) {
             (Ok(value), _) => Ok(value),
             (Err(_), LeafErrorPolicy::LeaveOut) => Ok(None),
-            (Err(error), LeafErrorPolicy::Fail) => Err(TreeError { key: key.clone(), error }),
+            (Err(error), LeafErrorPolicy::Fail) => Err(TreeError { key: key.path(), error }),
             (Err(error), LeafErrorPolicy::Note(warnings)) => {
-                warnings.push(format!("{key}: {error}"));
+                warnings.push(format!("{}: {error}", key.path()));
                 Ok(Some(Json::Null))
             }
         }
@@ -156,7 +178,7 @@ impl LeafErrorPolicy<'_> {
 
 fn items_of(
     items: &Expression,
-    scope: &ExpressionScope,
+    scope: &ExpressionScope<'_>,
 ) -> Result<Option<Vec<minijinja::Value>>, EvalError> {
     let value = items.eval(scope)?;
     match value.kind() {

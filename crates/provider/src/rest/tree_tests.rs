@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::super::expression::{from_json, unreadable};
+use super::super::expression::unreadable;
+use super::super::expression_scope::ScopeVariable;
 use super::*;
 use ferryd_settings::findings::FindingList;
 
@@ -14,15 +15,17 @@ fn compile(value: &Json) -> Option<TreeTemplate> {
     tree
 }
 
-fn scope() -> ExpressionScope {
+fn scope() -> ExpressionScope<'static> {
     let payload = json!({"a": 1, "lines": [{"sku": "x", "n": 2}, {"sku": "y"}], "text": "t", "orders": [{"ids": [1, 2]}, {"ids": [3]}]});
-    let variables = [("payload", from_json(&payload)), ("body", unreadable("not there"))];
-    ExpressionScope::new(variables.map(|(name, value)| (name.to_owned(), value)).into())
+    ExpressionScope::new([
+        ("payload", ScopeVariable::made(move || payload.clone())),
+        ("body", unreadable("not there").into()),
+    ])
 }
 
 fn render(value: &Json, faults: &mut LeafErrorPolicy<'_>) -> Result<Option<Json>, String> {
     let tree = compile(value).unwrap();
-    tree.json(&scope(), &KeyPath::default().key("body"), faults).map_err(|error| error.to_string())
+    tree.json(&scope(), TreeKey::Root("body"), faults).map_err(|error| error.to_string())
 }
 
 #[test]

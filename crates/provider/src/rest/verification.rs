@@ -38,13 +38,13 @@ impl CredentialProbe {
     pub(super) fn request(
         &self,
         shared: &SharedRequestParts,
-        scope: &ExpressionScope,
+        scope: &ExpressionScope<'_>,
     ) -> Option<Result<HttpRequest, Failure>> {
         self.request.as_ref().map(|request| request.render(shared, scope, None))
     }
 
     /// Reads an answer for the state of the credentials.
-    pub(super) fn read(&self, answer: &CallResult, scope: &ExpressionScope) -> CredentialCheck {
+    pub(super) fn read(&self, answer: &CallResult, scope: &ExpressionScope<'_>) -> CredentialCheck {
         let reply = match answer {
             // An answer came that violates HTTP or the file's limits.
             CallResult::Incomplete(failure) if failure.http_status.is_some() => {

@@ -1,13 +1,12 @@
 //! Answers to calls by which a provider checks who owns an endpoint.
 
-use std::collections::BTreeMap;
-
 use minijinja::Value;
 use serde_json::{Map, Value as Json};
 use subtle::ConstantTimeEq as _;
 
 use super::form;
-use crate::rest::expression::{Condition, ExpressionScope, from_json, unreadable};
+use crate::rest::expression::{Condition, ExpressionScope, unreadable};
+use crate::rest::expression_scope::ScopeVariable;
 use crate::rest::text::TextTemplate;
 use ferryd_domain::webhook::{ChallengeReply, RawWebhook};
 
@@ -35,7 +34,8 @@ impl WebhookChallenge {
         if call.method != self.method {
             return None;
         }
-        let scope = scope(call, self.secrets.clone());
+        let body = body(call);
+        let scope = scope(call, body.as_ref(), self.secrets.clone());
         if !self.when.holds(&scope) || !self.knows_token(&scope) {
             return None;
         }
@@ -47,7 +47,7 @@ impl WebhookChallenge {
         })
     }
 
-    fn knows_token(&self, scope: &ExpressionScope) -> bool {
+    fn knows_token(&self, scope: &ExpressionScope<'_>) -> bool {
         let Some((given, expected)) = &self.token else { return true };
         let [given, expected] = [given, expected].map(|text| text.string(scope).ok().flatten());
         given
@@ -74,27 +74,19 @@ fn map(pairs: &mut dyn Iterator<Item = (String, String)>) -> Json {
 }
 
 /// The variables of a call.
-pub(super) fn scope(call: &RawWebhook, secrets: Value) -> ExpressionScope {
-    let headers = map(&mut call.headers.iter().cloned());
-    let query = map(&mut call.url.query_pairs().into_owned());
-    let body = body(call);
-    let variables = [
-        ("method", Value::from(call.method.as_str())),
-        ("url", Value::from(call.url.as_str())),
-        ("headers", from_json(&headers)),
-        ("query", from_json(&query)),
-        (
-            "body",
-            body.as_ref()
-                .map_or_else(|| unreadable("the call has no body that can be read"), from_json),
-        ),
-        ("text", Value::from(String::from_utf8_lossy(&call.body).as_ref())),
-        ("secrets", secrets),
-    ];
-    ExpressionScope::new(
-        variables
-            .map(|(name, value)| (name.to_owned(), value))
-            .into_iter()
-            .collect::<BTreeMap<_, _>>(),
-    )
+pub(super) fn scope<'v>(
+    call: &'v RawWebhook,
+    body: Option<&'v Json>,
+    secrets: Value,
+) -> ExpressionScope<'v> {
+    let unreadable = || unreadable("the call has no body that can be read").into();
+    ExpressionScope::new([
+        ("method", Value::from(call.method.as_str()).into()),
+        ("url", Value::from(call.url.as_str()).into()),
+        ("headers", ScopeVariable::made(|| map(&mut call.headers.iter().cloned()))),
+        ("query", ScopeVariable::made(|| map(&mut call.url.query_pairs().into_owned()))),
+        ("body", body.map_or_else(unreadable, ScopeVariable::from)),
+        ("text", ScopeVariable::made(|| String::from_utf8_lossy(&call.body).into())),
+        ("secrets", secrets.into()),
+    ])
 }

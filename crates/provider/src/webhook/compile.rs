@@ -270,7 +270,7 @@ fn secret(
         );
         return None;
     }
-    let scope = ExpressionScope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
+    let scope = ExpressionScope::new([("secrets", secrets.secrets.variable().into())]);
     let value = text.string(&scope).ok().flatten();
     // A missing secret was reported already.
     if value.is_none() && secrets.secrets.len() == secrets.names.len() {

@@ -6,16 +6,15 @@
 use minijinja::Value;
 use serde_json::Value as Json;
 
-use super::challenge::scope;
+use super::challenge::{body, scope};
 use super::notice_meaning::NoticeMeaningName;
 use crate::rest::amount::AmountTemplate;
-use crate::rest::expression::{Condition, ExpressionScope, from_json};
+use crate::rest::expression::{Condition, ExpressionScope};
 use crate::rest::text::TextTemplate;
-use crate::rest::tree::{LeafErrorPolicy, TreeTemplate};
+use crate::rest::tree::{LeafErrorPolicy, TreeKey, TreeTemplate};
 use ferryd_domain::command_id::{CommandId, PublishedCommandId};
 use ferryd_domain::outcome::{Failure, Success};
 use ferryd_domain::webhook::{NoticeMeaning, RawWebhook, WebhookNotice};
-use ferryd_settings::key_path::KeyPath;
 
 /// The most notices of one call.
 const MOST: usize = 10_000;
@@ -79,8 +78,12 @@ impl NoticeReader {
         call: &RawWebhook,
         secrets: Value,
     ) -> Result<Vec<WebhookNotice>, String> {
-        let scope = scope(call, secrets);
-        let Some(each) = &self.each else { return Ok(vec![self.notice(&scope, body(call))]) };
+        let body = body(call);
+        let scope = scope(call, body.as_ref(), secrets);
+        let Some(each) = &self.each else {
+            let text = || Json::String(String::from_utf8_lossy(&call.body).into_owned());
+            return Ok(vec![self.notice(&scope, body.clone().unwrap_or_else(text))]);
+        };
         let items = match each.json(&scope).map_err(|error| format!("webhook.each: {error}"))? {
             Some(Json::Array(items)) if items.len() <= MOST => items,
             Some(Json::Array(items)) => {
@@ -88,11 +91,12 @@ impl NoticeReader {
             }
             _ => return Err("webhook.each: is no list".to_owned()),
         };
-        let notice = |item: Json| self.notice(&scope.with([("body", from_json(&item))]), item);
+        let notice =
+            |item: Json| self.notice(&scope.with([("body", (&item).into())]), item.clone());
         Ok(items.into_iter().map(notice).collect())
     }
 
-    fn notice(&self, scope: &ExpressionScope, body: Json) -> WebhookNotice {
+    fn notice(&self, scope: &ExpressionScope<'_>, body: Json) -> WebhookNotice {
         let rule = self.rules.iter().find(|rule| rule.when.holds(scope));
         let reference = short(self.reference.as_ref(), scope);
         WebhookNotice {
@@ -112,7 +116,7 @@ impl NoticeReader {
 }
 
 impl NoticeRule {
-    fn meaning(&self, scope: &ExpressionScope, reference: Option<&str>) -> NoticeMeaning {
+    fn meaning(&self, scope: &ExpressionScope<'_>, reference: Option<&str>) -> NoticeMeaning {
         match self.means {
             NoticeMeaningName::Nothing => NoticeMeaning::Nothing,
             NoticeMeaningName::Lookup => NoticeMeaning::Lookup,
@@ -135,16 +139,15 @@ impl NoticeRule {
         }
     }
 
-    fn mapped(&self, scope: &ExpressionScope, warnings: &mut Vec<String>) -> Option<Json> {
-        let place = KeyPath::default().key("result");
+    fn mapped(&self, scope: &ExpressionScope<'_>, warnings: &mut Vec<String>) -> Option<Json> {
         self.result
             .as_ref()?
-            .json(scope, &place, &mut LeafErrorPolicy::Note(warnings))
+            .json(scope, TreeKey::Root("result"), &mut LeafErrorPolicy::Note(warnings))
             .ok()
             .flatten()
     }
 
-    fn failure(&self, scope: &ExpressionScope, reference: Option<&str>) -> Failure {
+    fn failure(&self, scope: &ExpressionScope<'_>, reference: Option<&str>) -> Failure {
         let message = short(self.message.as_ref(), scope);
         Failure {
             code: short(self.code.as_ref(), scope),
@@ -156,14 +159,8 @@ impl NoticeRule {
 }
 
 /// Evaluates a text that must be present and not too long.
-fn short(text: Option<&TextTemplate>, scope: &ExpressionScope) -> Option<String> {
+fn short(text: Option<&TextTemplate>, scope: &ExpressionScope<'_>) -> Option<String> {
     text?.string(scope).ok().flatten().filter(|text| !text.is_empty() && text.len() <= LONGEST)
-}
-
-/// The body of a call as JSON: a form as a map, any other body that is not JSON as a text.
-fn body(call: &RawWebhook) -> Json {
-    super::challenge::body(call)
-        .unwrap_or_else(|| Json::String(String::from_utf8_lossy(&call.body).into_owned()))
 }
 
 #[cfg(test)]

@@ -97,8 +97,7 @@ pub(super) fn compile(
     let text = |source: &str, place: &SettingsCursor<'_>| {
         let text = place
             .check(TextTemplate::compile(source, &KnownVariables::in_secrets(secrets.names)))?;
-        let scope =
-            ExpressionScope::new([("secrets".to_owned(), secrets.secrets.variable())].into());
+        let scope = ExpressionScope::new([("secrets", secrets.secrets.variable().into())]);
         text.string(&scope).ok().flatten()
     };
     let webhook_id = text(source, &at)?;
