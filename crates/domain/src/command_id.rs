@@ -5,10 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::name::excerpt;
+use super::parsed_text;
 
 /// The word between the id that a publisher wrote and the digest of the message that was refused.
 /// No publisher can write it: `/` is not in the alphabet of published ids.
@@ -19,20 +20,14 @@ const DIGEST_LENGTH: usize = 32;
 
 /// A command's id as its publisher gives it: 1 to 128 of `A-Z a-z 0-9 . _ : -`, unique over all
 /// publishers.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[schemars(extend("pattern" = "^[A-Za-z0-9._:-]{1,128}$"))]
-pub struct PublishedCommandId(CommandId);
+pub struct PublishedCommandId(#[schemars(with = "String")] CommandId);
 
 /// The id by which the ledger and operators know a command: the one that its publisher gave. A
 /// message that was refused claims no command's id and has one of a name space of its own,
 /// `<id>/refused/<digest>`.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[schemars(extend("pattern" = "^[A-Za-z0-9._:-]{1,128}(/refused/[0-9a-f]{32})?$"))]
 pub struct CommandId(String);
 
@@ -141,19 +136,15 @@ impl FromStr for PublishedCommandId {
     }
 }
 
-impl TryFrom<String> for CommandId {
-    type Error = InvalidCommandId;
-
-    fn try_from(text: String) -> Result<Self, InvalidCommandId> {
-        text.parse()
+impl<'de> Deserialize<'de> for CommandId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed_text::deserialize(deserializer)
     }
 }
 
-impl TryFrom<String> for PublishedCommandId {
-    type Error = InvalidCommandId;
-
-    fn try_from(text: String) -> Result<Self, InvalidCommandId> {
-        text.parse()
+impl<'de> Deserialize<'de> for PublishedCommandId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed_text::deserialize(deserializer)
     }
 }
 

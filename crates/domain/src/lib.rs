@@ -23,6 +23,7 @@ pub mod loopback;
 pub mod money;
 pub mod name;
 pub mod outcome;
+mod parsed_text;
 pub mod progress;
 pub mod publisher;
 pub mod query;

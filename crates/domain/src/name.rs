@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::parsed_text;
 
 /// The longest name, in bytes.
 pub const MAX_NAME_LEN: usize = 63;
@@ -13,10 +15,7 @@ pub const MAX_NAME_LEN: usize = 63;
 ///
 /// Names become words of AMQP routing keys, so they hold no dot, and parts of queue names, so they
 /// are short.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[schemars(extend("pattern" = "^[a-z][a-z0-9_-]{0,62}$"))]
 pub struct Name(String);
 
@@ -51,11 +50,9 @@ impl FromStr for Name {
     }
 }
 
-impl TryFrom<String> for Name {
-    type Error = InvalidName;
-
-    fn try_from(text: String) -> Result<Self, InvalidName> {
-        text.parse()
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed_text::deserialize(deserializer)
     }
 }
 

@@ -4,12 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::parsed_text;
+
 /// The id of one record: its writer, and its number among that writer's records, from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId {
     /// The process that wrote the record.
     pub writer: Uuid,
@@ -42,17 +43,15 @@ impl FromStr for RecordId {
     }
 }
 
-impl TryFrom<String> for RecordId {
-    type Error = InvalidRecordId;
-
-    fn try_from(text: String) -> Result<Self, InvalidRecordId> {
-        text.parse()
+impl Serialize for RecordId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<RecordId> for String {
-    fn from(id: RecordId) -> Self {
-        id.to_string()
+impl<'de> Deserialize<'de> for RecordId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed_text::deserialize(deserializer)
     }
 }
 
