@@ -69,7 +69,7 @@ impl Pipeline {
                     log_decision(message, &decision);
                     let (effects, next) =
                         Box::pin(self.append_decision(message, decision, options)).await?;
-                    decided = Some(effects);
+                    decided = effects;
                     next
                 }
                 NextAction::Cancel(person) => {
@@ -77,7 +77,7 @@ impl Pipeline {
                         Decision::GiveUp(FailureKind::Cancelled, cancelled_failure(&person));
                     let (effects, next) =
                         Box::pin(self.append_decision(message, decision, options)).await?;
-                    decided = Some(effects);
+                    decided = effects;
                     next
                 }
                 NextAction::TakeOver(claim) => self.ledger_gate.take_over(message, claim).await?,

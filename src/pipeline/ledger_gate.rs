@@ -193,6 +193,7 @@ impl LedgerGate {
         money: Option<MoneyAmount>,
     ) -> Result<ClaimResult, BrokerError> {
         let guard = call_guard(operation, request.timeout + self.slack);
+        let progress = &message.state.progress;
         let started = StartedRecord {
             step: message.step(),
             // Another command under the id may have been recorded since this one was compared.
@@ -206,12 +207,12 @@ impl LedgerGate {
             guard,
             redelivered: message.redelivered,
             expired_claim: message.state.expired_claim,
-            unknown: message.state.progress.unknown,
-            key: message.state.progress.key.clone(),
-            request_digest: request.digest(),
-            token: message.state.progress.token.clone(),
+            unknown: progress.unknown,
+            key: progress.key.clone(),
+            request_digest: progress.digest.clone().unwrap_or_else(|| request.digest()),
+            token: progress.token.clone(),
             money,
-            first_sent: message.state.progress.first_sent,
+            first_sent: progress.first_sent,
         };
         let RuledRecord { id, ruling, age } = self
             .ledger

@@ -162,7 +162,7 @@ impl MessageFactory {
         replies: &[ReplyTarget],
     ) -> Effects {
         let RecordedEffects { event, publish_event, message: continuation } = recorded;
-        let event = &event.clone().with_names(&incoming.identity);
+        let event = &event.with_names(&incoming.identity);
         let continuation =
             continuation.as_ref().map(|continuation| sent_on(incoming, continuation));
         let event_message = publish_event.then(|| self.event(event));
@@ -178,7 +178,7 @@ impl MessageFactory {
     /// Repeats the terminal event, for a publisher who sent the command again.
     #[must_use]
     pub fn ending_reply(&self, message: &IncomingMessage, event: &Event) -> Effects {
-        let event = event.clone().with_names(&message.identity);
+        let event = event.with_names(&message.identity);
         let messages = vec![self.event(&event)];
         Effects { messages, replies: self.replies(Some(message), &event, &[]), settles: None }
     }

@@ -45,11 +45,11 @@ impl Pipeline {
             }
         }
         let (effects, next) = self.append_decision(message, decision, options).await?;
-        self.follow_ruling(message, options, Some(effects), next).await
+        self.follow_ruling(message, options, effects, next).await
     }
 
-    /// Records a decision about a message. Returns the effects that it would have, and the next
-    /// action.
+    /// Records a decision about a message. Returns the next action, and the effects that the
+    /// decision would have unless they are the next action.
     ///
     /// # Errors
     /// [`BrokerError::Stopping`].
@@ -58,7 +58,7 @@ impl Pipeline {
         message: &mut IncomingMessage,
         decision: Decision,
         options: RecoveryOptions,
-    ) -> Result<(RecordedEffects, NextAction), BrokerError> {
+    ) -> Result<(Option<RecordedEffects>, NextAction), BrokerError> {
         let mut attempt = message.state.progress.attempt;
         loop {
             message.state.recorded = true;
@@ -77,7 +77,7 @@ impl Pipeline {
             let finished = finished_record(message, known, kept, effects.clone());
             let finished = make_record(message, RecordBody::Finished(Box::new(finished)));
             let RuledRecord { id, ruling, .. } = self.ledger_gate.ledger.append(finished).await?;
-            let next = match next_action(
+            let decided = match next_action(
                 RulingRole::Holder(held_message(message), HolderIntent::Decide),
                 ruling,
             ) {
@@ -94,17 +94,13 @@ impl Pipeline {
                     continue;
                 }
                 NextAction::Proceed(granted) => {
-                    let decided = DecidedCommand {
-                        by: id,
-                        effects: effects.clone(),
-                        replies: granted.replies,
-                    };
-                    NextAction::Publish(Box::new(decided))
+                    let decided = DecidedCommand { by: id, effects, replies: granted.replies };
+                    (None, NextAction::Publish(Box::new(decided)))
                 }
-                next => next,
+                next => (Some(effects), next),
             };
             pass_failpoint(Failpoint::Concluded);
-            return Ok((effects, next));
+            return Ok(decided);
         }
     }
 }

@@ -154,9 +154,11 @@ impl Command {
                 message,
             )
         })?;
-        let identity = EchoedIdentity::glean_identity(&value, body, envelope);
-        Self::from_value(value, envelope)
-            .map_err(|(code, message)| InvalidCommand::new(identity, code, message))
+        Self::from_value(value, envelope).map_err(|(code, message)| {
+            let value = serde_json::from_slice(body).unwrap_or_default();
+            let identity = EchoedIdentity::glean_identity(&value, body, envelope);
+            InvalidCommand::new(identity, code, message)
+        })
     }
 
     fn from_value(

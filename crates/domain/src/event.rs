@@ -1,6 +1,8 @@
 //! The events about commands that ferryd publishes: `CloudEvents` 1.0, structured mode, on the
 //! exchange `ferry.events`.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -256,12 +258,14 @@ impl Event {
     /// Fills in the names of a command that ended before they were known, from the later `command`;
     /// any other event stays as it is.
     #[must_use]
-    pub fn with_names(mut self, command: &EchoedIdentity) -> Self {
-        if self.data.command == EchoedIdentity::unknown(command.id.clone()) {
-            self.source = format!("/ferryd/{}", word(command.provider.as_ref()));
-            self.data.command = command.clone();
+    pub fn with_names(&self, command: &EchoedIdentity) -> Cow<'_, Self> {
+        if self.data.command != EchoedIdentity::unknown(command.id.clone()) {
+            return Cow::Borrowed(self);
         }
-        self
+        let mut event = self.clone();
+        event.source = format!("/ferryd/{}", word(command.provider.as_ref()));
+        event.data.command = command.clone();
+        Cow::Owned(event)
     }
 
     /// Returns the routing key of the event: `<type>.<provider>.<operation>.<state>`.
