@@ -12,6 +12,7 @@
 //! [`find`] returns it once.
 
 mod call_window;
+mod indexed_line;
 mod offsets;
 mod search;
 

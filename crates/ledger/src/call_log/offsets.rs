@@ -6,12 +6,9 @@
 //! another one and is recorded from its beginning. Nothing waits for this reader; a search reads
 //! the part that is not recorded yet by itself.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde::Deserialize;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -19,6 +16,7 @@ use tracing::warn;
 use super::super::batch::fingerprint;
 use super::super::compression::decompress_body;
 use super::super::index::{CallCheckpoint, CallMessage, IndexError, LedgerIndex};
+use super::indexed_line::IndexedLine;
 use ferryd_broker::stream::{BrokerStream, StreamEntry, StreamPosition};
 
 /// The maximum number of messages, each of up to a mebibyte, on their way to the reader.
@@ -57,19 +55,28 @@ struct OffsetNotes {
     /// The last message that the index has recorded.
     noted: Option<CallCheckpoint>,
     /// The last message that was read.
-    read: Option<CallCheckpoint>,
+    read: Option<ReadMessage>,
     /// The message that has to be next, unless the next one lies later in the stream.
     expected: Option<CallCheckpoint>,
     /// The messages that were read and are not recorded yet.
     messages: Vec<CallMessage>,
 }
 
-/// The part of a line that the index records.
-#[derive(Deserialize)]
-struct IndexedLine<'a> {
-    at: Timestamp,
-    #[serde(borrow)]
-    command: Cow<'a, str>,
+/// The last message that was read.
+struct ReadMessage {
+    entry: StreamEntry,
+    published: u64,
+}
+
+impl ReadMessage {
+    /// Returns the place of the message. Only the last of many messages is hashed.
+    fn checkpoint(&self) -> CallCheckpoint {
+        CallCheckpoint {
+            offset: self.entry.offset,
+            hash: fingerprint(None, &self.entry.data),
+            published: self.published,
+        }
+    }
 }
 
 impl OffsetNotes {
@@ -106,7 +113,7 @@ impl OffsetNotes {
                 }
             };
             let Some(entry) = entry else { return Some(Ok(())) };
-            if !self.take(&entry) {
+            if !self.take(entry) {
                 return Some(self.index.clear_calls());
             }
             let soon = if self.messages.len() >= ENOUGH { Duration::ZERO } else { GATHERING };
@@ -116,7 +123,7 @@ impl OffsetNotes {
     }
 
     fn begin(&mut self, noted: Option<CallCheckpoint>) {
-        (self.noted, self.read, self.expected) = (noted, noted, noted);
+        (self.noted, self.read, self.expected) = (noted, None, noted);
         self.messages.clear();
         self.stream.reposition(
             noted.map_or(StreamPosition::First, |noted| StreamPosition::Offset(noted.offset)),
@@ -124,17 +131,18 @@ impl OffsetNotes {
     }
 
     /// Takes a message. Returns false if the stream is another one than the one that was recorded.
-    fn take(&mut self, entry: &StreamEntry) -> bool {
-        let hash = fingerprint(None, &entry.data);
+    fn take(&mut self, entry: StreamEntry) -> bool {
         if let Some(expected) = self.expected.take()
             && entry.offset <= expected.offset
         {
+            let hash = fingerprint(None, &entry.data);
             return (entry.offset, hash) == (expected.offset, expected.hash);
         }
-        let before = self.read.map_or(0, |read| read.published);
+        let before = self.read.as_ref().map(|read| read.published);
+        let before = before.or(self.noted.map(|noted| noted.published)).unwrap_or_default();
         let published = entry.properties.timestamp().unwrap_or(before);
-        self.read = Some(CallCheckpoint { offset: entry.offset, hash, published });
-        self.messages.push(calls(entry));
+        self.messages.push(calls(&entry));
+        self.read = Some(ReadMessage { entry, published });
         true
     }
 
@@ -142,12 +150,12 @@ impl OffsetNotes {
     async fn save(&mut self) -> Result<bool, IndexError> {
         let (index, after, messages) =
             (Arc::clone(&self.index), self.noted, std::mem::take(&mut self.messages));
-        let Some(read) = self.read.filter(|read| Some(*read) != after) else { return Ok(true) };
+        let Some(read) = self.read.take().map(|read| read.checkpoint()) else { return Ok(true) };
         let noting = tokio::task::spawn_blocking(move || index.note_calls(after, &messages, read));
         // A panic in the task was logged already, and the index has recorded nothing of these
         // messages.
         let is_noted = noting.await.unwrap_or(Ok(false))?;
-        self.noted = self.read;
+        self.noted = Some(read);
         Ok(is_noted)
     }
 }
@@ -157,7 +165,7 @@ fn calls(entry: &StreamEntry) -> CallMessage {
     let mut message = CallMessage::new(entry.offset);
     let Ok(data) = decompress_body(&entry.properties, &entry.data) else { return message };
     for line in data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        if let Ok(IndexedLine { at, command }) = serde_json::from_slice(line) {
+        if let Some(IndexedLine { at, command }) = IndexedLine::read(line) {
             message.add(&command, u64::try_from(at.as_second()).unwrap_or_default());
         }
     }
