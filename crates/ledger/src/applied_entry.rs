@@ -3,12 +3,12 @@
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use super::batch::{BatchSource, lines};
+use super::batch::{BatchSource, last_line, lines};
 use super::compression::decompress_body;
 use super::follower::LedgerFollower;
 use super::index::{IndexError, UnreadableEntry};
-use super::pending_records::UnreadRecord;
 use super::read_back::ReadBackDoubt;
+use super::unread_record::UnreadRecord;
 use ferryd_broker::stream::StreamEntry;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::{JobRuling, JobState};
@@ -31,6 +31,42 @@ impl LedgerFollower {
             );
             return Ok(());
         };
+        if writer == self.pending_records.writer {
+            let last = last_line(&entry.properties)
+                .filter(|last| self.pending_records.are_next(first, *last));
+            if let Some(last) = last {
+                self.apply_own(first, last)?;
+            } else {
+                self.apply_lines(entry, writer, first)?;
+            }
+            let number = self.store.lock().cache.highest(writer);
+            self.pending_records.note_read_back(number);
+            self.health_monitor.read_back(number);
+            self.doubt = ReadBackDoubt::default();
+            return Ok(());
+        }
+        self.apply_lines(entry, writer, first)
+    }
+
+    /// Applies records of this process, which are still in memory.
+    fn apply_own(&mut self, first: u64, last: u64) -> Result<(), IndexError> {
+        for number in first..=last {
+            let id = RecordId { writer: self.pending_records.writer, number };
+            if let Some(held) = self.take_unread_record(id) {
+                self.progress.records += 1;
+                self.apply_held(id, held)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unpacks a message and applies the lines that are new.
+    fn apply_lines(
+        &mut self,
+        entry: &StreamEntry,
+        writer: Uuid,
+        first: u64,
+    ) -> Result<(), IndexError> {
         let data = match decompress_body(&entry.properties, &entry.data) {
             Ok(data) => data,
             Err(error) => {
@@ -47,12 +83,6 @@ impl LedgerFollower {
         {
             self.apply_line(RecordId { writer, number }, line)?;
         }
-        if writer == self.pending_records.writer {
-            let number = self.store.lock().cache.highest(writer);
-            self.pending_records.note_read_back(number);
-            self.health_monitor.read_back(number);
-            self.doubt = ReadBackDoubt::default();
-        }
         Ok(())
     }
 
@@ -60,7 +90,7 @@ impl LedgerFollower {
         let held = self.take_unread_record(id);
         self.progress.records += 1;
         if let Some(held) = held {
-            return self.apply_held(id, held, line.len());
+            return self.apply_held(id, held);
         }
         match LedgerLine::decode(line) {
             Ok(LedgerLine::Record(record)) => {
@@ -115,8 +145,8 @@ impl LedgerFollower {
         held
     }
 
-    fn apply_held(&self, id: RecordId, held: UnreadRecord, bytes: usize) -> Result<(), IndexError> {
-        let Some(record) = &held.record else {
+    fn apply_held(&self, id: RecordId, held: UnreadRecord) -> Result<(), IndexError> {
+        let (Some(record), bytes) = (&held.record, held.bytes) else {
             self.store.lock().cache.note_record(id);
             return Ok(());
         };
@@ -184,7 +214,7 @@ impl LedgerFollower {
     ) -> Result<T, IndexError> {
         let mut state = self.store.lock();
         let mut loaded = None;
-        if state.cache.get(command).is_none() && !state.cache.is_absent(command) {
+        if state.cache.get(command).is_none() {
             // Only this task adds commands, so the command is still absent afterwards.
             drop(state);
             loaded = self.store.index.command_state(command)?;

@@ -14,6 +14,9 @@ use ferryd_broker::message::{OutgoingMessage, get_number, persistent_properties,
 const CONTENT_TYPE: &str = "application/x-ndjson";
 /// The header with the number that the first line has among all lines of its writer.
 const FIRST: &str = "ferry-first";
+/// The header with the number of the last line. Its writer need not unpack the message to know what
+/// it holds.
+const LAST: &str = "ferry-last";
 
 /// Consecutive records of one writer, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +53,10 @@ impl RecordBatch {
     #[must_use]
     pub fn into_message(self, stream: ShortString, writer: Uuid, at: Timestamp) -> OutgoingMessage {
         let mut headers = FieldTable::default();
-        headers.insert(
-            FIRST.into(),
-            AMQPValue::LongLongInt(i64::try_from(self.first).unwrap_or(i64::MAX)),
-        );
+        for (name, number) in [(FIRST, self.first), (LAST, self.last)] {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            headers.insert(name.into(), AMQPValue::LongLongInt(number));
+        }
         let id = short_or_empty(&writer.to_string());
         let properties = persistent_properties()
             .with_content_type(CONTENT_TYPE.into())
@@ -71,9 +74,18 @@ impl BatchSource {
     #[must_use]
     pub fn of(properties: &BasicProperties) -> Option<Self> {
         let writer = properties.message_id().as_ref()?.as_str().parse().ok()?;
-        let first = get_number(properties.headers().as_ref(), FIRST)?;
-        Some(Self { writer, first: u64::try_from(first).ok()? })
+        Some(Self { writer, first: line_number(properties, FIRST)? })
     }
+}
+
+/// Reads the number of the last line of a message; `None` where its writer did not state it.
+#[must_use]
+pub fn last_line(properties: &BasicProperties) -> Option<u64> {
+    line_number(properties, LAST)
+}
+
+fn line_number(properties: &BasicProperties, header: &str) -> Option<u64> {
+    u64::try_from(get_number(properties.headers().as_ref(), header)?).ok()
 }
 
 /// Iterates over the lines of an unpacked body.
@@ -106,6 +118,7 @@ mod tests {
         let message = batch.into_message("ferry.ledger".into(), writer, Timestamp::UNIX_EPOCH);
         assert_eq!((message.exchange.as_str(), message.routing_key.as_str()), ("", "ferry.ledger"));
         assert_eq!(BatchSource::of(&message.properties), Some(BatchSource { writer, first: 41 }));
+        assert_eq!(last_line(&message.properties), Some(42));
         assert_eq!(lines(&message.body).collect::<Vec<_>>(), [b"{}", b"{}"]);
     }
 

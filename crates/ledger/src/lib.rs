@@ -29,6 +29,7 @@ pub mod record_encoder;
 pub mod regular_file;
 mod state_cache;
 mod store;
+mod unread_record;
 mod watchers;
 mod writer;
 
@@ -180,25 +181,14 @@ impl Ledger {
     #[must_use]
     pub fn command_state(&self, id: &CommandId) -> Option<Arc<CommandState>> {
         let store = &self.0.store;
-        let turns = {
-            let state = store.lock();
-            match state.cache.get(id) {
-                Some(command_state) => return Some(Arc::clone(command_state)),
-                None if state.cache.is_absent(id) => return None,
-                None => state.cache.save_generation(),
-            }
-        };
-        match store.index.command_state(id) {
-            Ok(Some(command_state)) => Some(Arc::new(command_state)),
-            Ok(None) => {
-                store.lock().cache.note_absent(id, turns);
-                None
-            }
-            Err(error) => {
+        let cached = store.lock().cache.get(id).cloned();
+        cached.or_else(|| {
+            let saved = store.index.command_state(id).unwrap_or_else(|error| {
                 warn!(%error, "failed to read the ledger's index");
                 None
-            }
-        }
+            });
+            saved.map(Arc::new)
+        })
     }
 
     /// Finds the command that has this id of a provider's own, as of now; the newest that is

@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::batch::RecordBatch;
-use ferryd_domain::ledger::record::{AnyRecord, LedgerLine, RecordId};
-use ferryd_domain::ledger::ruling::Ruling;
+use super::unread_record::{RulingWaiter, UnreadRecord};
+use ferryd_domain::ledger::record::{AnyRecord, LedgerLine};
 
 /// The maximum size of a batch in bytes; a larger record goes alone. The stream's readers hold many
 /// batches at a time.
@@ -30,9 +30,6 @@ const MAX_APPENDED: usize = 16 << 20;
 const MAX_NOTED: usize = 16 << 20;
 /// The longest time for which a note waits for a batch that is sent anyway.
 const LAZILY: Duration = Duration::from_millis(100);
-
-/// Sends the ruling on a record to its appender.
-pub(super) type RulingWaiter = oneshot::Sender<(RecordId, Ruling)>;
 
 /// The records of this process that are not read back yet.
 pub(super) struct PendingRecords {
@@ -65,19 +62,6 @@ struct PendingState {
 struct QueuedRecord {
     line: Vec<u8>,
     held: UnreadRecord,
-}
-
-/// A record that was not read back yet.
-pub(super) struct UnreadRecord {
-    number: u64,
-    /// `None` for a marker.
-    pub record: Option<AnyRecord>,
-    pub waiter: Option<RulingWaiter>,
-    /// Gives the record's bytes back to the budget when dropped.
-    permit: Option<OwnedSemaphorePermit>,
-    since: Instant,
-    /// The time at which the broker confirmed the record.
-    confirmed: Option<Instant>,
 }
 
 /// The oldest record that was not read back.
@@ -229,6 +213,15 @@ impl PendingRecords {
             .is_some_and(|confirmed| confirmed.elapsed() > patience)
     }
 
+    /// Returns true if the records with these numbers are the next to be read back, and all are held.
+    pub fn are_next(&self, first: u64, last: u64) -> bool {
+        let state = self.lock();
+        let nth = last.checked_sub(first).and_then(|nth| usize::try_from(nth).ok());
+        let is_at =
+            |nth: usize, number| state.held.get(nth).is_some_and(|held| held.number == number);
+        nth.is_some_and(|nth| is_at(0, first) && is_at(nth, last))
+    }
+
     /// Removes the record of this number, which was read back. `None` if it was read back before.
     /// Older records that are still held are lost, and queued again; the second number counts them.
     pub fn take(&self, number: u64) -> (Option<UnreadRecord>, usize) {
@@ -289,6 +282,7 @@ impl PendingState {
         let held = UnreadRecord {
             number: self.next,
             record,
+            bytes: line.len(),
             waiter,
             permit,
             since: Instant::now(),
@@ -359,6 +353,7 @@ impl PendingState {
         let held = UnreadRecord {
             number: self.next,
             record: Some(record),
+            bytes: line.len(),
             waiter,
             permit,
             since,
@@ -367,27 +362,6 @@ impl PendingState {
         self.next += 1;
         self.queue.push_back(QueuedRecord { line, held });
         self.urgent = true;
-    }
-}
-
-impl UnreadRecord {
-    fn is_note(&self) -> bool {
-        self.record.is_some() && self.waiter.is_none()
-    }
-
-    fn line(&self) -> Vec<u8> {
-        self.record
-            .as_ref()
-            .map_or_else(|| LedgerLine::marker_line(Timestamp::now()), AnyRecord::encode)
-    }
-
-    /// Sends the ruling to the appender, and gives the record's bytes back to the budget.
-    pub fn send_ruling(self, id: RecordId, ruling: Ruling) {
-        if let Some(waiter) = self.waiter {
-            // The appender may have stopped waiting.
-            let _ = waiter.send((id, ruling));
-        }
-        drop(self.permit);
     }
 }
 

@@ -1,5 +1,7 @@
 use super::*;
-use ferryd_domain::ledger::record::{Record, RecordBody, SettledRecord};
+use ferryd_domain::ledger::record::{Record, RecordBody, RecordId, SettledRecord};
+use ferryd_domain::ledger::ruling::Ruling;
+use tokio::sync::oneshot;
 
 fn record(text: &str) -> AnyRecord {
     let finished = RecordId { writer: Uuid::nil(), number: 1 };
@@ -165,4 +167,20 @@ async fn what_is_confirmed_and_does_not_come_is_written_once_more_under_its_numb
     pending.write_again();
     assert!(tokio::time::timeout(LAZILY, pending.next_batch()).await.is_err());
     assert!(!pending.is_overdue(LAZILY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_next_while_all_are_held_and_nothing_before_them_is() {
+    let pending = pending_records();
+    for text in ["a", "b", "c", "d"] {
+        append(&pending, text);
+    }
+    assert!(!pending.are_next(1, 4), "no batch was taken");
+    pending.next_batch().await;
+    assert!(pending.are_next(1, 4) && pending.are_next(1, 1));
+    assert!(!pending.are_next(2, 4) && !pending.are_next(1, 5) && !pending.are_next(1, 0));
+    pending.give_up(2);
+    assert!(!pending.are_next(1, 4) && pending.are_next(1, 1));
+    pending.take(1);
+    assert!(pending.are_next(3, 4) && !pending.are_next(1, 4));
 }
