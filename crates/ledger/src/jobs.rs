@@ -25,7 +25,6 @@ impl LedgerFollower {
         let known = self.store.lock().cache.get(&record.command).map(|state| awaiting(state));
         match known {
             Some(job) => Ok(job),
-            None if self.store.lock().cache.is_absent(&record.command) => Ok(None),
             None => {
                 Ok(self.store.index.command_state(&record.command)?.as_ref().and_then(awaiting))
             }

@@ -1,10 +1,10 @@
 //! The view: the states of commands in memory, both those that changed and are not saved yet, and
-//! those that were used lately. The index has the others.
+//! those in progress that changed lately. The index has the others.
 //!
 //! An unsaved state always stays in memory. So a state that is not in memory is in the index, and
 //! current there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -14,21 +14,18 @@ use super::index::{IndexChanges, IndexCheckpoint, UnreadableEntry};
 use super::job_table::JobTable;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::{JobId, JobState};
-use ferryd_domain::ledger::command_state::CommandState;
+use ferryd_domain::ledger::command_state::{CallPhase, CommandState};
 use ferryd_domain::ledger::record::RecordId;
 
 /// The number of saved states in each of the two generations.
-const GENERATION: usize = 20_000;
+const GENERATION: usize = 4_000;
 /// The size of the records that changed a generation's states, in bytes: a state holds its
 /// command's event, which can be large.
-const GENERATION_BYTES: usize = 32 << 20;
+const GENERATION_BYTES: usize = 8 << 20;
 /// The maximum number of unsaved states, above which reading has to wait.
-const MAX_UNSAVED: usize = 50_000;
+const MAX_UNSAVED: usize = 10_000;
 /// The maximum size of the records that changed unsaved states, in bytes.
-const MAX_UNSAVED_BYTES: usize = 64 << 20;
-
-/// The number of unsaved states from which on more are expected to change soon.
-const MANY_UNSAVED: usize = 64;
+const MAX_UNSAVED_BYTES: usize = 24 << 20;
 
 /// The current states in memory, with those that are not saved.
 #[derive(Default)]
@@ -39,11 +36,6 @@ pub(super) struct StateCache {
     young: HashMap<CommandId, Arc<CommandState>>,
     young_bytes: usize,
     old: HashMap<CommandId, Arc<CommandState>>,
-    /// Commands that the index does not have: new commands are looked up several times before their
-    /// first record.
-    absent: HashSet<CommandId>,
-    /// Counts how often the older generation was dropped.
-    turns: u64,
     numbers: HashMap<Uuid, WriterNumber>,
     /// The jobs that have not ended, and those that changed.
     pub jobs: JobTable,
@@ -66,6 +58,8 @@ pub(super) struct UnsavedChanges {
 struct ChangedCommand {
     order: u64,
     state: Arc<CommandState>,
+    /// The size of the records that changed the command.
+    bytes: usize,
 }
 
 #[derive(Default)]
@@ -131,8 +125,7 @@ impl StateCache {
 
     /// Clears the view.
     pub fn reset(&mut self) {
-        let (order, taken, turns) = (self.order, self.taken, self.turns + 1);
-        *self = Self { turns, order, taken, ..Self::default() };
+        *self = Self { order: self.order, taken: self.taken, ..Self::default() };
     }
 
     /// Returns the state of a command, if it is in memory.
@@ -144,29 +137,6 @@ impl StateCache {
             .or_else(|| self.old.get(id))
     }
 
-    /// Returns true if neither the view nor the index knows a command.
-    pub fn is_absent(&self, id: &CommandId) -> bool {
-        self.absent.contains(id)
-    }
-
-    /// Returns the counter to read before a command is looked up in the index; for
-    /// [`note_absent`](Self::note_absent).
-    pub fn save_generation(&self) -> u64 {
-        self.turns
-    }
-
-    /// Records that the index does not have a command. `turns` is the counter from before the
-    /// lookup. If the command became known since, the view has it, unless a generation was dropped
-    /// meanwhile: then the call has no effect.
-    pub fn note_absent(&mut self, id: &CommandId, turns: u64) {
-        if self.turns == turns && self.get(id).is_none() {
-            if self.absent.len() >= GENERATION {
-                self.absent.clear();
-            }
-            self.absent.insert(id.clone());
-        }
-    }
-
     /// Changes the state of a command. `loaded` is the state in the index, where [`get`](Self::get)
     /// returns none.
     pub fn change<T>(
@@ -176,20 +146,21 @@ impl StateCache {
         bytes: usize,
         change: impl FnOnce(&mut Option<CommandState>) -> T,
     ) -> T {
-        self.absent.remove(id);
         let before = self.unsaved.cases.remove_entry(id);
-        let (key, order, known) = if let Some((key, ChangedCommand { order, state })) = before {
-            (key, order, Some(state))
+        let (key, order, known, size) = if let Some((key, changed)) = before {
+            (key, changed.order, Some(changed.state), changed.bytes)
         } else {
             self.order += 1;
             let saving = || self.saving.cases.get(id).map(|changed| Arc::clone(&changed.state));
             let saved = self.young.remove(id).or_else(|| self.old.remove(id));
-            (id.clone(), self.order, saving().or(saved))
+            (id.clone(), self.order, saving().or(saved), 0)
         };
         let mut slot = known.map(Arc::unwrap_or_clone).or(loaded);
         let outcome = change(&mut slot);
         if let Some(state) = slot {
-            self.unsaved.cases.insert(key, ChangedCommand { order, state: Arc::new(state) });
+            let size = size.saturating_add(bytes);
+            let changed = ChangedCommand { order, state: Arc::new(state), bytes: size };
+            self.unsaved.cases.insert(key, changed);
             self.unsaved.bytes = self.unsaved.bytes.saturating_add(bytes);
         }
         outcome
@@ -244,14 +215,9 @@ impl StateCache {
         !self.saving.is_empty()
     }
 
-    /// Returns true if so much changes that a state saved now would soon change again.
-    pub fn is_busy(&self) -> bool {
-        self.unsaved.cases.len() >= MANY_UNSAVED
-    }
-
     /// Returns true if there are enough changes to save at once.
     pub fn is_laden(&self) -> bool {
-        self.unsaved.cases.len() >= MAX_UNSAVED / 10 || self.unsaved.bytes >= MAX_UNSAVED_BYTES / 10
+        self.unsaved.cases.len() >= MAX_UNSAVED / 4 || self.unsaved.bytes >= MAX_UNSAVED_BYTES / 4
     }
 
     /// Returns true if no more records should be applied before changes were saved.
@@ -276,7 +242,8 @@ impl StateCache {
         Some(TakenChanges { unsaved, writers, jobs, reached, number: self.taken })
     }
 
-    /// Records that the changes were saved: from now on the index has them.
+    /// Records that the changes were saved: from now on the index has them. Commands that have ended
+    /// leave the memory, since hardly anything follows on their end.
     pub fn note_saved(&mut self, taken: TakenChanges) {
         if !Arc::ptr_eq(&self.saving, &taken.unsaved) {
             // The view was cleared meanwhile.
@@ -284,21 +251,20 @@ impl StateCache {
         }
         self.saving = Arc::default();
         self.jobs.saved(taken.jobs);
-        let Some(UnsavedChanges { cases, bytes, .. }) = Arc::into_inner(taken.unsaved) else {
+        let Some(UnsavedChanges { cases, .. }) = Arc::into_inner(taken.unsaved) else {
             return;
         };
-        if self.young_bytes.saturating_add(bytes) > GENERATION_BYTES {
-            self.drop_saved_generation();
-        }
-        self.young_bytes = self.young_bytes.saturating_add(bytes);
-        for (id, ChangedCommand { state, .. }) in cases {
-            if self.young.len() >= GENERATION {
+        for (id, ChangedCommand { state, bytes, .. }) in cases {
+            if is_finished(&state) || self.unsaved.cases.contains_key(&id) {
+                continue;
+            }
+            let size = self.young_bytes.saturating_add(bytes);
+            if self.young.len() >= GENERATION || size > GENERATION_BYTES {
                 self.drop_saved_generation();
             }
-            if !self.unsaved.cases.contains_key(&id) {
-                self.old.remove(&id);
-                self.young.insert(id, state);
-            }
+            self.young_bytes = self.young_bytes.saturating_add(bytes);
+            self.old.remove(&id);
+            self.young.insert(id, state);
         }
     }
 }
@@ -308,8 +274,12 @@ impl StateCache {
     fn drop_saved_generation(&mut self) {
         self.old = std::mem::take(&mut self.young);
         self.young_bytes = 0;
-        self.turns += 1;
     }
+}
+
+/// Returns true if a command has ended and nothing of its end is left to publish.
+fn is_finished(state: &CommandState) -> bool {
+    state.ending.is_some() && !matches!(state.phase, CallPhase::Decided { effects: Some(_), .. })
 }
 
 impl UnsavedChanges {

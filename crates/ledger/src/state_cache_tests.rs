@@ -1,4 +1,5 @@
 use super::*;
+use crate::index::fixture::SampleCommand;
 use ferryd_domain::ledger::command_state::CommandState;
 
 fn id(number: usize) -> CommandId {
@@ -146,27 +147,14 @@ fn what_was_taken_before_everything_was_forgotten_does_not_come_back() {
 }
 
 #[test]
-fn a_command_is_absent_until_it_becomes_known_and_only_where_nothing_was_forgotten_meanwhile() {
+fn what_has_ended_is_forgotten_once_it_is_saved() {
     let mut cache = view();
-    let turns = cache.save_generation();
-    cache.note_absent(&id(1), turns);
-    assert!(cache.is_absent(&id(1)));
-    touch(&mut cache, 1);
-    assert!(!cache.is_absent(&id(1)));
-    // The lookup began before the command became known, and returns now.
-    cache.note_absent(&id(1), turns);
-    assert!(!cache.is_absent(&id(1)));
-    // The same, when the state was saved and dropped again.
-    for number in 10..10 + 3 * GENERATION {
-        touch(&mut cache, number);
-        if number % 1_000 == 999 {
-            save(&mut cache);
-        }
-    }
-    assert!(cache.get(&id(1)).is_none());
-    cache.note_absent(&id(1), turns);
-    assert!(!cache.is_absent(&id(1)));
-    cache.note_absent(&id(2), cache.save_generation());
-    cache.reset();
-    assert!(!cache.is_absent(&id(2)));
+    let ended = SampleCommand::new("ended", 0);
+    cache.change(&ended.id(), None, 100, |slot| *slot = Some(ended.completed()));
+    let open = SampleCommand::new("open", 1);
+    cache.change(&open.id(), None, 100, |slot| *slot = Some(open.waiting()));
+    let saving = cache.take().unwrap();
+    assert!(cache.get(&ended.id()).is_some());
+    cache.note_saved(saving);
+    assert!(cache.get(&ended.id()).is_none() && cache.get(&open.id()).is_some());
 }

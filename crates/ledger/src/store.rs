@@ -16,11 +16,11 @@ use super::watchers::CommandWatchers;
 use super::{LedgerRetention, LedgerSettings};
 use ferryd_domain::job::{JobId, JobState};
 
-/// The time for which changes gather before they are saved.
+/// The time for which changes gather before they are saved: a command that is carried out in this
+/// time is saved once.
+const GATHERING: Duration = Duration::from_secs(1);
+/// The pause between two transactions that prune commands.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The time for which changes gather where there are [many](StateCache::is_busy): a command that is
-/// carried out in this time is saved once.
-const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// The pause after the index refused a change for a reason that may pass, such as a full disk.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -211,9 +211,8 @@ impl StateStore {
                 return StoreWork::End;
             }
             let waited = since.get_or_insert_with(Instant::now).elapsed();
-            let pause = if state.cache.is_busy() { BUSY_PAUSE } else { PAUSE };
-            if changed && (state.hurry || state.ending || state.cache.is_laden() || waited >= pause)
-            {
+            let due = state.hurry || state.ending || state.cache.is_laden() || waited >= GATHERING;
+            if changed && due {
                 state.hurry = false;
                 if let Some(taken) = state.cache.take() {
                     return StoreWork::Save(taken);
@@ -224,7 +223,7 @@ impl StateStore {
                 return StoreWork::Forget;
             }
             if changed {
-                state = self.wait(state, pause.saturating_sub(waited));
+                state = self.wait(state, GATHERING.saturating_sub(waited));
             } else {
                 (state.idle, since) = (true, None);
                 state = self.wait(state, until_forgetting.max(PAUSE));

@@ -3,10 +3,10 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::erasing::AGED;
 use super::error::IndexError;
 use super::json::{json, parse_json};
 use super::prune::CHUNK;
+use super::retention::AGED;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::ledger::command_state::CommandState;
 

@@ -8,17 +8,7 @@
 
 use rusqlite::Connection;
 
-use super::prune;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::command_state::CommandState;
-use ferryd_domain::ledger::content_removal::ContentRemoval;
-
-/// The rank of a command whose contents are in the index.
-const WITH_CONTENTS: i64 = 0;
-/// The rank of a command whose contents are past their retention, or that has none.
-pub(super) const AGED: i64 = 1;
-/// The rank of a command whose contents were erased.
-pub(super) const ERASED: i64 = 2;
 
 /// The number of neighbours of an erased row that are written anew, on either side: more than share
 /// pages with it, or ever did.
@@ -28,18 +18,6 @@ const NEIGHBOURS: i64 = 64;
 pub(super) struct ErasedRow {
     pub seq: i64,
     pub id: CommandId,
-}
-
-/// Returns the rank by which the index orders commands: how much of a command's contents is
-/// removed.
-pub(super) fn removal_rank(state: &CommandState) -> i64 {
-    match state.removal {
-        Some(ContentRemoval::Erased { .. }) => ERASED,
-        Some(ContentRemoval::Aged) => AGED,
-        // A command that never arrived has no contents that could pass their retention.
-        None if state.ending.is_none() && prune::is_over(state) => AGED,
-        None => WITH_CONTENTS,
-    }
 }
 
 /// Erases the contents of commands in all tables except the commands' own rows, which hold by now

@@ -18,14 +18,17 @@ mod changes;
 mod erasing;
 mod error;
 mod facet;
+mod id_filter;
 mod jobs;
 mod json;
 mod lock;
+mod owned_index;
 mod page;
 mod prune;
 mod query;
 mod readers;
 mod reference;
+mod retention;
 mod row;
 mod schema;
 mod search;
@@ -35,7 +38,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -45,8 +48,10 @@ use uuid::Uuid;
 pub use self::call_offsets::{CallCheckpoint, CallMessage, IndexedCalls};
 pub use self::changes::{IndexChanges, IndexCheckpoint, UnreadableEntry};
 pub use self::error::IndexError;
+use self::id_filter::IdFilter;
 pub use self::jobs::JobPage;
 use self::lock::IndexLock;
+use self::owned_index::OwnedIndex;
 pub use self::page::{CURSOR_PATTERN, InvalidCursor, ListPage, MAX_PAGE, PageCursor};
 use self::readers::ReaderPool;
 pub use self::row::CommandRow;
@@ -65,19 +70,6 @@ pub struct LedgerIndex {
     readers: ReaderPool,
     /// True after a reader found the file damaged; the next save fails with that.
     damaged: AtomicBool,
-}
-
-/// The parts of an index that only its owner has.
-struct OwnedIndex {
-    slot: IndexLock,
-    /// The connection that writes; `None` where the file could not be made anew.
-    writer: Mutex<Option<IndexWriter>>,
-}
-
-impl OwnedIndex {
-    fn writer(&self) -> MutexGuard<'_, Option<IndexWriter>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl LedgerIndex {
@@ -104,17 +96,17 @@ impl LedgerIndex {
     }
 
     fn own(slot: IndexLock, key: &str) -> Result<Self, IndexError> {
-        let now = Timestamp::now();
-        let writer = IndexWriter::open(&slot, key, now).or_else(|why| {
+        let (now, ids) = (Timestamp::now(), Arc::new(IdFilter::default()));
+        let writer = IndexWriter::open(&slot, key, now, &ids).or_else(|why| {
             if why.is_refused() {
                 return Err(why);
             }
             warn!(file = %slot.path.display(), %why, "the index can't be used and is made anew from the ledger");
             slot.delete()?;
-            IndexWriter::open(&slot, key, now)
+            IndexWriter::open(&slot, key, now, &ids)
         })?;
-        let (path, owner) =
-            (slot.path.clone(), OwnedIndex { slot, writer: Mutex::new(Some(writer)) });
+        let (path, writer) = (slot.path.clone(), Mutex::new(Some(writer)));
+        let owner = OwnedIndex { slot, ids, writer };
         Ok(Self::new(key, path, Some(owner)))
     }
 
@@ -200,6 +192,9 @@ impl LedgerIndex {
     pub fn command_state(&self, id: &CommandId) -> Result<Option<CommandState>, IndexError> {
         const BODY: &str =
             "SELECT body FROM bodies WHERE seq = (SELECT seq FROM commands WHERE id = ?1)";
+        if self.owner.as_ref().is_some_and(|owner| !owner.ids.may_contain(id)) {
+            return Ok(None);
+        }
         self.read(|conn| {
             let mut body = conn.prepare_cached(BODY)?;
             body.query_row([id.as_str()], |row| Ok(json::parse_json(row.get_ref(0)?.as_bytes()?)))
@@ -319,7 +314,7 @@ impl LedgerIndex {
         readers.close_readers();
         drop(writer.take());
         owner.slot.delete()?;
-        *writer = Some(IndexWriter::open(&owner.slot, &self.key, Timestamp::now())?);
+        *writer = Some(IndexWriter::open(&owner.slot, &self.key, Timestamp::now(), &owner.ids)?);
         self.damaged.store(false, Ordering::Relaxed);
         Ok(())
     }
@@ -378,7 +373,7 @@ mod call_offsets_tests;
 #[cfg(test)]
 mod erasing_tests;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 #[cfg(test)]
 #[path = "index_tests.rs"]

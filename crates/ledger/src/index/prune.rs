@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::IndexError;
+use super::retention::{AGED, ERASED, WITH_CONTENTS};
 use super::{call_offsets, jobs};
-use ferryd_domain::ledger::command_state::{CallPhase, CommandState};
 
 /// The maximum number of commands that are pruned in one transaction.
 pub(super) const CHUNK: usize = 500;
@@ -17,28 +17,22 @@ pub(super) struct EndedRow {
     facet: i64,
 }
 
-/// The commands that are over, by their last change.
-pub(super) const OVER: &str =
-    "SELECT seq, facet FROM commands WHERE over = 1 AND updated < ?1 ORDER BY updated LIMIT ?2";
+/// The commands that are over with this much of their contents removed, by their last change.
+pub(super) const OVER: &str = "SELECT seq, facet FROM commands \
+     WHERE over = 1 AND removal = ?3 AND updated < ?1 ORDER BY updated LIMIT ?2";
 
-/// Returns true if a command is over. A dead letter is not over, because an operator has to decide
-/// about it. Neither is a command with an event that may not have been published. A request to
-/// cancel a command that never arrived is over.
-pub(super) fn is_over(state: &CommandState) -> bool {
-    let is_published = !matches!(state.phase, CallPhase::Decided { effects: Some(_), .. });
-    match &state.ending {
-        Some(ending) => !ending.is_dead() && is_published,
-        None => state.identity.is_none() && state.phase == CallPhase::Open,
-    }
-}
-
-/// Finds commands that are over since before `older_than`, oldest first.
+/// Finds commands that are over since before `older_than`, those with the least contents first.
 pub(super) fn find(conn: &Connection, older_than: i64) -> Result<Vec<EndedRow>, IndexError> {
     let read = |row: &rusqlite::Row<'_>| Ok(EndedRow { seq: row.get(0)?, facet: row.get(1)? });
     let mut over = conn.prepare_cached(OVER)?;
-    Ok(over
-        .query_map((older_than, i64::try_from(CHUNK).unwrap_or(0)), read)?
-        .collect::<Result<_, _>>()?)
+    let mut found = Vec::new();
+    for removal in [ERASED, AGED, WITH_CONTENTS] {
+        let rest = i64::try_from(CHUNK - found.len()).unwrap_or(0);
+        for row in over.query_map((older_than, rest, removal), read)? {
+            found.push(row?);
+        }
+    }
+    Ok(found)
 }
 
 /// Prunes commands, unless they have changed, and other rows that have not been used since before

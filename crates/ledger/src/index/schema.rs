@@ -7,8 +7,9 @@
 //! apart in `bodies`.
 //!
 //! Two partial indexes hold the rows that are searched repeatedly, in their order, so that a search
-//! ends at the first command that is not due: commands that are `over`, by their last change, and
-//! ends that are `unpublished`, by when this index first recorded them.
+//! ends at the first command that is not due: commands that are `over`, by how much of their
+//! contents is removed and by their last change, and ends that are `unpublished`, by when this index
+//! first recorded them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of the values in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 10;
+pub(super) const VERSION: i32 = 11;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
@@ -31,6 +32,12 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The number of pages in the `-wal` file from which on they are moved to the database: about 64
 /// MB.
 const WAL_PAGES: i64 = 16_000;
+
+/// The memory for pages of the connection that writes, in KiB, as `SQLite` takes it: negative. The
+/// pages of a large transaction fit in; the system caches the others.
+const WRITER_CACHE: i32 = -8_192;
+/// The memory for pages of each connection that reads.
+const READER_CACHE: i32 = -2_048;
 
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -47,15 +54,14 @@ CREATE TABLE commands (
   id TEXT NOT NULL UNIQUE,
   facet INTEGER NOT NULL,
   updated INTEGER NOT NULL,
-  reference TEXT,
-  provider_reference TEXT,
+  reference BLOB,
+  provider_reference BLOB,
   over INTEGER NOT NULL,
   removal INTEGER NOT NULL,
   unpublished INTEGER
 ) STRICT;
 CREATE INDEX commands_by_facet ON commands (facet, seq, updated);
-CREATE INDEX commands_over ON commands (updated) WHERE over = 1;
-CREATE INDEX commands_with_contents ON commands (updated) WHERE over = 1 AND removal = 0;
+CREATE INDEX commands_over ON commands (removal, updated) WHERE over = 1;
 CREATE INDEX commands_unpublished ON commands (unpublished) WHERE unpublished IS NOT NULL;
 CREATE INDEX commands_by_reference ON commands (reference) WHERE reference IS NOT NULL;
 CREATE INDEX commands_by_provider_reference ON commands (provider_reference) WHERE provider_reference IS NOT NULL;
@@ -90,7 +96,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "synchronous", "normal")?;
     // Deleted and overwritten contents are gone from the file.
     conn.pragma_update(None, "secure_delete", "on")?;
-    conn.pragma_update(None, "cache_size", -65_536)?;
+    conn.pragma_update(None, "cache_size", WRITER_CACHE)?;
     conn.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
     Ok(conn)
@@ -100,7 +106,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     let conn = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     conn.busy_timeout(BUSY)?;
-    conn.pragma_update(None, "cache_size", -16_384)?;
+    conn.pragma_update(None, "cache_size", READER_CACHE)?;
     // The last connection to close would move the contents of the `-wal` file, which only the owner
     // may do; and by then that name may belong to a new database.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

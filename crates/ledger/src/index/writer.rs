@@ -1,6 +1,7 @@
 //! Writes to the index: one transaction for all changes since the last one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior};
@@ -11,11 +12,12 @@ use super::changes::{IndexChanges, UnreadableEntry};
 use super::erasing::ErasedRow;
 use super::error::IndexError;
 use super::facet::{CommandFacet, FacetTable};
+use super::id_filter::IdFilter;
 use super::json::json;
 use super::lock::IndexLock;
 use super::prune::{self, EndedRow};
 use super::reference::reference_digest;
-use super::{aging, erasing, jobs, schema};
+use super::{aging, erasing, jobs, retention, schema};
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::ledger::command_state::CommandState;
 
@@ -31,13 +33,20 @@ const KEPT_BYTES: usize = 4_096;
 pub(super) struct IndexWriter {
     conn: Connection,
     facets: FacetTable,
+    ids: Arc<IdFilter>,
     /// True while erased contents may still be in the `-wal` file.
     unscrubbed: bool,
 }
 
 impl IndexWriter {
     /// Opens the database of a slot; a new one is filled.
-    pub fn open(slot: &IndexLock, key: &str, now: Timestamp) -> Result<Self, IndexError> {
+    pub fn open(
+        slot: &IndexLock,
+        key: &str,
+        now: Timestamp,
+        ids: &Arc<IdFilter>,
+    ) -> Result<Self, IndexError> {
+        ids.clear();
         let at_file = |source| IndexError::at(&slot.path)(source);
         slot.prepare()?;
         if let Some(why) = slot.find_missing().map_err(at_file)? {
@@ -59,7 +68,7 @@ impl IndexWriter {
         // The `-wal` file that may be missed exists only after a first write.
         schema::set_meta(&conn, "opened", now.as_millisecond())?;
         slot.mark_open().map_err(at_file)?;
-        Ok(Self { conn, facets, unscrubbed })
+        Ok(Self { conn, facets, ids: Arc::clone(ids), unscrubbed })
     }
 
     /// Saves all of `changes`, or nothing.
@@ -124,11 +133,15 @@ impl IndexWriter {
     fn try_save(&mut self, changes: &IndexChanges, now: Timestamp) -> rusqlite::Result<()> {
         let IndexChanges { cases: states, writers, jobs, unreadable, checkpoint } = changes;
         let at = now.as_millisecond();
+        if self.ids.is_due() {
+            self.ids.fill(&self.conn)?;
+        }
+        let known = self.ids.add(states.iter().map(|(id, _)| id));
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         store_unreadable(&tx, unreadable)?;
         let mut upserts = UpsertStatements::prepare(&tx)?;
-        for (id, state) in states {
-            upserts.put(&mut self.facets, id, state, at)?;
+        for ((id, state), known) in states.iter().zip(known) {
+            upserts.put(&mut self.facets, id, state, known, at)?;
         }
         let erased = upserts.finish()?;
         if !erased.is_empty() {
@@ -218,6 +231,7 @@ impl<'a> UpsertStatements<'a> {
         facets: &mut FacetTable,
         id: &CommandId,
         state: &CommandState,
+        may_be_known: bool,
         now: i64,
     ) -> rusqlite::Result<()> {
         let facet = facets.number(self.conn, CommandFacet::of(state))?;
@@ -228,15 +242,22 @@ impl<'a> UpsertStatements<'a> {
             reference.map(reference_digest),
             state.provider_reference.as_deref().map(reference_digest),
         );
-        let (over, removal) = (prune::is_over(state), erasing::removal_rank(state));
+        let (over, removal) = (retention::is_over(state), retention::removal_rank(state));
         // The clock of this host: the one that ended the command may differ.
         let unpublished = state.is_end_unpublished().then_some(now);
-        let known = self.find.query_row([id.as_str()], |row| {
-            let named = row.get_ref(6)?.as_str_or_null()? == there.as_deref();
-            let place: (i64, i64, bool, i64) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-            Ok((row.get(0)?, place, row.get::<_, Option<i64>>(5)?, named))
-        });
-        let Some((seq, old_place, since, is_named)) = known.optional()? else {
+        let mut find = || {
+            self.find
+                .query_row([id.as_str()], |row| {
+                    let named = row.get_ref(6)?.as_blob_or_null()?
+                        == there.as_ref().map(|there| &there[..]);
+                    let place: (i64, i64, bool, i64) =
+                        (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+                    Ok((row.get(0)?, place, row.get::<_, Option<i64>>(5)?, named))
+                })
+                .optional()
+        };
+        let known = if may_be_known { find()? } else { None };
+        let Some((seq, old_place, since, is_named)) = known else {
             self.add.execute((
                 id.as_str(),
                 facet,
@@ -270,7 +291,7 @@ impl<'a> UpsertStatements<'a> {
             // command has no reference.
             self.name.execute((seq, reference))?;
         }
-        if removal == erasing::ERASED && old_place.3 != erasing::ERASED {
+        if removal == retention::ERASED && old_place.3 != retention::ERASED {
             self.erased.push(ErasedRow { seq, id: id.clone() });
         }
         self.change_body.execute((seq, json(state))).map(|_| ())
