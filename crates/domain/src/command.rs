@@ -239,16 +239,17 @@ impl Command {
 
 /// Drops `null` and `x_…` fields, and reads `[]` as `{}` where a map belongs: PHP writes that for
 /// an empty map.
-fn normalise(value: Value) -> Value {
-    let Value::Object(fields) = value else { return value };
-    let kept =
-        fields.into_iter().filter(|(name, value)| !value.is_null() && !name.starts_with("x_"));
-    let mapped = kept.map(|(name, value)| {
-        let empty_list = matches!(&value, Value::Array(items) if items.is_empty());
-        let is_map = name == "payload" || name == "metadata";
-        (name, if is_map && empty_list { Value::Object(Map::new()) } else { value })
-    });
-    Value::Object(mapped.collect())
+fn normalise(mut value: Value) -> Value {
+    let Value::Object(fields) = &mut value else { return value };
+    fields.retain(|name, value| !value.is_null() && !name.starts_with("x_"));
+    for name in ["payload", "metadata"] {
+        if let Some(list) = fields.get_mut(name)
+            && list.as_array().is_some_and(Vec::is_empty)
+        {
+            *list = Value::Object(Map::new());
+        }
+    }
+    value
 }
 
 impl InvalidCommand {

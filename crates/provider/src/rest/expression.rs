@@ -185,6 +185,7 @@ pub(crate) struct Expression {
     words: Vec<String>,
     /// The steps of an expression that is a path; of any other none.
     path: Vec<String>,
+    may_change: bool,
 }
 
 impl fmt::Debug for Expression {
@@ -227,14 +228,15 @@ impl Expression {
         }
         check_words(source)?;
         let (words, path) = (words(source), path(source).unwrap_or_default());
-        Ok(Self { source: source.to_owned(), code, words, path })
+        let may_change = code.undeclared_variables(false).contains("secrets")
+            || code.undeclared_variables(true).contains("command.attempt");
+        Ok(Self { source: source.to_owned(), code, words, path, may_change })
     }
 
     /// Returns true if the value may differ at the next attempt of the same call: the expression
     /// uses a credential, which may rotate, or the number of the attempt.
     pub(super) fn may_change(&self) -> bool {
-        self.code.undeclared_variables(false).contains("secrets")
-            || self.code.undeclared_variables(true).contains("command.attempt")
+        self.may_change
     }
 
     /// Returns true if the expression names one of these variables.
