@@ -243,19 +243,19 @@ impl StateCache {
     }
 
     /// Records that the changes were saved: from now on the index has them. Commands that have ended
-    /// leave the memory, since hardly anything follows on their end.
-    pub fn note_saved(&mut self, taken: TakenChanges) {
+    /// leave the memory, since hardly anything follows on their end. They are returned: to free
+    /// thousands of them takes too long for a lock.
+    pub fn note_saved(&mut self, taken: TakenChanges) -> Option<UnsavedChanges> {
         if !Arc::ptr_eq(&self.saving, &taken.unsaved) {
             // The view was cleared meanwhile.
-            return;
+            return None;
         }
         self.saving = Arc::default();
         self.jobs.saved(taken.jobs);
-        let Some(UnsavedChanges { cases, .. }) = Arc::into_inner(taken.unsaved) else {
-            return;
-        };
-        for (id, ChangedCommand { state, bytes, .. }) in cases {
-            if is_finished(&state) || self.unsaved.cases.contains_key(&id) {
+        let mut saved = Arc::into_inner(taken.unsaved)?;
+        let open = saved.cases.extract_if(|_, changed| !is_finished(&changed.state));
+        for (id, ChangedCommand { state, bytes, .. }) in open {
+            if self.unsaved.cases.contains_key(&id) {
                 continue;
             }
             let size = self.young_bytes.saturating_add(bytes);
@@ -266,6 +266,7 @@ impl StateCache {
             self.old.remove(&id);
             self.young.insert(id, state);
         }
+        Some(saved)
     }
 }
 

@@ -155,6 +155,7 @@ fn what_has_ended_is_forgotten_once_it_is_saved() {
     cache.change(&open.id(), None, 100, |slot| *slot = Some(open.waiting()));
     let saving = cache.take().unwrap();
     assert!(cache.get(&ended.id()).is_some());
-    cache.note_saved(saving);
+    let left = cache.note_saved(saving).unwrap();
+    assert_eq!(left.cases.keys().collect::<Vec<_>>(), [&ended.id()]);
     assert!(cache.get(&ended.id()).is_none() && cache.get(&open.id()).is_some());
 }

@@ -247,8 +247,9 @@ impl StateStore {
                 Ok(()) => {
                     drop(changes);
                     let number = taken.number;
-                    self.lock().cache.note_saved(taken);
+                    let ended = self.lock().cache.note_saved(taken);
                     self.saved.send_replace(number);
+                    drop(ended);
                     return;
                 }
                 Err(error) => error,
