@@ -1,9 +1,8 @@
 //! Queues log lines for the standard error, which may be a pipe that nobody reads.
 //!
 //! A logging task puts a line into a queue in memory and goes on; a separate thread writes. The
-//! first line after a pause is written at once; those that follow gather for some milliseconds, and
-//! are written together. Lines that find the queue full are dropped and counted, and a line at
-//! their place in the log states the count.
+//! lines that come while it writes are written together. Lines that find the queue full are dropped
+//! and counted, and a line at their place in the log states the count.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -15,11 +14,6 @@ const MAX_QUEUED: usize = 4 << 20;
 /// The number of bytes that are written at a time, unless one line is longer: as many as a pipe
 /// holds.
 const MAX_WRITTEN: usize = 64 << 10;
-/// The time for which lines gather after a write. Waking the thread for each line costs more than
-/// writing it.
-const GATHERING: Duration = Duration::from_millis(10);
-/// The value of [`QueueState::wake_at`] while the thread is awake.
-const AWAKE: usize = usize::MAX;
 /// The wait before the next try where the standard error takes nothing and does not block either.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -42,8 +36,8 @@ struct QueueState {
     bytes: usize,
     /// The number of lines that were dropped since the log last stated a number.
     dropped: u64,
-    /// The number of bytes from which on a logging task wakes the thread.
-    wake_at: usize,
+    /// True while the thread waits for a line.
+    is_asleep: bool,
 }
 
 impl LogQueue {
@@ -55,7 +49,7 @@ impl LogQueue {
         output: impl Write + Send + 'static,
         notice: impl Fn(u64) -> Vec<u8> + Send + 'static,
     ) -> io::Result<Self> {
-        let state = QueueState { batches: VecDeque::new(), bytes: 0, dropped: 0, wake_at: AWAKE };
+        let state = QueueState { batches: VecDeque::new(), bytes: 0, dropped: 0, is_asleep: false };
         let (state, filled, emptied) = (Mutex::new(state), Condvar::new(), Condvar::new());
         let queue = Self(Arc::new(SharedQueue { state, filled, emptied }));
         let shared = Arc::clone(&queue.0);
@@ -86,9 +80,7 @@ impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
         state.queue(line);
-        if state.bytes >= state.wake_at || state.dropped == 1 {
-            self.0.wake(&mut state);
-        }
+        self.0.wake(&mut state);
         Ok(line.len())
     }
 
@@ -124,15 +116,13 @@ impl SharedQueue {
 
     /// Wakes the thread if it waits.
     fn wake(&self, state: &mut QueueState) {
-        if state.wake_at != AWAKE {
-            state.wake_at = AWAKE;
+        if std::mem::take(&mut state.is_asleep) {
             self.filled.notify_one();
         }
     }
 
     fn write_lines(&self, mut output: impl Write, notice: impl Fn(u64) -> Vec<u8>) {
         let mut state = self.lock();
-        let mut has_written = false;
         loop {
             // There is room by now: the lines queued before are written, or being written, in part.
             if state.dropped > 0 {
@@ -145,30 +135,13 @@ impl SharedQueue {
                 write_through(&mut output, &batch);
                 state = self.lock();
                 state.bytes -= batch.len();
-                has_written = true;
                 continue;
             }
             self.emptied.notify_all();
-            state = self.wait(state, std::mem::take(&mut has_written));
+            state.is_asleep = true;
+            let waited = self.filled.wait_while(state, |state| state.is_asleep);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    /// Waits until a line is queued; after a write, until lines have gathered.
-    fn wait<'s>(
-        &self,
-        mut state: MutexGuard<'s, QueueState>,
-        has_written: bool,
-    ) -> MutexGuard<'s, QueueState> {
-        state.wake_at = if has_written { MAX_WRITTEN } else { 1 };
-        let is_asleep = |state: &mut QueueState| state.wake_at != AWAKE;
-        let mut state = if has_written {
-            let waited = self.filled.wait_timeout_while(state, GATHERING, is_asleep);
-            waited.unwrap_or_else(PoisonError::into_inner).0
-        } else {
-            self.filled.wait_while(state, is_asleep).unwrap_or_else(PoisonError::into_inner)
-        };
-        state.wake_at = AWAKE;
-        state
     }
 }
 
