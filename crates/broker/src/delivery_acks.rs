@@ -57,7 +57,12 @@ pub struct DeliveryAcker {
 
 /// The acks of the deliveries of one channel.
 #[derive(Debug, Default)]
-pub struct ChannelAcks(Mutex<AckState>);
+pub struct ChannelAcks {
+    state: Mutex<AckState>,
+    /// Held while acks are sent. An ack that is sent after another has covered its tag would close
+    /// the channel.
+    sending: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct AckState {
@@ -101,12 +106,13 @@ impl TagRanges {
 
 impl ChannelAcks {
     fn lock(&self) -> MutexGuard<'_, AckState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends the acks that are due after they have gathered.
     async fn send_gathered(self: Arc<Self>) {
         tokio::time::sleep(GATHER).await;
+        let _sending = self.sending.lock().await;
         let (due, complete, sent) = {
             let mut state = self.lock();
             let due = std::mem::take(&mut state.due);
