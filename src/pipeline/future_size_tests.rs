@@ -8,9 +8,10 @@ use ferryd_provider::Operation;
 /// The most bytes of the future of a delivery, from its beginning to its ack.
 const MOST: usize = 3 * 1024 + 512;
 
-type Shared = &'static Pipeline;
-type Message = &'static mut CommandMessage;
-type Attempt = (Shared, &'static Lane, &'static Operation, Message, CallPermit);
+type SharedPipeline = &'static Pipeline;
+type HeldCommand = &'static mut CommandMessage;
+type AttemptArguments =
+    (SharedPipeline, &'static Lane, &'static Operation, HeldCommand, CallPermit);
 
 fn size_of_future<I, F: Future>(_: impl FnOnce(I) -> F) -> usize {
     size_of::<F>()
@@ -18,15 +19,18 @@ fn size_of_future<I, F: Future>(_: impl FnOnce(I) -> F) -> usize {
 
 #[test]
 fn a_delivery_that_waits_for_its_provider_costs_little_memory() {
-    let handling =
-        size_of_future(|(pipeline, lanes, delivery): (Shared, &'static ProviderLanes, _)| {
+    let handling = size_of_future(
+        |(pipeline, lanes, delivery): (SharedPipeline, &'static ProviderLanes, _)| {
             pipeline.handle_delivery(lanes, delivery)
+        },
+    );
+    let attempt =
+        size_of_future(|(pipeline, lane, operation, message, permit): AttemptArguments| {
+            pipeline.attempt(lane, operation, message, permit)
         });
-    let attempt = size_of_future(|(pipeline, lane, operation, message, permit): Attempt| {
-        pipeline.attempt(lane, operation, message, permit)
+    let publishing = size_of_future(|(pipeline, effects): (SharedPipeline, &'static Effects)| {
+        pipeline.publish(effects)
     });
-    let publishing =
-        size_of_future(|(pipeline, effects): (Shared, &'static Effects)| pipeline.publish(effects));
     assert!(
         handling <= MOST,
         "{handling} bytes, of which {attempt} are for a call and {publishing} for publishing: box what few commands need"

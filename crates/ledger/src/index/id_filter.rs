@@ -1,9 +1,10 @@
 //! A filter of the ids that an index holds: most commands are new, and a new one is not looked up on
 //! the disk.
 //!
-//! This is a split block Bloom filter: it has every id of the index, and a few others in vain. It is
-//! in memory only, and is filled from the index with the first save after a start; until then every
-//! id may be in the index. Its size is bounded. Beyond that, more look-ups are in vain.
+//! The filter is a split block Bloom filter: it has every id of the index, and a few others in vain.
+//! The filter is in memory only, and is filled from the index with the first save after a start;
+//! until then every id may be in the index. Its size is bounded. Beyond that, more look-ups are in
+//! vain.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
