@@ -66,17 +66,20 @@ fn of_one(counted: &CountedInstructions) -> (u64, u64) {
     (counted.carrying / COUNTED as u64, counted.index / COUNTED as u64)
 }
 
-/// Fails where a command costs more than is tolerated, or so much less that a later increase would
-/// go unnoticed.
+/// Fails where a command costs more than is tolerated. Where it costs so much less that a later
+/// increase would go unnoticed, says so: the cost varies with the batches that form, so a machine
+/// may count less for the same program.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52 instructions")]
 fn compare(cost: u64, accepted: u64) -> Result<(), BenchError> {
     let change = cost as f64 / accepted as f64 - 1.0;
-    println!("change: {:+.1} %, tolerated: {:.0} %", change * 100.0, TOLERANCE * 100.0);
-    if change.abs() <= TOLERANCE {
-        return Ok(());
+    println!("change: {:+.1} %, tolerated: {:+.0} %", change * 100.0, TOLERANCE * 100.0);
+    if change > TOLERANCE {
+        return Err(MORE.into());
     }
-    let advice = if change < 0.0 { LESS } else { MORE };
-    Err(advice.into())
+    if change < -TOLERANCE {
+        println!("{LESS}");
+    }
+    Ok(())
 }
 
 const MORE: &str = "\
