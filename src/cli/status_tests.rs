@@ -70,7 +70,7 @@ fn started(step: Step) -> RecordBody {
 fn finished(step: Step, after: i64, unknown: bool, kind: EventKind) -> RecordBody {
     let moment = EventMoment { generation: step.generation, attempt: step.attempt, at: at(after) };
     let event = Event::new(identity().command, moment, kind, TraceContext::default());
-    let effects = RecordedEffects { event, publish_event: true, message: None };
+    let effects = RecordedEffects { event: event.into(), publish_event: true, message: None };
     let (command_identity, call, by) = (None, None, DecidedBy::Holder);
     RecordBody::Finished(Box::new(FinishedRecord {
         step,
@@ -184,7 +184,8 @@ fn a_queried_command_shows_when_it_is_queried_next_and_until_when() {
         ) else {
             unreachable!()
         };
-        fact.effects.event.data.next_attempt_at = Some(at(next));
+        let named = |event: &mut Event| event.data.next_attempt_at = Some(at(next));
+        fact.effects.event = fact.effects.event.with_changes(named);
         RecordBody::Finished(fact)
     };
     let again = |accepted, due| EventKind::Querying { accepted, due: at(due), failure: None };

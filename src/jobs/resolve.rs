@@ -13,6 +13,7 @@ use crate::operator::OperatorError;
 use crate::operator::queued_dead_letter::QueuedDeadLetter;
 use ferryd_broker::headers;
 use ferryd_domain::command::Command;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::event::{Event, EventKind, EventMoment};
 use ferryd_domain::job::Resolution;
 use ferryd_domain::ledger::effects::RecordedEffects;
@@ -119,7 +120,7 @@ impl LetterWorker {
         resolution: Option<&Resolution>,
         attempt: u32,
         at: Timestamp,
-    ) -> Event {
+    ) -> EncodedEvent {
         let generation = dead.letter.as_ref().map_or(0, |letter| letter.generation);
         let moment = EventMoment { generation, attempt, at };
         Event::new(
@@ -128,6 +129,7 @@ impl LetterWorker {
             self.event_kind(resolution),
             headers::trace(&dead.properties),
         )
+        .into()
     }
 
     fn event_kind(&self, resolution: Option<&Resolution>) -> EventKind {
@@ -154,7 +156,12 @@ impl LetterWorker {
     }
 
     /// The record by which the command of a dead letter ends.
-    pub fn end_record(&self, dead: &QueuedDeadLetter, event: Event, publish_event: bool) -> Record {
+    pub fn end_record(
+        &self,
+        dead: &QueuedDeadLetter,
+        event: EncodedEvent,
+        publish_event: bool,
+    ) -> Record {
         let step = Step::call(event.data.generation, event.data.attempt.saturating_sub(1).max(1));
         let by = DecidedBy::Job(JobDecision { id: self.job, actor: self.spec.actor.clone() });
         let finished = FinishedRecord {

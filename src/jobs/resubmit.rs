@@ -84,7 +84,7 @@ impl LetterWorker {
         let kind = EventKind::Failed(FailureKind::Discarded, failure);
         let event =
             Event::new(dead.identity.clone(), moment, kind, headers::trace(&dead.properties));
-        let ruled = self.context.ledger.append(self.end_record(dead, event, false)).await?;
+        let ruled = self.context.ledger.append(self.end_record(dead, event.into(), false)).await?;
         if !matches!(ruled.ruling, Ruling::Counts(_)) {
             // Somebody has ended it meanwhile, in the same way or another.
             return Ok(self.gone_on(&dead.identity.id));

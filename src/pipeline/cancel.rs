@@ -14,6 +14,7 @@ use super::messages::Effects;
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::command::EchoedIdentity;
 use ferryd_domain::command_id::CommandId;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::effects::RecordedEffects;
@@ -98,7 +99,7 @@ impl Pipeline {
     async fn try_to_cancel(
         &self,
         step: Step,
-        event: Event,
+        event: EncodedEvent,
         person: &Actor,
     ) -> Result<CancelTry, BrokerError> {
         let id = &event.data.command.id;
@@ -189,7 +190,7 @@ impl Pipeline {
 }
 
 /// Builds the record that ends a command as cancelled, if that is still possible at its step.
-fn cancel_record(step: Step, event: &Event, person: &Actor) -> Record {
+fn cancel_record(step: Step, event: &EncodedEvent, person: &Actor) -> Record {
     let finished =
         FinishedRecord::for_event(step, DecidedBy::Canceller(person.clone()), event.clone(), true);
     Record {
@@ -204,9 +205,9 @@ fn cancel_event(
     identity: EchoedIdentity,
     person: &Actor,
     least_attempt: u32,
-) -> Event {
+) -> EncodedEvent {
     let (generation, attempt) = (state.step.generation, state.step.attempt.max(least_attempt));
     let moment = EventMoment { generation, attempt, at: Timestamp::now() };
     let kind = EventKind::Failed(FailureKind::Cancelled, cancelled_failure(person));
-    Event::new(identity, moment, kind, TraceContext::default())
+    Event::new(identity, moment, kind, TraceContext::default()).into()
 }

@@ -69,7 +69,7 @@ impl Pipeline {
             .as_deref()
             .or(notice.id.as_deref())
             .unwrap_or("nothing that has an id");
-        let stands = state.ending.as_ref().map(|ending| &ending.event);
+        let stands = state.ending.as_ref().map(|ending| &*ending.event);
         let known = state.provider_reference.as_deref().or(state.former_reference.as_deref());
         let conflict =
             ConflictEvent::of_reference(identity, reference, known, stands, Timestamp::now());

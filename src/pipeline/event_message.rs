@@ -5,18 +5,18 @@ use lapin::types::{FieldTable, ShortString};
 use ferryd_broker::headers;
 use ferryd_broker::message::{OutgoingMessage, persistent_properties, short_or_empty};
 use ferryd_domain::conflict::ConflictEvent;
-use ferryd_domain::event::{CONTENT_TYPE, Event, TraceContext};
+use ferryd_domain::encoded_event::EncodedEvent;
+use ferryd_domain::event::{CONTENT_TYPE, TraceContext};
 
 /// Writes an event of a command as a message.
 #[must_use]
 pub fn event_message(
-    event: &Event,
+    event: &EncodedEvent,
     exchange: ShortString,
     routing_key: ShortString,
 ) -> OutgoingMessage {
     let trace = (event.traceparent.as_deref(), event.tracestate.as_deref());
-    // An event is plain data; it always has a JSON form.
-    let body = serde_json::to_vec(event).unwrap_or_default();
+    let body = event.json().as_bytes().to_vec();
     cloud_event(&event.r#type, &event.id, trace, body, exchange, routing_key)
 }
 

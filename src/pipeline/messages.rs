@@ -12,6 +12,7 @@ use ferryd_broker::headers::{self, MessageState};
 use ferryd_broker::message::{OutgoingMessage, short_or_empty, short_string};
 use ferryd_broker::topology::{TopologyNames, rung_word};
 use ferryd_domain::conflict::ConflictEvent;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::event::{Event, EventKind, EventMoment};
 use ferryd_domain::ledger::effects::{ContinuationEffect, RecordedEffects};
 use ferryd_domain::ledger::record::{RecordId, ReplyTarget};
@@ -86,8 +87,8 @@ impl MessageFactory {
         now: Timestamp,
     ) -> Option<OutgoingMessage> {
         let publish_event = self.states.contains(&kind.state());
-        publish_event
-            .then(|| self.event(&event_of(message, message.state.progress.attempt, kind, now)))
+        let event = || event_of(message, message.state.progress.attempt, kind, now).into();
+        publish_event.then(|| self.event(&event()))
     }
 
     /// Derives the effects of a decision about a message, to be recorded: the event, which states
@@ -121,7 +122,7 @@ impl MessageFactory {
         };
         let publish_event = self.states.contains(&event_kind.state());
         RecordedEffects {
-            event: event_of(incoming, attempt, event_kind, now),
+            event: event_of(incoming, attempt, event_kind, now).into(),
             publish_event,
             message: continuation,
         }
@@ -146,7 +147,7 @@ impl MessageFactory {
         let publish_event = self.states.contains(&kind.state());
         let continuation = self.waiting_on(incoming, state, headers::ContinuationKind::Retry, rung);
         RecordedEffects {
-            event: event_of(incoming, attempt, kind, now),
+            event: event_of(incoming, attempt, kind, now).into(),
             publish_event,
             message: Some(continuation),
         }
@@ -162,22 +163,22 @@ impl MessageFactory {
         replies: &[ReplyTarget],
     ) -> Effects {
         let RecordedEffects { event, publish_event, message: continuation } = recorded;
-        let event = &event.with_names(&incoming.identity);
+        let event = event.with_names(&incoming.identity);
         let continuation =
             continuation.as_ref().map(|continuation| sent_on(incoming, continuation));
-        let event_message = publish_event.then(|| self.event(event));
+        let event_message = publish_event.then(|| self.event(&event));
         let ends = event.data.state.is_terminal();
         // A dead letter is published before its event. The event is published before the
         // continuation, whose existence proves it.
         let messages =
             if ends { [continuation, event_message] } else { [event_message, continuation] };
-        let replies = if ends { self.replies(Some(incoming), event, replies) } else { Vec::new() };
+        let replies = if ends { self.replies(Some(incoming), &event, replies) } else { Vec::new() };
         Effects { messages: messages.into_iter().flatten().collect(), replies, settles: None }
     }
 
     /// Repeats the terminal event, for a publisher who sent the command again.
     #[must_use]
-    pub fn ending_reply(&self, message: &IncomingMessage, event: &Event) -> Effects {
+    pub fn ending_reply(&self, message: &IncomingMessage, event: &EncodedEvent) -> Effects {
         let event = event.with_names(&message.identity);
         let messages = vec![self.event(&event)];
         Effects { messages, replies: self.replies(Some(message), &event, &[]), settles: None }
@@ -186,7 +187,7 @@ impl MessageFactory {
     /// Builds the messages of a decision that leaves the delivery alone: its event, and the
     /// replies to publishers that set `reply_to`.
     #[must_use]
-    pub fn ending_messages(&self, event: &Event, replies: &[ReplyTarget]) -> Effects {
+    pub fn ending_messages(&self, event: &EncodedEvent, replies: &[ReplyTarget]) -> Effects {
         Effects {
             messages: vec![self.event(event)],
             replies: self.replies(None, event, replies),
@@ -297,7 +298,7 @@ impl MessageFactory {
         continuation(state, kind, self.names.retry(), key)
     }
 
-    fn event(&self, event: &Event) -> OutgoingMessage {
+    fn event(&self, event: &EncodedEvent) -> OutgoingMessage {
         event_message(
             event,
             short_or_empty(&self.names.events()),
@@ -315,7 +316,7 @@ impl MessageFactory {
     fn replies(
         &self,
         message: Option<&IncomingMessage>,
-        event: &Event,
+        event: &EncodedEvent,
         others: &[ReplyTarget],
     ) -> Vec<OutgoingMessage> {
         let own = message.and_then(|message| self.reply_target(message));

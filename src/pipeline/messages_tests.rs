@@ -137,12 +137,12 @@ fn the_end_of_a_command_that_came_after_it_has_the_names_that_it_came_with() {
     let identity = EchoedIdentity::unknown(message.identity.id.clone());
     let event = Event::new(identity, moment, kind, TraceContext::default());
     assert!(
-        messages.ending_messages(&event, &[]).messages[0]
+        messages.ending_messages(&event.clone().into(), &[]).messages[0]
             .routing_key
             .as_str()
             .starts_with("unknown.unknown.unknown.")
     );
-    let answer = messages.ending_reply(&message, &event);
+    let answer = messages.ending_reply(&message, &event.clone().into());
     let answered: Event = serde_json::from_slice(&answer.messages[0].body).unwrap();
     assert_eq!((answered.data.command, answered.id), (message.identity.clone(), event.id));
     assert_eq!(

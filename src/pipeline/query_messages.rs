@@ -38,7 +38,7 @@ impl MessageFactory {
         let mut event = event_of(incoming, attempt, kind, now);
         event.data.next_attempt_at = Some(query.due);
         RecordedEffects {
-            event,
+            event: event.into(),
             publish_event,
             message: Some(self.query_message(incoming, state, query, now)),
         }
@@ -65,7 +65,7 @@ impl MessageFactory {
             now,
         );
         RecordedEffects {
-            event,
+            event: event.into(),
             publish_event: false,
             message: Some(self.query_message(incoming, state, query, now)),
         }

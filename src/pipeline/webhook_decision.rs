@@ -8,6 +8,7 @@ use super::messages::Effects;
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::conflict::ConflictEvent;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
 use ferryd_domain::ledger::next_action::{NextAction, RulingRole, next_action};
 use ferryd_domain::ledger::record::{DecidedBy, FinishedRecord, Record, RecordBody};
@@ -42,8 +43,9 @@ impl Pipeline {
             let (generation, attempt) =
                 (command_state.step.generation, command_state.step.attempt.max(least_attempt));
             let moment = EventMoment { generation, attempt, at: Timestamp::now() };
-            let event =
-                Event::new(identity.command, moment, event_kind.clone(), TraceContext::default());
+            let event: EncodedEvent =
+                Event::new(identity.command, moment, event_kind.clone(), TraceContext::default())
+                    .into();
             let finished = FinishedRecord::for_event(
                 command_state.step,
                 DecidedBy::Holder,

@@ -16,7 +16,7 @@ use super::commands::{
 };
 use super::problem::{ApiProblem, ProblemKind};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::event::Event;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_provider::registry::ProviderRegistry;
 
 /// The longest time for the broker to confirm a request's messages.
@@ -136,7 +136,11 @@ impl ApiState {
     }
 
     /// Waits for the end of a command until a time, and returns the terminal event.
-    pub(super) async fn wait_for_ending(&self, id: &CommandId, until: Instant) -> Option<Event> {
+    pub(super) async fn wait_for_ending(
+        &self,
+        id: &CommandId,
+        until: Instant,
+    ) -> Option<EncodedEvent> {
         tokio::select! {
             ended = timeout_at(until, self.commands.wait_for_end(id)) => ended.ok()?.ok(),
             () = self.stop.cancelled() => None,

@@ -22,7 +22,7 @@ use crate::pipeline::publisher_rules::PublisherRules;
 use ferryd_domain::command::Command;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::command_scope::CommandScope;
-use ferryd_domain::event::Event;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::Actor;
 use ferryd_domain::ledger::refusal_note::RefusalNote;
@@ -243,7 +243,10 @@ impl CommandGate {
     }
 
     /// Waits for the end of a command that was submitted by the same caller.
-    pub(super) async fn wait_for_end(&self, id: &CommandId) -> Result<Event, CommandServiceError> {
+    pub(super) async fn wait_for_end(
+        &self,
+        id: &CommandId,
+    ) -> Result<EncodedEvent, CommandServiceError> {
         self.commands.wait_for_ending(id).await
     }
 

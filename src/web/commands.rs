@@ -10,7 +10,8 @@ use crate::operator::queued_dead_letter::QueuedDeadLetter;
 use crate::pipeline::cancel::CancelResult;
 use ferryd_domain::command::Command;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::event::{Event, TraceContext};
+use ferryd_domain::encoded_event::EncodedEvent;
+use ferryd_domain::event::TraceContext;
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::Actor;
 use ferryd_domain::name::Name;
@@ -38,7 +39,7 @@ pub trait CommandService: Send + Sync {
     fn wait_for_ending<'a>(
         &'a self,
         id: &'a CommandId,
-    ) -> BoxFuture<'a, Result<Event, CommandServiceError>>;
+    ) -> BoxFuture<'a, Result<EncodedEvent, CommandServiceError>>;
 
     /// Cancels a command.
     fn cancel<'a>(
@@ -158,7 +159,7 @@ pub enum SubmitResult {
     /// The command is in progress, from now on or from before.
     UnderWay,
     /// The command has ended.
-    Ended(Box<Event>),
+    Ended(EncodedEvent),
     /// Another command has the id.
     OtherContent,
     /// A newer version wrote this kind of record about the command, which must not be ignored.

@@ -61,7 +61,7 @@ impl FakeCommandService {
             retained_message: None,
             query: None,
             decided_by: DecidedBy::Holder,
-            effects: RecordedEffects { event, publish_event: true, message: None },
+            effects: RecordedEffects { event: event.into(), publish_event: true, message: None },
         };
         assert!(matches!(
             self.rule(&command.id, RecordBody::Finished(Box::new(finished))),
@@ -128,7 +128,7 @@ impl FakeCommandService {
             query: None,
             decided_by: DecidedBy::Holder,
             effects: RecordedEffects {
-                event,
+                event: event.into(),
                 publish_event: true,
                 message: is_kept.then_some(continuation),
             },

@@ -18,7 +18,7 @@ use crate::operator::erase::{ErasureOutcome, ErasureResult, describe_refusal};
 use crate::operator::queued_dead_letter::QueuedDeadLetter;
 use crate::pipeline::cancel::CancelResult;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::event::Event;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::ledger::command_state::{CommandEnding, CommandState};
 use ferryd_domain::ledger::record::{
     Actor, CommandIdentity, ContentErasure, OpenedRecord, RecordBody, Step, WaitReason,
@@ -148,7 +148,7 @@ impl CommandService for FakeCommandService {
     fn wait_for_ending<'a>(
         &'a self,
         id: &'a CommandId,
-    ) -> BoxFuture<'a, Result<Event, CommandServiceError>> {
+    ) -> BoxFuture<'a, Result<EncodedEvent, CommandServiceError>> {
         async move {
             let mut news = self.news.subscribe();
             loop {

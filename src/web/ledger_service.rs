@@ -28,7 +28,7 @@ use crate::pipeline::cancel::CancelResult;
 use ferryd_broker::connection::AmqpSettings;
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::event::Event;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::ledger::command_state::{CommandEnding, CommandState};
 use ferryd_domain::ledger::record::Actor;
 use ferryd_domain::name::Name;
@@ -213,7 +213,7 @@ impl CommandService for LedgerCommandService {
     fn wait_for_ending<'a>(
         &'a self,
         id: &'a CommandId,
-    ) -> BoxFuture<'a, Result<Event, CommandServiceError>> {
+    ) -> BoxFuture<'a, Result<EncodedEvent, CommandServiceError>> {
         async move { Ok(self.ledger().wait_for_ending(id).await?) }.boxed()
     }
 

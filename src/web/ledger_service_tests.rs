@@ -74,10 +74,10 @@ fn the_ledger_decides_what_becomes_of_a_command() {
     let by = RecordId { writer: uuid::Uuid::nil(), number: 1 };
     let completed = || event(EventKind::Completed(Success::default()));
     let unsettled = |event: Event| {
-        let effects = RecordedEffects { event, publish_event: true, message: None };
+        let effects = RecordedEffects { event: event.into(), publish_event: true, message: None };
         Ruling::Unsettled(Box::new(DecidedCommand { by, effects, replies: Vec::new() }))
     };
-    let ended = || Some(SubmitResult::Ended(Box::new(completed())));
+    let ended = || Some(SubmitResult::Ended(completed().into()));
     let retry = event(EventKind::Pending {
         due: Timestamp::UNIX_EPOCH,
         failure: Failure::new("timeout", "no answer"),
@@ -86,7 +86,7 @@ fn the_ledger_decides_what_becomes_of_a_command() {
     for (ruling, expected) in [
         (Ruling::Counts(RulingGrant::default()), None),
         (Ruling::Cancelled(Actor { by: "ann".to_owned(), reason: None }), None),
-        (Ruling::Ended(Box::new(completed())), ended()),
+        (Ruling::Ended(completed().into()), ended()),
         (unsettled(completed()), ended()),
         (unsettled(retry), Some(SubmitResult::UnderWay)),
         (Ruling::Superseded, Some(SubmitResult::UnderWay)),

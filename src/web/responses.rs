@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::operator::erase::ErasureResult;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::conflict::ConflictNote;
-use ferryd_domain::event::Event;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::ledger::command_state::{CallPhase, CommandState};
 use ferryd_domain::ledger::content_removal::ContentRemoval;
@@ -57,7 +57,7 @@ pub struct CommandStory {
     pub removal: Option<ContentRemoval>,
     /// The terminal event, if the command has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub event: Option<Event>,
+    pub event: Option<EncodedEvent>,
     /// Notices of the provider, and the requests and commands that caused a query: everything that
     /// concerned the command besides ferryd's own timers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

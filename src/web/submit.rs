@@ -22,6 +22,7 @@ use super::{ApiState, body, prefer};
 use crate::pipeline::command_check;
 use ferryd_domain::command::{Command, CommandBody, CommandEnvelope};
 use ferryd_domain::command_id::CommandId;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::event::{self, Event, TraceContext};
 use ferryd_domain::outcome::Failure;
 use ferryd_provider::registry::ProviderRegistry;
@@ -80,7 +81,7 @@ impl DescribeInput for CommandRequest {
 /// The answer to a client that submitted a command.
 pub(super) enum SubmitAnswer {
     /// The command has ended.
-    Ended(HeaderMap, Box<Event>),
+    Ended(HeaderMap, EncodedEvent),
     /// The command is in progress.
     UnderWay(HeaderMap, SubmitReceipt),
 }
@@ -142,7 +143,7 @@ pub(super) async fn submit(
             Some((wait, _seat)) => {
                 let preference = format!("wait={}", wait.as_secs());
                 applied.insert(PREFERENCE_APPLIED, header_value(&preference)?);
-                api.wait_for_ending(&id, began + wait).await.map(Box::new)
+                api.wait_for_ending(&id, began + wait).await
             }
             None => None,
         },
@@ -159,7 +160,7 @@ pub(super) async fn submit(
 
 fn answer(
     id: CommandId,
-    event: Option<Box<Event>>,
+    event: Option<EncodedEvent>,
     mut headers: HeaderMap,
 ) -> Result<SubmitAnswer, ApiProblem> {
     let location = format!("/v1/commands/{id}");

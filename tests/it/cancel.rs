@@ -203,8 +203,12 @@ async fn a_cancellation_whose_instance_died_before_publishing_it_is_published_by
     let moment = EventMoment { generation: 0, attempt: 1, at: Timestamp::now() };
     let kind = EventKind::Failed(FailureKind::Cancelled, cancelled_failure(&person));
     let event = Event::new(identity, moment, kind, TraceContext::default());
-    let finished =
-        FinishedRecord::for_event(Step::call(0, 1), DecidedBy::Canceller(person), event, true);
+    let finished = FinishedRecord::for_event(
+        Step::call(0, 1),
+        DecidedBy::Canceller(person),
+        event.into(),
+        true,
+    );
     let fact = RecordBody::Finished(Box::new(finished));
     write_record(
         &rig,

@@ -67,7 +67,11 @@ fn refused() -> real::Record {
         retained_message: None,
         query: None,
         decided_by: real::DecidedBy::Holder,
-        effects: effects::RecordedEffects { event, publish_event: true, message: None },
+        effects: effects::RecordedEffects {
+            event: event.into(),
+            publish_event: true,
+            message: None,
+        },
     };
     real::Record { at, command: id, fact: real::RecordBody::Finished(Box::new(finished)) }
 }
@@ -234,7 +238,7 @@ impl ModelEffects {
             }
         };
         effects::RecordedEffects {
-            event: event(self.event),
+            event: event(self.event).into(),
             publish_event: self.event.what.is_published(),
             message: continuation,
         }

@@ -303,6 +303,15 @@ impl EchoedIdentity {
         }
     }
 
+    /// Returns true if only the id of the command is known.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        let Self { id: _, r#type, provider, account, operation, reference, metadata } = self;
+        [r#type, provider, account, operation].iter().all(|name| name.is_none())
+            && reference.is_none()
+            && metadata.is_empty()
+    }
+
     /// Returns the same identity without a reference or metadata too large for a header. The
     /// message body has them whole.
     #[must_use]

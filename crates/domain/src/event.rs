@@ -258,8 +258,8 @@ impl Event {
     /// Fills in the names of a command that ended before they were known, from the later `command`;
     /// any other event stays as it is.
     #[must_use]
-    pub fn with_names(&self, command: &EchoedIdentity) -> Cow<'_, Self> {
-        if self.data.command != EchoedIdentity::unknown(command.id.clone()) {
+    pub(super) fn with_names(&self, command: &EchoedIdentity) -> Cow<'_, Self> {
+        if !self.data.command.is_unknown() || self.data.command.id != command.id {
             return Cow::Borrowed(self);
         }
         let mut event = self.clone();

@@ -60,7 +60,7 @@ use ferryd_broker::message::short_or_empty;
 use ferryd_broker::stream::{BrokerStream, StreamPosition};
 use ferryd_broker::topology::TopologyNames;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::event::Event;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::{AnyRecord, Record, RecordId};
 use ferryd_domain::ledger::ruling::Ruling;
@@ -225,7 +225,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`BrokerError::Stopping`] when ferryd stops first.
-    pub async fn wait_for_ending(&self, id: &CommandId) -> Result<Event, BrokerError> {
+    pub async fn wait_for_ending(&self, id: &CommandId) -> Result<EncodedEvent, BrokerError> {
         self.wait_until(id, |state| Some(state.ending.as_ref()?.event.clone())).await
     }
 

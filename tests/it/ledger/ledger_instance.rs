@@ -183,7 +183,7 @@ pub(super) fn completed(id: &str) -> Record {
         not_found: false,
         retained_message: None,
         decided_by: DecidedBy::Holder,
-        effects: RecordedEffects { event, publish_event: true, message: None },
+        effects: RecordedEffects { event: event.into(), publish_event: true, message: None },
     };
     record(id, RecordBody::Finished(Box::new(finished)))
 }

@@ -191,7 +191,9 @@ async fn a_record_that_the_broker_refuses_is_kept_and_those_written_with_it_coun
     if let RecordBody::Finished(finished) = &mut large.fact {
         // Incompressible text.
         let noise: String = (0..800).map(|_| uuid::Uuid::new_v4().to_string()).collect();
-        finished.effects.event.data.result = Some(serde_json::json!(noise));
+        let event = &finished.effects.event;
+        finished.effects.event =
+            event.with_changes(|event| event.data.result = Some(serde_json::json!(noise)));
     }
     let ids: Vec<_> = (0..40).map(|number| format!("c-{number}")).collect();
     let appending = join_all(ids.iter().map(async |id| one.append(started(id)).await.ruling));

@@ -304,7 +304,7 @@ async fn an_end_that_was_left_unpublished_is_published_whoever_decided_it() {
         EventKind::Completed(Success::default()),
         TraceContext::default(),
     );
-    let finished = FinishedRecord::for_event(step, DecidedBy::Holder, event, true);
+    let finished = FinishedRecord::for_event(step, DecidedBy::Holder, event.into(), true);
     write_record(&rig, &Record { at, command, fact: RecordBody::Finished(Box::new(finished)) })
         .await;
     let daemon = rig.start().await;

@@ -257,7 +257,7 @@ impl CommandState {
 
     fn add_reply_target(&mut self, target: &ReplyTarget) -> Ruling {
         if let Some(ending) = &self.ending {
-            return Ruling::Ended(Box::new(ending.event.clone()));
+            return Ruling::Ended(ending.event.clone());
         }
         if self.replies.len() < MAX_REPLIES && !self.replies.contains(target) {
             self.replies.push(target.clone());

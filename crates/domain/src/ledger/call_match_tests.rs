@@ -116,7 +116,7 @@ fn called(references: &[&str], ended: bool) -> CommandState {
             Success { result: Some(json!({ "capture": { "id": "c" } })), ..Success::default() };
         let event = Event::new(id, moment, EventKind::Completed(success), TraceContext::default());
         let by = RecordId { writer: uuid::Uuid::nil(), number: 1 };
-        state.ending = Some(CommandEnding { by, event, letter: None });
+        state.ending = Some(CommandEnding { by, event: event.into(), letter: None });
     }
     state
 }

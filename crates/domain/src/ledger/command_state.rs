@@ -334,7 +334,7 @@ impl CommandState {
         let ending = self.ending.as_ref()?;
         Some(match self.unsettled_decision() {
             Some(decided) => Ruling::Unsettled(Box::new(decided)),
-            None => Ruling::Ended(Box::new(ending.event.clone())),
+            None => Ruling::Ended(ending.event.clone()),
         })
     }
 

@@ -19,7 +19,8 @@ fn a_person_ends_a_refused_message_though_none_of_its_events_has_a_higher_number
         let moment = EventMoment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
         let identity = EchoedIdentity { id: refused.clone(), ..sample_identity("c").command };
         let event_kind = EventKind::Failed(kind, Failure::default());
-        finished.effects.event = Event::new(identity, moment, event_kind, TraceContext::default());
+        finished.effects.event =
+            Event::new(identity, moment, event_kind, TraceContext::default()).into();
         RecordBody::Finished(Box::new(FinishedRecord { decided_by: by, ..finished }))
     };
     let mut ruled = RuledCommand::default();
@@ -105,7 +106,7 @@ pub(super) fn finished(step: Step, kind: EventKind) -> FinishedRecord {
         at: Timestamp::UNIX_EPOCH,
     };
     let event = Event::new(sample_identity("c").command, moment, kind, TraceContext::default());
-    let effects = RecordedEffects { event, publish_event: true, message: None };
+    let effects = RecordedEffects { event: event.into(), publish_event: true, message: None };
     let call = Some(AttemptSummary {
         attempt: step.attempt,
         at: Timestamp::UNIX_EPOCH,

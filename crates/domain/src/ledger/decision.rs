@@ -127,7 +127,7 @@ impl CommandState {
             return if same {
                 self.ending_event()
             } else {
-                Some(Ruling::Contradicts(Box::new(ending.event.clone())))
+                Some(Ruling::Contradicts(ending.event.clone()))
             };
         }
         if step.generation != self.step.generation {

@@ -11,14 +11,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::dead_letter::{self, DeadLetter};
-use crate::event::Event;
+use crate::encoded_event::EncodedEvent;
 use crate::query::DEADLINE_HEADER;
 
 /// The effects of a decision, as its record holds them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RecordedEffects {
     /// The event of the decision.
-    pub event: Event,
+    pub event: EncodedEvent,
     /// True if the event is published; ends always are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub publish_event: bool,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record_id::RecordId;
 use crate::dead_letter::DeadLetter;
-use crate::event::Event;
+use crate::encoded_event::EncodedEvent;
 use crate::lifecycle::{FailureKind, LifecycleState};
 
 /// The end of a command.
@@ -13,7 +13,7 @@ pub struct CommandEnding {
     /// The record of the decision.
     pub by: RecordId,
     /// The terminal event.
-    pub event: Event,
+    pub event: EncodedEvent,
     /// The description of the dead letter, where one was left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub letter: Option<Box<DeadLetter>>,

@@ -12,6 +12,7 @@ use super::content_removal::ContentRemoval;
 use super::record::ContentErasure;
 use super::ruling::{Ruling, RulingGrant, TooLate};
 use crate::command::EchoedIdentity;
+use crate::encoded_event::EncodedEvent;
 use crate::event::{Event, EventError};
 
 /// The warning in an event whose contents a person had erased.
@@ -113,14 +114,17 @@ fn bare_identity(identity: &EchoedIdentity, is_erased: bool) -> EchoedIdentity {
 }
 
 /// Returns the terminal event with the kind of end, and without its contents.
-fn bare_event(event: &Event, is_erased: bool) -> Event {
-    let mut bare = event.clone();
+fn bare_event(event: &EncodedEvent, is_erased: bool) -> EncodedEvent {
+    event.with_changes(|bare| remove_event_contents(bare, is_erased))
+}
+
+fn remove_event_contents(event: &mut Event, is_erased: bool) {
     let warning = if is_erased { ERASED_WARNING } else { AGED_WARNING };
-    (bare.traceparent, bare.tracestate) = (None, None);
-    bare.data.command = bare_identity(&event.data.command, is_erased);
-    bare.data.result = None;
-    bare.data.warnings = vec![warning.to_owned()];
-    bare.data.error = event.data.error.as_ref().map(|error| EventError {
+    (event.traceparent, event.tracestate) = (None, None);
+    event.data.command = bare_identity(&event.data.command, is_erased);
+    event.data.result = None;
+    event.data.warnings = vec![warning.to_owned()];
+    event.data.error = event.data.error.as_ref().map(|error| EventError {
         kind: error.kind,
         code: error.code.clone().filter(|_| !is_erased),
         message: warning.to_owned(),
@@ -129,7 +133,6 @@ fn bare_event(event: &Event, is_erased: bool) -> Event {
         dead_lettered: error.dead_lettered,
     });
     if is_erased {
-        bare.data.provider_reference = None;
+        event.data.provider_reference = None;
     }
-    bare
 }

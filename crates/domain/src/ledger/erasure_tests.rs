@@ -33,7 +33,8 @@ fn end_with_contents(kind: EventKind) -> FinishedRecord {
     let mut finished = finished(FIRST, kind.clone());
     let moment = EventMoment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
     let trace = TraceContext { parent: Some(SECRET.to_owned()), state: None };
-    finished.effects.event = Event::new(identity_with_contents().command, moment, kind, trace);
+    finished.effects.event =
+        Event::new(identity_with_contents().command, moment, kind, trace).into();
     finished
 }
 
@@ -162,7 +163,7 @@ fn a_duplicate_of_an_erased_command_is_known_and_calls_nobody() {
         }))
     };
     let Ruling::Ended(event) = ruled.rule(again("c")) else { panic!("it has ended") };
-    assert_eq!((event.data.result, event.data.command.reference), (None, None));
+    assert_eq!((&event.data.result, &event.data.command.reference), (&None, &None));
     assert_eq!(ruled.rule(again("d")), Ruling::ContentConflict);
     assert!(matches!(
         ruled.rule(RecordBody::Finished(Box::new(end_with_contents(success())))),

@@ -6,6 +6,7 @@
 
 use super::record::{Actor, CallGuard, RecordId};
 use super::ruling::{DecidedCommand, Ruling, RulingGrant, TooLate};
+use crate::encoded_event::EncodedEvent;
 use crate::event::Event;
 use crate::lifecycle::{FailureKind, LifecycleState};
 
@@ -66,7 +67,7 @@ pub enum NextAction {
     /// Publish the effects of an earlier decision.
     Publish(Box<DecidedCommand>),
     /// Publish to the sender of the command how it has ended.
-    Answer(Box<Event>),
+    Answer(EncodedEvent),
     /// Record a further reply target that waits for the end.
     Ask,
     /// Append a record for the step again, a little later.
@@ -81,7 +82,7 @@ pub enum NextAction {
     /// Publish that the id is known with another content.
     Conflict,
     /// Publish that this contradicts the end of the command.
-    Contradict(Box<Event>),
+    Contradict(EncodedEvent),
     /// End the command as cancelled.
     Cancel(Actor),
     /// Wait for a version that understands the ledger.
@@ -120,7 +121,7 @@ pub fn next_action(role: RulingRole, ruling: Ruling) -> NextAction {
             Canceller if is_cancelled(&decided.effects.event) => NextAction::Publish(decided),
             Canceller => NextAction::Refuse(too_late(&decided.effects.event)),
             Submitter if decided.effects.event.data.state.is_terminal() => {
-                NextAction::Answer(Box::new(decided.effects.event))
+                NextAction::Answer(decided.effects.event)
             }
             Webhook | Submitter => NextAction::Drop,
         },

@@ -9,33 +9,29 @@ use crate::outcome::{Failure, Success};
 const KEY: CallGuard = CallGuard::Key(9);
 const CLAIM: CallGuard = CallGuard::Claim(9);
 
-fn event(kind: EventKind) -> Box<Event> {
+fn event(kind: EventKind) -> EncodedEvent {
     let moment = EventMoment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
-    Box::new(Event::new(
-        EchoedIdentity::unknown("a".parse().unwrap()),
-        moment,
-        kind,
-        TraceContext::default(),
-    ))
+    let identity = EchoedIdentity::unknown("a".parse().unwrap());
+    Event::new(identity, moment, kind, TraceContext::default()).into()
 }
 
-fn completed() -> Box<Event> {
+fn completed() -> EncodedEvent {
     event(EventKind::Completed(Success::default()))
 }
 
-fn cancelled() -> Box<Event> {
+fn cancelled() -> EncodedEvent {
     event(EventKind::Failed(FailureKind::Cancelled, Failure::default()))
 }
 
 /// Returns a decision that may be unpublished, with a message sent on or without.
-fn unsettled(event: Box<Event>, goes_on: bool) -> Box<DecidedCommand> {
+fn unsettled(event: EncodedEvent, goes_on: bool) -> Box<DecidedCommand> {
     let continuation = || ContinuationEffect {
         exchange: String::new(),
         routing_key: String::new(),
         headers: [].into(),
     };
     let effects =
-        RecordedEffects { event: *event, publish_event: true, message: goes_on.then(continuation) };
+        RecordedEffects { event, publish_event: true, message: goes_on.then(continuation) };
     Box::new(DecidedCommand { by: claim(), effects, replies: Vec::new() })
 }
 

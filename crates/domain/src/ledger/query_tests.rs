@@ -3,7 +3,7 @@
 use super::super::record::*;
 use super::tests::{FIRST, RuledCommand, completed, counts, failed, finished, id, retry, started};
 use super::*;
-use crate::event::EventKind;
+use crate::event::{Event, EventKind};
 use crate::lifecycle::FailureKind;
 use crate::outcome::{Failure, Success, WaitingFor};
 
@@ -233,7 +233,8 @@ fn a_replay_drops_the_providers_id_unless_it_may_repeat_the_same_transaction() {
             FIRST,
             failed(if unknown { FailureKind::Unresolved } else { FailureKind::Unavailable }),
         );
-        failure.effects.event.data.provider_reference = Some("re_1".to_owned());
+        let named = |event: &mut Event| event.data.provider_reference = Some("re_1".to_owned());
+        failure.effects.event = failure.effects.event.with_changes(named);
         assert!(counts(&rule(&mut ruled, failure)));
         let replayed = ReplayedRecord {
             identity: ruled.state().identity.clone().unwrap(),

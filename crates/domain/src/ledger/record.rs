@@ -15,7 +15,7 @@ pub use super::step::Step;
 use crate::command::EchoedIdentity;
 use crate::command_id::CommandId;
 use crate::conflict::ConflictNote;
-use crate::event::Event;
+use crate::encoded_event::EncodedEvent;
 use crate::job::JobId;
 use crate::key::IdempotencyKey;
 use crate::money::MoneyAmount;
@@ -224,7 +224,7 @@ impl FinishedRecord {
     /// Builds a decision without a call, of one who does not hold the command's message: its only
     /// effect is the event.
     #[must_use]
-    pub fn for_event(step: Step, by: DecidedBy, event: Event, publish_event: bool) -> Self {
+    pub fn for_event(step: Step, by: DecidedBy, event: EncodedEvent, publish_event: bool) -> Self {
         Self {
             step,
             identity: None,

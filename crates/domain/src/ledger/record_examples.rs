@@ -64,7 +64,7 @@ fn finished(by: DecidedBy, kind: EventKind) -> RecordBody {
         headers: headers.into(),
     };
     let effects = RecordedEffects {
-        event: Event::new(sample_identity().command, moment, kind, TraceContext::default()),
+        event: Event::new(sample_identity().command, moment, kind, TraceContext::default()).into(),
         publish_event: true,
         message: Some(continuation),
     };

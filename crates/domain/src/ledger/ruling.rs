@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::RecordedEffects;
 use super::record::{Actor, RecordId, ReplyTarget};
-use crate::event::Event;
+use crate::encoded_event::EncodedEvent;
 
 /// The ruling on a record. Its writer acts on it; all other instances come to the same one, and do
 /// not act.
@@ -23,7 +23,7 @@ pub enum Ruling {
     /// The step was decided before, and the effects may be unpublished.
     Unsettled(Box<DecidedCommand>),
     /// The command has ended, and its end was published.
-    Ended(Box<Event>),
+    Ended(EncodedEvent),
     /// A call of the step is taken for unknown by now: only an answer of the provider, or
     /// `unresolved`, counts.
     Unknown,
@@ -34,7 +34,7 @@ pub enum Ruling {
     /// The command was cancelled before it arrived.
     Cancelled(Actor),
     /// The command has ended with another outcome.
-    Contradicts(Box<Event>),
+    Contradicts(EncodedEvent),
     /// An event with a higher number than this decision's may have been published: decide again
     /// with at least this attempt.
     SequenceTooLow {

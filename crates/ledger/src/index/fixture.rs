@@ -198,7 +198,7 @@ impl SampleCommand {
 
     fn finished_at(&self, step: Step, by: DecidedBy, kind: EventKind) -> RecordBody {
         let event = self.event(step, self.at + SignedDuration::from_secs(1), kind);
-        let effects = RecordedEffects { event, publish_event: true, message: None };
+        let effects = RecordedEffects { event: event.into(), publish_event: true, message: None };
         let (command_identity, fresh) = (Some(self.identity()), false);
         let call = (by == DecidedBy::Holder).then_some(AttemptSummary {
             attempt: step.attempt,

@@ -102,13 +102,13 @@ impl CommandRow {
             (row.account, row.operation) = (identity.account, identity.operation);
             row.reference = identity.reference;
         }
-        match command_state.ending.map(|ending| ending.event.data) {
+        match command_state.ending.as_ref().map(|ending| &ending.event.data) {
             Some(data) => {
-                row.provider_reference = data.provider_reference;
-                if let Some(error) = data.error {
+                row.provider_reference.clone_from(&data.provider_reference);
+                if let Some(error) = &data.error {
                     (row.kind, row.code, row.http_status) =
-                        (error.kind, error.code, error.http_status);
-                    row.message = Some(short(error.message));
+                        (error.kind, error.code.clone(), error.http_status);
+                    row.message = Some(short(error.message.clone()));
                 }
             }
             // The history names the reference of an accepted command.
