@@ -82,6 +82,49 @@ pub struct Command {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// The code and the message of a fault in a body.
+type CommandFault = (&'static str, String);
+
+impl CommandBody {
+    fn read(body: &[u8]) -> Result<Self, CommandFault> {
+        if body.len() > MAX_BODY {
+            let size = body.len();
+            let message = format!("the body has {size} bytes; at most {MAX_BODY} are taken");
+            return Err(("too_large", message));
+        }
+        // A list would be taken for the fields in their order.
+        if body.trim_ascii_start().starts_with(b"{")
+            && let Ok(fields) = serde_json::from_slice(body)
+        {
+            return Ok(fields);
+        }
+        let value = serde_json::from_slice(body)
+            .map_err(|error| ("not_json", format!("the body is not UTF-8 JSON: {error}")))?;
+        Self::from_value(value)
+    }
+
+    /// Reads what few publishers write, such as `x_…` fields, and names the fault of what can't be
+    /// read.
+    fn from_value(value: Value) -> Result<Self, CommandFault> {
+        if !value.is_object() {
+            let found = match &value {
+                Value::Array(_) => "a list",
+                Value::String(_) => "a text",
+                Value::Number(_) => "a number",
+                Value::Bool(_) => "a truth value",
+                Value::Null | Value::Object(_) => "null",
+            };
+            let text = format!("the body is {found}, not an object with the fields of a command");
+            return Err(("invalid_field", text));
+        }
+        serde_path_to_error::deserialize(normalise(value)).map_err(|error| {
+            let path = error.path().to_string();
+            let place = if path == "." { String::new() } else { format!("`{path}`: ") };
+            ("invalid_field", format!("{place}{}", error.inner()))
+        })
+    }
+}
+
 /// A command's identity, as echoed in events and dead letters. Fields that could not be read from
 /// an invalid message are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -137,55 +180,20 @@ impl Command {
     /// [`InvalidCommand`] with one of the codes `too_large`, `not_json`, `invalid_field`,
     /// `missing_id`, `key_mismatch`.
     pub fn decode(body: &[u8], envelope: CommandEnvelope<'_>) -> Result<Self, InvalidCommand> {
-        if body.len() > MAX_BODY {
-            let message =
-                format!("the body has {} bytes; at most {MAX_BODY} are taken", body.len());
-            return Err(InvalidCommand::new(
-                EchoedIdentity::glean_identity(&Value::Null, body, envelope),
-                "too_large",
-                message,
-            ));
-        }
-        let value: Value = serde_json::from_slice(body).map_err(|error| {
-            let message = format!("the body is not UTF-8 JSON: {error}");
-            InvalidCommand::new(
-                EchoedIdentity::glean_identity(&Value::Null, body, envelope),
-                "not_json",
-                message,
-            )
-        })?;
-        Self::from_value(value, envelope).map_err(|(code, message)| {
-            let value = serde_json::from_slice(body).unwrap_or_default();
-            let identity = EchoedIdentity::glean_identity(&value, body, envelope);
+        let decoded =
+            CommandBody::read(body).and_then(|fields| Self::from_fields(fields, envelope));
+        decoded.map_err(|(code, message)| {
+            let value = Some(body).filter(|body| body.len() <= MAX_BODY);
+            let value = value.and_then(|body| serde_json::from_slice(body).ok());
+            let identity =
+                EchoedIdentity::glean_identity(&value.unwrap_or_default(), body, envelope);
             InvalidCommand::new(identity, code, message)
         })
     }
 
-    fn from_value(
-        value: Value,
-        envelope: CommandEnvelope<'_>,
-    ) -> Result<Self, (&'static str, String)> {
-        if !value.is_object() {
-            let found = match &value {
-                Value::Array(_) => "a list",
-                Value::String(_) => "a text",
-                Value::Number(_) => "a number",
-                Value::Bool(_) => "a truth value",
-                Value::Null | Value::Object(_) => "null",
-            };
-            return Err((
-                "invalid_field",
-                format!("the body is {found}, not an object with the fields of a command"),
-            ));
-        }
-        let body: CommandBody =
-            serde_path_to_error::deserialize(normalise(value)).map_err(|error| {
-                let path = error.path().to_string();
-                let place = if path == "." { String::new() } else { format!("`{path}`: ") };
-                ("invalid_field", format!("{place}{}", error.inner()))
-            })?;
-        let id = match (&body.id, envelope.message_id) {
-            (Some(id), _) => id.clone().into(),
+    fn from_fields(body: CommandBody, envelope: CommandEnvelope<'_>) -> Result<Self, CommandFault> {
+        let id = match (body.id, envelope.message_id) {
+            (Some(id), _) => id.into(),
             (None, Some(text)) => {
                 text.parse::<PublishedCommandId>().map(CommandId::from).map_err(|error| {
                     ("missing_id", format!("no `id`, and the property message_id: {error}"))
@@ -201,8 +209,9 @@ impl Command {
         let provider = body.provider.filter(|name| name.as_str() != ANY);
         if let Some(key) = envelope.routing_key {
             let word = provider.as_ref().map_or(ANY, Name::as_str);
-            let expected = format!("{}.{word}.{}", body.r#type, body.operation);
-            if key != expected {
+            // No name has a dot in it.
+            if !key.split('.').eq([body.r#type.as_str(), word, body.operation.as_str()]) {
+                let expected = format!("{}.{word}.{}", body.r#type, body.operation);
                 let message =
                     format!("published under `{}`, but the body says `{expected}`", excerpt(key));
                 return Err(("key_mismatch", message));

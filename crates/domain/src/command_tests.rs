@@ -75,6 +75,43 @@ fn what_other_languages_write_for_nothing_is_read_as_nothing() {
 }
 
 #[test]
+fn what_is_read_at_once_is_read_the_same_by_its_value() {
+    let whole = json!({
+        "id": "a", "type": "payment", "provider": null, "account": "eu", "operation": "charge",
+        "reference": "ü \"\n", "not_before": "2027-01-01T00:00:00Z", "expires_at": null,
+        "payload": {"b": 1.50, "a": [1, -2, 18_446_744_073_709_551_615_u64, {"c": null}], "n": 1e300},
+        "metadata": {"z": "1", "y": "2"}
+    });
+    let texts = [
+        whole.to_string(),
+        format!(" \n{}\n", serde_json::to_string_pretty(&whole).unwrap()),
+        r#"{"type":"a","operation":"b","payload":{"d":1,"d":2},"metadata":{"m":"1","m":"2"}}"#
+            .to_owned(),
+        r#"{"type":"a","operation":"b","metadata":{"\u00fc":"\ud83d\ude00"},"id":"a"}"#.to_owned(),
+    ];
+    for text in texts {
+        let at_once: CommandBody = serde_json::from_str(&text).unwrap();
+        let value = CommandBody::from_value(serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!(at_once, value, "{text}");
+        assert_eq!(CommandBody::read(text.as_bytes()).unwrap(), value, "{text}");
+    }
+}
+
+#[test]
+fn a_body_that_repeats_a_field_or_lists_the_fields_is_read_as_its_value() {
+    let repeated = br#"{"id":"a","type":"x","type":"payment","operation":"charge"}"#;
+    let command = Command::decode(repeated, CommandEnvelope::default()).unwrap();
+    assert_eq!(command.kind.as_str(), "payment");
+    for list in
+        [&br#"["a","payment",null,null,"charge",null,null,null,{},{}]"#[..], b" [1]", b"\x0c{}"]
+    {
+        let failure = Command::decode(list, CommandEnvelope::default()).unwrap_err().failure;
+        let code = if list.starts_with(b"\x0c") { "not_json" } else { "invalid_field" };
+        assert_eq!(failure.code.as_deref(), Some(code), "{failure:?}");
+    }
+}
+
+#[test]
 fn amqp_properties_stand_in_for_absent_fields() {
     let bytes = serde_json::to_vec(&body(&json!({"id": null}))).unwrap();
     let envelope = CommandEnvelope {
