@@ -5,12 +5,14 @@
 //! missing. A filter that would silently turn undefined into text (`payload.missing | lower`) fails
 //! instead.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
+use super::comparison::ComparisonList;
 use super::engine::ENGINE;
 use super::expression_error::{DEEPEST, ExpressionError, LONGEST};
 pub(crate) use super::expression_scope::ExpressionScope;
@@ -262,12 +264,18 @@ impl Expression {
     }
 
     /// Evaluates the expression to JSON; `None` if the value is to be left out.
-    pub(super) fn json(&self, scope: &ExpressionScope<'_>) -> Result<Option<Json>, EvalError> {
+    pub(super) fn value<'s>(
+        &self,
+        scope: &'s ExpressionScope<'_>,
+    ) -> Result<Option<Cow<'s, Json>>, EvalError> {
         match scope.at(&self.path) {
             PathValue::Found(value) => Ok(Some(value)),
             PathValue::LeftOut => Ok(None),
-            PathValue::Unknown => json_of(&self.eval(scope)?)
-                .map_err(|_| self.error("yields what JSON does not have")),
+            PathValue::Unknown => {
+                let value = json_of(&self.eval(scope)?);
+                let value = value.map_err(|_| self.error("yields what JSON does not have"))?;
+                Ok(value.map(Cow::Owned))
+            }
         }
     }
 
@@ -279,7 +287,11 @@ impl Expression {
 
 /// A condition, compiled: true or false, and false if it cannot be evaluated.
 #[derive(Debug)]
-pub(crate) struct Condition(Expression);
+pub(crate) struct Condition {
+    expression: Expression,
+    /// The comparisons, of a condition that consists of nothing else.
+    comparisons: Option<ComparisonList>,
+}
 
 impl Condition {
     /// Compiles a condition.
@@ -293,12 +305,14 @@ impl Condition {
             let detail = "a condition has no braces around it".to_owned();
             return Err(ExpressionError::Syntax { source_text: excerpt(braced.trim()), detail });
         }
-        Expression::compile(source, known).map(Self)
+        let expression = Expression::compile(source, known)?;
+        Ok(Self { expression, comparisons: ComparisonList::parse(source) })
     }
 
     /// Returns true if the condition holds.
     pub(crate) fn holds(&self, scope: &ExpressionScope<'_>) -> bool {
-        self.0.eval(scope).is_ok_and(|value| value.is_true())
+        let compared = self.comparisons.as_ref().and_then(|comparisons| comparisons.hold(scope));
+        compared.unwrap_or_else(|| self.expression.eval(scope).is_ok_and(|value| value.is_true()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Most expressions are paths to a value of the command or of the answer, which is read where it
 //! is. JSON is converted to values of the engine only for the expressions that compute something.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
@@ -37,9 +38,9 @@ enum VariableSource<'v> {
 }
 
 /// The value at the end of a path.
-pub(super) enum PathValue {
+pub(super) enum PathValue<'v> {
     /// The value.
-    Found(Json),
+    Found(Cow<'v, Json>),
     /// There is none, or null: the value is to be left out.
     LeftOut,
     /// The engine has to find the value, or its error.
@@ -67,7 +68,7 @@ impl<'v> ExpressionScope<'v> {
     }
 
     /// The value at the end of a path.
-    pub(super) fn at(&self, path: &[String]) -> PathValue {
+    pub(super) fn at(&self, path: &[String]) -> PathValue<'_> {
         let Some((name, steps)) = path.split_first() else { return PathValue::Unknown };
         let Some(variable) = self.variable(name) else { return PathValue::Unknown };
         let root = match &variable.source {
@@ -76,7 +77,7 @@ impl<'v> ExpressionScope<'v> {
             VariableSource::Made(json, make) => json.get_or_init(make),
             VariableSource::Fields(fields) => {
                 return match steps.split_first() {
-                    None => PathValue::Found(Json::Object((*fields).clone())),
+                    None => PathValue::Found(Cow::Owned(Json::Object((*fields).clone()))),
                     Some((name, rest)) => walk(fields.get(name), rest),
                 };
             }
@@ -128,22 +129,22 @@ impl<'v> From<&'v Map<String, Json>> for ScopeVariable<'v> {
     }
 }
 
-fn walk(root: Option<&Json>, steps: &[String]) -> PathValue {
+fn walk<'v>(root: Option<&'v Json>, steps: &[String]) -> PathValue<'v> {
     let found = root
         .and_then(|root| steps.iter().try_fold(root, |value, step| value.as_object()?.get(step)));
     match found {
         None | Some(Json::Null) => PathValue::LeftOut,
-        Some(value) => PathValue::Found(value.clone()),
+        Some(value) => PathValue::Found(Cow::Borrowed(value)),
     }
 }
 
-fn walk_value(root: &Value, steps: &[String]) -> PathValue {
+fn walk_value(root: &Value, steps: &[String]) -> PathValue<'static> {
     if root.kind() == ValueKind::Invalid {
         return PathValue::Unknown;
     }
     let found = steps.iter().try_fold(root.clone(), |value, step| value.get_attr(step).ok());
     match found.map(|value| json_of(&value)) {
-        Some(Ok(Some(value))) => PathValue::Found(value),
+        Some(Ok(Some(value))) => PathValue::Found(Cow::Owned(value)),
         Some(Ok(None)) => PathValue::LeftOut,
         Some(Err(_)) | None => PathValue::Unknown,
     }

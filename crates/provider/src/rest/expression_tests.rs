@@ -12,6 +12,12 @@ fn compile(source: &str) -> Result<Expression, ExpressionError> {
     Expression::compile(source, &KnownVariables::in_request(&secrets()))
 }
 
+impl Expression {
+    fn json(&self, scope: &ExpressionScope<'_>) -> Result<Option<Json>, EvalError> {
+        self.value(scope).map(|value| value.map(Cow::into_owned))
+    }
+}
+
 fn scope() -> ExpressionScope<'static> {
     let payload = json!({
         "amount": 9_007_199_254_740_993_i64, "big": u64::MAX, "price": 20.2, "name": "Ann", "no": null, "yes": true,

@@ -6,6 +6,7 @@
 pub(super) mod amount;
 mod answer;
 pub(super) mod answer_meaning;
+mod comparison;
 pub(super) mod compile;
 mod compiled_operation;
 mod credential;

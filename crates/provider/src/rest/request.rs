@@ -13,7 +13,7 @@ use super::file::{BodyEncoding, IdempotencyFile, ListEncoding, RequestFile};
 use super::header::{self, RequestAuth};
 use super::path::{BaseUrl, PathTemplate};
 use super::text::TextTemplate;
-use super::tree::{LeafErrorPolicy, TreeKey, TreeTemplate};
+use super::tree::{LeafErrorPolicy, TreeError, TreeKey, TreeTemplate};
 use ferryd_domain::http_call::{HttpMethod, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::outcome::Failure;
@@ -21,6 +21,9 @@ use ferryd_settings::findings::SettingsCursor;
 
 /// The variables that distinguish one command from another.
 const OF_COMMAND: [&str; 4] = ["command", "payload", "metadata", "key"];
+
+/// The usual size of a body, in bytes: most are shorter.
+const USUAL_BODY: usize = 512;
 
 /// The place of the idempotency key in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +199,9 @@ impl RequestTemplate {
         scope: &ExpressionScope<'_>,
         key: Option<&IdempotencyKey>,
     ) -> Result<Bytes, Failure> {
+        if self.encoding == BodyEncoding::Json && !matches!(self.key, Some(KeySlot::Field(_))) {
+            return self.written_body(scope);
+        }
         let Some(mut value) = tree(self.body.as_ref(), "body", scope)? else {
             return Ok(Bytes::new());
         };
@@ -209,6 +215,15 @@ impl RequestTemplate {
             return Err(invalid("body", &"is no map, as a form has to be"));
         }
         Ok(encode::body(&value, self.encoding, self.lists))
+    }
+
+    /// Writes a body that is JSON and does not contain the key.
+    fn written_body(&self, scope: &ExpressionScope<'_>) -> Result<Bytes, Failure> {
+        let Some(tree) = &self.body else { return Ok(Bytes::new()) };
+        let mut text = Vec::with_capacity(USUAL_BODY);
+        tree.write_json(scope, TreeKey::Root("body"), &mut text)
+            .map_err(|error| unfilled(&error))?;
+        Ok(text.into())
     }
 
     fn headers(
@@ -257,7 +272,11 @@ fn tree(
 ) -> Result<Option<Json>, Failure> {
     let Some(tree) = tree else { return Ok(None) };
     tree.json(scope, TreeKey::Root(name), &mut LeafErrorPolicy::Fail)
-        .map_err(|error| Failure::new("invalid_request", error.to_string()))
+        .map_err(|error| unfilled(&error))
+}
+
+fn unfilled(error: &TreeError) -> Failure {
+    Failure::new("invalid_request", error.to_string())
 }
 
 fn method(file: &RequestFile, at: &SettingsCursor<'_>) -> Option<HttpMethod> {

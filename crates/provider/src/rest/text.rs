@@ -1,5 +1,7 @@
 //! Texts with expressions in them: `"{{ payload.amount }}"`, `"order {{ command.reference }}"`.
 
+use std::borrow::Cow;
+
 use serde_json::Value as Json;
 
 use super::expression::{EvalError, Expression, ExpressionScope, KnownVariables};
@@ -78,21 +80,30 @@ impl TextTemplate {
 
     /// Evaluates the text to JSON; `None` if it is to be left out.
     pub(crate) fn json(&self, scope: &ExpressionScope<'_>) -> Result<Option<Json>, EvalError> {
-        match self {
-            Self::Constant(text) => Ok(Some(Json::String(text.clone()))),
-            Self::Expression(expression) => expression.json(scope),
-            Self::Mixed(parts) => mixed(parts, scope).map(|text| Some(Json::String(text))),
-        }
+        self.value(scope).map(|value| value.map(Cow::into_owned))
+    }
+
+    /// Evaluates the text as [`json`](Self::json) does, without a copy of a value that is there
+    /// already.
+    pub(super) fn value<'s>(
+        &self,
+        scope: &'s ExpressionScope<'_>,
+    ) -> Result<Option<Cow<'s, Json>>, EvalError> {
+        let text = match self {
+            Self::Constant(text) => text.clone(),
+            Self::Expression(expression) => return expression.value(scope),
+            Self::Mixed(parts) => mixed(parts, scope)?,
+        };
+        Ok(Some(Cow::Owned(Json::String(text))))
     }
 
     /// Evaluates the text to a string; `None` if it is to be left out.
     pub(crate) fn string(&self, scope: &ExpressionScope<'_>) -> Result<Option<String>, EvalError> {
         match self {
             Self::Constant(text) => Ok(Some(text.clone())),
-            Self::Expression(expression) => match expression.json(scope)? {
+            Self::Expression(expression) => match expression.value(scope)?.as_deref() {
                 None | Some(Json::Null) => Ok(None),
-                Some(Json::String(text)) => Ok(Some(text)),
-                Some(value) => scalar(&value).map(Some).ok_or_else(|| not_scalar(expression)),
+                Some(value) => scalar(value).map(Some).ok_or_else(|| not_scalar(expression)),
             },
             Self::Mixed(parts) => mixed(parts, scope).map(Some),
         }
@@ -114,10 +125,9 @@ pub(super) fn inserted(
     expression: &Expression,
     scope: &ExpressionScope<'_>,
 ) -> Result<String, EvalError> {
-    match expression.json(scope)? {
+    match expression.value(scope)?.as_deref() {
         None | Some(Json::Null) => Err(expression.error("has no value")),
-        Some(Json::String(text)) => Ok(text),
-        Some(value) => scalar(&value).ok_or_else(|| not_scalar(expression)),
+        Some(value) => scalar(value).ok_or_else(|| not_scalar(expression)),
     }
 }
 

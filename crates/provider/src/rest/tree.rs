@@ -1,6 +1,9 @@
 //! Trees of a provider file (bodies, queries, results) whose leaves are texts with expressions.
 
+use std::borrow::Cow;
+
 use minijinja::value::ValueKind;
+use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::expression::{EvalError, Expression, ExpressionScope, KnownVariables};
@@ -146,6 +149,57 @@ impl TreeTemplate {
             }
         }
     }
+}
+
+impl TreeTemplate {
+    /// Writes the tree as the text of the JSON that [`json`](Self::json) yields. Returns false where
+    /// the whole of it is to be left out, and nothing is written.
+    pub(super) fn write_json(
+        &self,
+        scope: &ExpressionScope<'_>,
+        key: TreeKey<'_>,
+        text: &mut Vec<u8>,
+    ) -> Result<bool, TreeError> {
+        let value = match self {
+            Self::Map(entries) => return write_map(entries, scope, key, text).map(|()| true),
+            Self::Leaf(leaf) => {
+                leaf.value(scope).map_err(|error| TreeError { key: key.path(), error })?
+            }
+            tree => tree.json(scope, key, &mut LeafErrorPolicy::Fail)?.map(Cow::Owned),
+        };
+        if let Some(value) = &value {
+            write_value(value.as_ref(), text);
+        }
+        Ok(value.is_some())
+    }
+}
+
+fn write_map(
+    entries: &[(String, TreeTemplate)],
+    scope: &ExpressionScope<'_>,
+    key: TreeKey<'_>,
+    text: &mut Vec<u8>,
+) -> Result<(), TreeError> {
+    text.push(b'{');
+    let first = text.len();
+    for (name, tree) in entries {
+        let before = text.len();
+        if before > first {
+            text.push(b',');
+        }
+        write_value(name, text);
+        text.push(b':');
+        if !tree.write_json(scope, TreeKey::Entry(&key, name), text)? {
+            text.truncate(before);
+        }
+    }
+    text.push(b'}');
+    Ok(())
+}
+
+fn write_value<T: Serialize + ?Sized>(value: &T, text: &mut Vec<u8>) {
+    // JSON and texts can always be written: keys are texts, and numbers finite.
+    let _ = serde_json::to_writer(text, value);
 }
 
 impl TreeKey<'_> {

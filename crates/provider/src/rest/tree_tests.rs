@@ -25,7 +25,20 @@ fn scope() -> ExpressionScope<'static> {
 
 fn render(value: &Json, faults: &mut LeafErrorPolicy<'_>) -> Result<Option<Json>, String> {
     let tree = compile(value).unwrap();
-    tree.json(&scope(), TreeKey::Root("body"), faults).map_err(|error| error.to_string())
+    let is_strict = matches!(faults, LeafErrorPolicy::Fail);
+    let json =
+        tree.json(&scope(), TreeKey::Root("body"), faults).map_err(|error| error.to_string());
+    if is_strict {
+        let mut text = Vec::new();
+        let written = tree.write_json(&scope(), TreeKey::Root("body"), &mut text);
+        let expected = json.as_ref().map(|json| json.as_ref().map(Json::to_string));
+        let text = String::from_utf8(text).unwrap();
+        match written {
+            Ok(is_written) => assert_eq!(Ok(is_written.then_some(text)), expected, "{value}"),
+            Err(error) => assert_eq!(Err(&error.to_string()), expected, "{value}"),
+        }
+    }
+    json
 }
 
 #[test]
