@@ -3,10 +3,11 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::body::{read_body, write_body};
 use super::error::IndexError;
-use super::json::{json, parse_json};
 use super::prune::CHUNK;
 use super::retention::AGED;
+use super::stored_id::read_id;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::ledger::command_state::CommandState;
 
@@ -20,13 +21,11 @@ pub(super) fn age(conn: &mut Connection, older_than: i64) -> Result<Vec<CommandI
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut found = tx.prepare_cached(WITH_CONTENTS)?;
     let mut rows = found.query((older_than, i64::try_from(CHUNK).unwrap_or(0)))?;
-    let mut old: Vec<(i64, String, CommandState)> = Vec::new();
+    let mut old: Vec<(i64, CommandId, CommandState)> = Vec::new();
     while let Some(row) = rows.next()? {
-        old.push((
-            row.get(0)?,
-            row.get(1)?,
-            parse_json(row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?)?,
-        ));
+        let id = read_id(row.get_ref(1)?)?;
+        let state = read_body(&id, row.get_ref(2)?.as_blob()?)?;
+        old.push((row.get(0)?, id, state));
     }
     drop(rows);
     drop(found);
@@ -39,10 +38,13 @@ pub(super) fn age(conn: &mut Connection, older_than: i64) -> Result<Vec<CommandI
         take_out.execute([seq])?;
     }
     let mut aged = Vec::with_capacity(old.len());
+    let mut body = Vec::new();
     for (seq, id, state) in old {
-        put_back.execute((seq, json(&state.without_contents().unwrap_or(state))))?;
+        body.clear();
+        write_body(&id, &state.without_contents().unwrap_or(state), &mut body);
+        put_back.execute((seq, &body))?;
         mark.execute((seq, AGED))?;
-        aged.push(id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")))?);
+        aged.push(id);
     }
     drop((take_out, put_back, mark));
     tx.commit()?;

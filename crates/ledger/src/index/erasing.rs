@@ -56,7 +56,7 @@ fn put_back(conn: &Connection, first: i64, last: i64) -> rusqlite::Result<()> {
     let mut all = conn
         .prepare_cached("SELECT seq, body FROM bodies WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq")?;
     let rows = all.query_map((first, last), |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let rows: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
+    let rows: Vec<(i64, Vec<u8>)> = rows.collect::<Result<_, _>>()?;
     conn.prepare_cached("DELETE FROM bodies WHERE seq BETWEEN ?1 AND ?2")?
         .execute((first, last))?;
     let mut add = conn.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?;

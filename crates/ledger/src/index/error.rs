@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
+use rusqlite::types::FromSqlError;
 
 /// An error of opening, reading or writing the index.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,12 @@ impl IndexError {
     pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { path, source }
+    }
+}
+
+impl From<FromSqlError> for IndexError {
+    fn from(error: FromSqlError) -> Self {
+        rusqlite::Error::from(error).into()
     }
 }
 

@@ -74,7 +74,7 @@ impl SampleCommand {
     fn identity(&self) -> CommandIdentity {
         CommandIdentity {
             command: self.identity.clone(),
-            content_digest: "c".repeat(43),
+            content_digest: "c".repeat(32),
             reply_target: None,
             publisher: None,
         }
@@ -185,7 +185,7 @@ impl SampleCommand {
             guard: CallGuard::Key(45_000),
             unknown: false,
             key: None,
-            request_digest: "d".repeat(43),
+            request_digest: "d".repeat(32),
             token: String::new(),
             money: None,
             first_sent: None,

@@ -166,7 +166,7 @@ fn a_body_that_cannot_be_read_is_damage() {
     drop(index);
     Connection::open(&path)
         .unwrap()
-        .execute("UPDATE bodies SET body = '{}' WHERE seq = 1", ())
+        .execute("UPDATE bodies SET body = x'7b7d' WHERE seq = 1", ())
         .unwrap();
     let index = open(dir.path());
     assert!(index.command_state(&samples[0].id()).unwrap_err().is_damaged());

@@ -12,6 +12,7 @@
 //! microseconds; keep the rest off the threads that serve connections.
 
 mod aging;
+mod body;
 mod call_offsets;
 mod calls;
 mod changes;
@@ -32,6 +33,7 @@ mod retention;
 mod row;
 mod schema;
 mod search;
+mod stored_id;
 mod summary;
 mod unpublished;
 mod writer;
@@ -45,6 +47,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tracing::warn;
 use uuid::Uuid;
 
+use self::body::read_body;
 pub use self::call_offsets::{CallCheckpoint, CallMessage, IndexedCalls};
 pub use self::changes::{IndexChanges, IndexCheckpoint, UnreadableEntry};
 pub use self::error::IndexError;
@@ -197,9 +200,9 @@ impl LedgerIndex {
         }
         self.read(|conn| {
             let mut body = conn.prepare_cached(BODY)?;
-            body.query_row([id.as_str()], |row| Ok(json::parse_json(row.get_ref(0)?.as_bytes()?)))
-                .optional()?
-                .transpose()
+            let mut found = body.query([id.as_str()])?;
+            let row = found.next()?;
+            row.map(|row| read_body(id, row.get_ref(0)?.as_blob()?)).transpose()
         })
     }
 

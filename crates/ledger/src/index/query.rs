@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, Params, Row as SqlRow, named_params};
 
+use super::body::read_body;
 use super::error::IndexError;
-use super::json::parse_json;
 use super::page::{ListPage, MAX_PAGE, PageCursor};
 use super::reference::reference_digest;
 use super::row::CommandRow;
+use super::stored_id::read_id;
 use crate::command_filter::{CommandFilter, WantedKind};
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::dead_letter::shorten;
@@ -80,14 +81,8 @@ pub(super) fn list(
         .prepare_cached("SELECT id, body FROM commands JOIN bodies USING (seq) WHERE seq = ?1")?;
     let mut rows = Vec::with_capacity(found.len().min(limit));
     for FoundRow { seq, .. } in found.iter().take(limit) {
-        let row = body.query_row([seq], |row| {
-            Ok((row.get::<_, String>(0)?, parse_json(row.get_ref(1)?.as_bytes()?)))
-        })?;
-        let id = row
-            .0
-            .parse()
-            .map_err(|_| IndexError::Damaged(format!("`{}` is no command id", row.0)))?;
-        rows.push(CommandRow::new(id, row.1?));
+        let (id, state) = body.query_row([seq], |row| Ok(read_command(row)))??;
+        rows.push(CommandRow::new(id, state));
     }
     let next = match (found.get(limit), rows.last()) {
         (Some(_), Some(last)) => {
@@ -110,11 +105,16 @@ pub(super) fn walk_all(
     let mut rows = behind.query((after, i64::try_from(limit).unwrap_or(i64::MAX)))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let id: String = row.get(0)?;
-        let id = id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")))?;
-        found.push((id, parse_json(row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?)?));
+        found.push(read_command(row)?);
     }
     Ok(found)
+}
+
+/// Reads the id and the body of a command.
+fn read_command(row: &SqlRow<'_>) -> Result<(CommandId, CommandState), IndexError> {
+    let id = read_id(row.get_ref(0)?)?;
+    let state = read_body(&id, row.get_ref(1)?.as_blob()?)?;
+    Ok((id, state))
 }
 
 /// Finds the newest `want` commands that a filter selects, of those older than `below`.

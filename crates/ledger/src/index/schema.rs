@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of the values in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 11;
+pub(super) const VERSION: i32 = 12;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
@@ -65,7 +65,7 @@ CREATE INDEX commands_over ON commands (removal, updated) WHERE over = 1;
 CREATE INDEX commands_unpublished ON commands (unpublished) WHERE unpublished IS NOT NULL;
 CREATE INDEX commands_by_reference ON commands (reference) WHERE reference IS NOT NULL;
 CREATE INDEX commands_by_provider_reference ON commands (provider_reference) WHERE provider_reference IS NOT NULL;
-CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 CREATE TABLE writers (writer BLOB PRIMARY KEY, number INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE jobs (
   id BLOB PRIMARY KEY, live INTEGER NOT NULL, updated INTEGER NOT NULL, body TEXT NOT NULL

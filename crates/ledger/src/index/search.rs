@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::reference::reference_digest;
+use super::stored_id::read_ids;
 use super::{
     CommandCounts, DeadLetterGroup, IndexError, LedgerIndex, ListPage, PageCursor, query, summary,
     unpublished,
@@ -47,15 +48,7 @@ impl LedgerIndex {
         sql: &str,
         parameters: impl rusqlite::Params,
     ) -> Result<Vec<CommandId>, IndexError> {
-        let ids: Vec<String> = self.read(|conn| {
-            let mut find = conn.prepare_cached(sql)?;
-            let ids = find.query_map(parameters, |row| row.get(0))?;
-            Ok(ids.collect::<Result<_, _>>()?)
-        })?;
-        let parsed = |id: String| {
-            id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")))
-        };
-        ids.into_iter().map(parsed).collect()
+        self.read(|conn| read_ids(conn, sql, parameters))
     }
 
     /// Returns a page of the commands that a filter selects, newest first: at most `limit`, and at

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::IndexError;
 use super::query::search;
 use super::schema;
+use super::stored_id::read_id;
 use crate::command_filter::CommandFilter;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::lifecycle::LifecycleState;
@@ -143,9 +144,7 @@ impl GroupTally {
         [provider, operation, kind, code]: GroupKey,
     ) -> Result<DeadLetterGroup, IndexError> {
         let mut find = conn.prepare_cached("SELECT id FROM commands WHERE seq = ?1")?;
-        let id: String = find.query_row([self.newest], |row| row.get(0))?;
-        let example =
-            id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")))?;
+        let example = find.query_row([self.newest], |row| Ok(read_id(row.get_ref(0)?)))??;
         let (first, last) = (time(self.first)?, time(self.last)?);
         Ok(DeadLetterGroup {
             provider,

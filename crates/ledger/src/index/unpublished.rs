@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::error::IndexError;
+use super::stored_id::read_ids;
 use ferryd_domain::command_id::CommandId;
 
 /// The ended commands whose terminal event may be unpublished, in the order in which this index
@@ -17,13 +18,5 @@ pub(super) fn find(
     before: i64,
     limit: usize,
 ) -> Result<Vec<CommandId>, IndexError> {
-    let mut unpublished = conn.prepare_cached(UNPUBLISHED)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let ids = unpublished
-        .query_map((before, limit), |row| row.get(0))?
-        .collect::<Result<Vec<String>, _>>()?;
-    let parsed = |id: String| {
-        id.parse().map_err(|_| IndexError::Damaged(format!("`{id}` is no command id")))
-    };
-    ids.into_iter().map(parsed).collect()
+    read_ids(conn, UNPUBLISHED, (before, i64::try_from(limit).unwrap_or(i64::MAX)))
 }

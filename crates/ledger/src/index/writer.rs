@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior};
 use tracing::warn;
 
+use super::body::write_body;
 use super::call_offsets::{self, CallCheckpoint, CallMessage};
 use super::changes::{IndexChanges, UnreadableEntry};
 use super::erasing::ErasedRow;
 use super::error::IndexError;
 use super::facet::{CommandFacet, FacetTable};
 use super::id_filter::IdFilter;
-use super::json::json;
 use super::lock::IndexLock;
 use super::prune::{self, EndedRow};
 use super::reference::reference_digest;
@@ -193,6 +193,8 @@ struct UpsertStatements<'a> {
     change_body: CachedStatement<'a>,
     name: CachedStatement<'a>,
     name_there: CachedStatement<'a>,
+    /// The body of the command that is saved.
+    body: Vec<u8>,
     /// The change of each facet's count.
     counts: HashMap<i64, i64>,
     /// The earliest creation time among the new commands.
@@ -220,6 +222,7 @@ impl<'a> UpsertStatements<'a> {
             change_body: conn.prepare_cached("UPDATE bodies SET body = ?2 WHERE seq = ?1")?,
             name: conn.prepare_cached("UPDATE commands SET reference = ?2 WHERE seq = ?1")?,
             name_there: conn.prepare_cached("UPDATE commands SET provider_reference = ?2 WHERE seq = ?1")?,
+            body: Vec::new(),
             counts: HashMap::new(),
             oldest: None,
             erased: Vec::new(),
@@ -235,6 +238,8 @@ impl<'a> UpsertStatements<'a> {
         now: i64,
     ) -> rusqlite::Result<()> {
         let facet = facets.number(self.conn, CommandFacet::of(state))?;
+        self.body.clear();
+        write_body(id, state, &mut self.body);
         let updated = state.history.last().map_or(now, |last| last.at.as_millisecond());
         let reference =
             state.identity.as_ref().and_then(|identity| identity.command.reference.as_deref());
@@ -268,7 +273,7 @@ impl<'a> UpsertStatements<'a> {
                 reference,
                 there,
             ))?;
-            self.add_body.execute((self.conn.last_insert_rowid(), json(state)))?;
+            self.add_body.execute((self.conn.last_insert_rowid(), &self.body))?;
             *self.counts.entry(facet).or_default() += 1;
             let created = state.history.first().map_or(now, |first| first.at.as_millisecond());
             self.oldest = Some(self.oldest.map_or(created, |oldest| oldest.min(created)));
@@ -294,7 +299,7 @@ impl<'a> UpsertStatements<'a> {
         if removal == retention::ERASED && old_place.3 != retention::ERASED {
             self.erased.push(ErasedRow { seq, id: id.clone() });
         }
-        self.change_body.execute((seq, json(state))).map(|_| ())
+        self.change_body.execute((seq, &self.body)).map(|_| ())
     }
 
     /// Saves the counts that have changed. Returns the rows of the commands that these changes
