@@ -1,5 +1,6 @@
 //! The properties that filters select commands by, as far as many commands share them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
@@ -10,12 +11,12 @@ use ferryd_domain::ledger::command_state::{CommandEnding, CommandState};
 
 /// One combination of properties that filters select commands by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct CommandFacet {
+struct CommandFacet<'a> {
     /// The type, the provider, the account and the operation.
-    names: [Option<String>; 4],
-    state: String,
-    kind: Option<String>,
-    code: Option<String>,
+    names: [Option<Cow<'a, str>>; 4],
+    state: Cow<'a, str>,
+    kind: Option<Cow<'a, str>>,
+    code: Option<Cow<'a, str>>,
     http_status: Option<u16>,
     generation: u32,
     dead: bool,
@@ -24,20 +25,18 @@ pub(super) struct CommandFacet {
     conflicts: bool,
 }
 
-impl CommandFacet {
+impl<'a> CommandFacet<'a> {
     /// Returns the facet that a command has now.
-    pub fn of(command_state: &CommandState) -> Self {
+    fn of(command_state: &'a CommandState) -> Self {
         let identity =
             command_state.identity.as_ref().map(|command_identity| &command_identity.command);
         let ending = command_state.ending.as_ref();
         let error = ending.and_then(|ending| ending.event.data.error.as_ref());
         Self {
             names: identity.map(names).unwrap_or_default(),
-            state: command_state.state().as_str().to_owned(),
-            kind: ending.and_then(CommandEnding::kind).map(|kind| kind.as_str().to_owned()),
-            code: error
-                .and_then(|error| error.code.as_deref())
-                .map(|code| shorten(code).to_owned()),
+            state: command_state.state().as_str().into(),
+            kind: ending.and_then(CommandEnding::kind).map(|kind| kind.as_str().into()),
+            code: error.and_then(|error| error.code.as_deref()).map(|code| shorten(code).into()),
             http_status: error.and_then(|error| error.http_status),
             generation: command_state.step.generation,
             dead: ending.is_some_and(CommandEnding::is_dead),
@@ -45,17 +44,32 @@ impl CommandFacet {
             conflicts: !command_state.conflicts.is_empty(),
         }
     }
+
+    fn into_owned(self) -> CommandFacet<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        CommandFacet {
+            names: self.names.map(|name| name.map(owned)),
+            state: owned(self.state),
+            kind: self.kind.map(owned),
+            code: self.code.map(owned),
+            http_status: self.http_status,
+            generation: self.generation,
+            dead: self.dead,
+            cancel_requested: self.cancel_requested,
+            conflicts: self.conflicts,
+        }
+    }
 }
 
-fn names(identity: &EchoedIdentity) -> [Option<String>; 4] {
+fn names(identity: &EchoedIdentity) -> [Option<Cow<'_, str>>; 4] {
     let EchoedIdentity { r#type, provider, account, operation, .. } = identity;
     [r#type, provider, account, operation]
-        .map(|name| name.as_ref().map(|name| name.as_str().to_owned()))
+        .map(|name| name.as_ref().map(|name| name.as_str().into()))
 }
 
 /// The known facets, with their numbers.
 #[derive(Default)]
-pub(super) struct FacetTable(HashMap<CommandFacet, i64>);
+pub(super) struct FacetTable(HashMap<CommandFacet<'static>, i64>);
 
 impl FacetTable {
     /// Reads all facets from the database.
@@ -64,11 +78,12 @@ impl FacetTable {
                            cancel_requested, conflicts FROM facets";
         let mut all = conn.prepare(ALL)?;
         let read = |row: &rusqlite::Row<'_>| {
+            let text = |column| row.get(column).map(|text: Option<String>| text.map(Cow::Owned));
             let facet = CommandFacet {
-                names: [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?],
-                state: row.get(5)?,
-                kind: row.get(6)?,
-                code: row.get(7)?,
+                names: [text(1)?, text(2)?, text(3)?, text(4)?],
+                state: row.get(5).map(Cow::<str>::Owned)?,
+                kind: text(6)?,
+                code: text(7)?,
                 http_status: row.get(8)?,
                 generation: row.get(9)?,
                 dead: row.get(10)?,
@@ -80,12 +95,14 @@ impl FacetTable {
         all.query_map((), read)?.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Returns the number of a facet; a new facet is inserted.
-    pub fn number(&mut self, conn: &Connection, facet: CommandFacet) -> rusqlite::Result<i64> {
+    /// Returns the number of the facet that a command has now; a new facet is inserted.
+    pub fn number(&mut self, conn: &Connection, state: &CommandState) -> rusqlite::Result<i64> {
         const ADD: &str = "INSERT INTO facets (count, type, provider, account, operation, state, kind, code, http_status, \
                            generation, dead, cancel_requested, conflicts) \
                            VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-        if let Some(number) = self.0.get(&facet) {
+        let facet = CommandFacet::of(state);
+        let known: &HashMap<CommandFacet<'_>, i64> = &self.0;
+        if let Some(number) = known.get(&facet) {
             return Ok(*number);
         }
         let [r#type, provider, account, operation] = &facet.names;
@@ -115,7 +132,7 @@ impl FacetTable {
             conflicts
         ])?;
         let number = conn.last_insert_rowid();
-        self.0.insert(facet, number);
+        self.0.insert(facet.into_owned(), number);
         Ok(number)
     }
 }

@@ -19,10 +19,12 @@ mod changes;
 mod erasing;
 mod error;
 mod facet;
+mod found_row;
 mod id_filter;
 mod jobs;
 mod json;
 mod lock;
+mod new_commands;
 mod owned_index;
 mod page;
 mod prune;
@@ -31,11 +33,13 @@ mod readers;
 mod reference;
 mod retention;
 mod row;
+mod row_inserter;
 mod schema;
 mod search;
 mod stored_id;
 mod summary;
 mod unpublished;
+mod upsert;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -393,6 +397,9 @@ mod jobs_tests;
 
 #[cfg(test)]
 mod query_tests;
+
+#[cfg(test)]
+mod reference_tests;
 
 #[cfg(test)]
 mod scale_tests;

@@ -9,8 +9,9 @@ use rusqlite::{CachedStatement, Connection, Params, Row as SqlRow, named_params}
 
 use super::body::read_body;
 use super::error::IndexError;
+use super::found_row::FoundRow;
 use super::page::{ListPage, MAX_PAGE, PageCursor};
-use super::reference::reference_digest;
+use super::reference::CommandReference;
 use super::row::CommandRow;
 use super::stored_id::read_id;
 use crate::command_filter::{CommandFilter, WantedKind};
@@ -45,20 +46,6 @@ fn span(filter: &CommandFilter) -> (i64, i64) {
         filter.newer_than.map_or(i64::MIN, ms),
         filter.older_than.map_or(i64::MAX, |time| ms(time) - 1),
     )
-}
-
-/// A command that a filter selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FoundRow {
-    pub seq: i64,
-    pub facet: i64,
-    pub updated: i64,
-}
-
-impl FoundRow {
-    fn read(row: &SqlRow<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { seq: row.get(0)?, facet: row.get(1)?, updated: row.get(2)? })
-    }
 }
 
 /// Lists one page of the commands that a filter selects.
@@ -139,13 +126,7 @@ pub(super) fn search(
         return by_ids(conn, filter, below, want, fits);
     }
     if let Some(reference) = &filter.reference {
-        const BY_REFERENCE: &str = "SELECT seq, facet, updated FROM commands WHERE reference = ?1 AND seq < ?2 ORDER BY seq DESC";
-        return walk(
-            conn.prepare_cached(BY_REFERENCE)?,
-            (reference_digest(reference), below),
-            want,
-            fits,
-        );
+        return by_reference(conn, reference, below, want, fits);
     }
     let timed = filter.older_than.is_some() || filter.newer_than.is_some();
     let facets = match &facets {
@@ -188,15 +169,33 @@ fn by_ids(
     want: usize,
     fits: impl Fn(&FoundRow) -> bool,
 ) -> Result<Vec<FoundRow>, IndexError> {
-    const BY_ID: &str = "SELECT seq, facet, updated FROM commands \
-                         WHERE id = ?1 AND seq < ?2 AND (?3 IS NULL OR reference = ?3)";
-    let reference = filter.reference.as_deref().map(reference_digest);
+    const BY_ID: &str = "SELECT seq, facet, updated FROM commands WHERE id = ?1 AND seq < ?2";
+    let reference = filter.reference.as_deref().map(CommandReference::Publisher);
     let mut found = Vec::new();
     for id in &filter.ids {
         let by_id = conn.prepare_cached(BY_ID)?;
-        found.extend(walk(by_id, (id.as_str(), below, &reference), 1, &fits)?);
+        for row in walk(by_id, (id.as_str(), below), 1, &fits)? {
+            if reference.map_or(Ok(true), |reference| reference.is_at(conn, row.seq, id))? {
+                found.push(row);
+            }
+        }
     }
     Ok(newest(found, want))
+}
+
+fn by_reference(
+    conn: &Connection,
+    reference: &str,
+    below: i64,
+    want: usize,
+    fits: impl Fn(&FoundRow) -> bool,
+) -> Result<Vec<FoundRow>, IndexError> {
+    let mut found = Vec::new();
+    CommandReference::Publisher(reference).find(conn, below, |row, _| {
+        found.extend(Some(row).filter(&fits));
+        found.len() < want
+    })?;
+    Ok(found)
 }
 
 /// Takes the newest commands of each facet, and of those the newest.

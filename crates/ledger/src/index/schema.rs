@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of the values in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 12;
+pub(super) const VERSION: i32 = 13;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;
@@ -54,8 +54,6 @@ CREATE TABLE commands (
   id TEXT NOT NULL UNIQUE,
   facet INTEGER NOT NULL,
   updated INTEGER NOT NULL,
-  reference BLOB,
-  provider_reference BLOB,
   over INTEGER NOT NULL,
   removal INTEGER NOT NULL,
   unpublished INTEGER
@@ -63,9 +61,8 @@ CREATE TABLE commands (
 CREATE INDEX commands_by_facet ON commands (facet, seq, updated);
 CREATE INDEX commands_over ON commands (removal, updated) WHERE over = 1;
 CREATE INDEX commands_unpublished ON commands (unpublished) WHERE unpublished IS NOT NULL;
-CREATE INDEX commands_by_reference ON commands (reference) WHERE reference IS NOT NULL;
-CREATE INDEX commands_by_provider_reference ON commands (provider_reference) WHERE provider_reference IS NOT NULL;
 CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+CREATE TABLE reference_keys (key INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (key, seq)) STRICT, WITHOUT ROWID;
 CREATE TABLE writers (writer BLOB PRIMARY KEY, number INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE jobs (
   id BLOB PRIMARY KEY, live INTEGER NOT NULL, updated INTEGER NOT NULL, body TEXT NOT NULL
@@ -99,6 +96,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "cache_size", WRITER_CACHE)?;
     conn.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
 }
 

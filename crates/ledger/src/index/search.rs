@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::reference::reference_digest;
+use super::reference::CommandReference;
 use super::stored_id::read_ids;
 use super::{
     CommandCounts, DeadLetterGroup, IndexError, LedgerIndex, ListPage, PageCursor, query, summary,
@@ -15,7 +15,7 @@ use ferryd_domain::name::Name;
 
 /// The maximum number of commands that are read where they share an id of a provider: two providers
 /// may use the same id.
-const MOST_CALLED: i64 = 64;
+const MOST_CALLED: usize = 64;
 
 impl LedgerIndex {
     /// Returns the commands that have this id of a provider's own, of any provider, the newest
@@ -27,9 +27,14 @@ impl LedgerIndex {
         &self,
         provider_reference: &str,
     ) -> Result<Vec<CommandId>, IndexError> {
-        const IDS: &str =
-            "SELECT id FROM commands WHERE provider_reference = ?1 ORDER BY seq DESC LIMIT ?2";
-        self.ids(IDS, (reference_digest(provider_reference), MOST_CALLED))
+        self.snapshot(|conn| {
+            let mut ids = Vec::new();
+            CommandReference::Provider(provider_reference).find(conn, i64::MAX, |_, id| {
+                ids.push(id);
+                ids.len() < MOST_CALLED
+            })?;
+            Ok(ids)
+        })
     }
 
     /// Returns the messages that were refused under a command's id, at most `limit`. None of them

@@ -22,6 +22,13 @@ pub(super) trait BodyField: Sized {
     fn take(body: &mut BodyReader<'_>) -> Option<Self>;
 }
 
+impl BodyReader<'_> {
+    /// Reads a field.
+    pub fn take<T: BodyField>(&mut self) -> Option<T> {
+        T::take(self)
+    }
+}
+
 /// Writes the fields of a structure one after the other.
 macro_rules! fields {
     ($type:ty { $($field:ident),+ $(,)? }) => {

@@ -54,13 +54,17 @@ impl BodyField for Value {
             FRACTION => Self::Number(Number::from_f64(f64::from_le_bytes(body.take_array()?))?),
             TEXT => Self::String(body.take_text()?),
             LIST => {
-                let count = body.take_count()?;
-                Self::Array((0..count).map(|_| body.take_nested()).collect::<Option<_>>()?)
+                let count = body.enter().and_then(|()| body.take_count())?;
+                let items = (0..count).map(|_| body.take()).collect::<Option<_>>()?;
+                body.leave();
+                Self::Array(items)
             }
             OBJECT => {
-                let count = body.take_count()?;
-                let field = |_| Some((body.take_text()?, body.take_nested()?));
-                Self::Object((0..count).map(field).collect::<Option<Map<_, _>>>()?)
+                let count = body.enter().and_then(|()| body.take_count())?;
+                let field = |_| Some((body.take_text()?, body.take()?));
+                let fields = (0..count).map(field).collect::<Option<Map<_, _>>>()?;
+                body.leave();
+                Self::Object(fields)
             }
             _ => return None,
         })

@@ -7,7 +7,7 @@
 //! - a text that the body had before, or that [every body knows](texts::WORDS), is the number of
 //!   that text; the command's own id is one of these, and stands in no body;
 //! - a digest in hexadecimal digits takes half as many bytes;
-//! - a time is the distance from the time before.
+//! - a time is the distance from the time before, and an identity that is the one before is a bit.
 //!
 //! The form is part of the [version](super::schema::VERSION) of the index: who changes a type or
 //! its order here raises that.

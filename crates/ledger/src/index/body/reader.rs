@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::field::BodyField;
 use super::texts::KnownTexts;
 use super::writer::{DIGEST, DIGEST_LENGTH};
+use ferryd_domain::command::EchoedIdentity;
 
 /// The most values that lie one in the other: each takes some of the stack.
 const DEEPEST: usize = 256;
@@ -20,6 +20,8 @@ pub(super) struct BodyReader<'a> {
     left: u8,
     time: Timestamp,
     writer: Uuid,
+    /// The latest identity.
+    pub identity: Option<EchoedIdentity>,
     /// The number of values around the one that is read.
     depth: usize,
 }
@@ -28,7 +30,7 @@ impl<'a> BodyReader<'a> {
     /// Creates a reader of the body of a command.
     pub fn new(id: &'a str, bytes: &'a [u8]) -> Self {
         let (texts, time, writer) = (KnownTexts::new(id), Timestamp::UNIX_EPOCH, Uuid::nil());
-        Self { bytes, texts, flags: 0, left: 0, time, writer, depth: 0 }
+        Self { bytes, texts, flags: 0, left: 0, time, writer, identity: None, depth: 0 }
     }
 
     /// Returns true if everything is read.
@@ -36,17 +38,16 @@ impl<'a> BodyReader<'a> {
         self.bytes.is_empty()
     }
 
-    /// Reads a field.
-    pub fn take<T: BodyField>(&mut self) -> Option<T> {
-        T::take(self)
+    /// Begins to read values that are part of one of the same type; `None` where too many are
+    /// around them.
+    pub fn enter(&mut self) -> Option<()> {
+        self.depth += 1;
+        (self.depth < DEEPEST).then_some(())
     }
 
-    /// Reads a value that is part of one of the same type.
-    pub fn take_nested<T: BodyField>(&mut self) -> Option<T> {
-        self.depth += 1;
-        let value = if self.depth < DEEPEST { T::take(self) } else { None };
+    /// Ends what [`enter`](Self::enter) began.
+    pub fn leave(&mut self) {
         self.depth -= 1;
-        value
     }
 
     /// Reads a flag.

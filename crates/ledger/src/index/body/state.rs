@@ -6,6 +6,7 @@ use super::writer::BodyWriter;
 use ferryd_domain::command::EchoedIdentity;
 use ferryd_domain::conflict::ConflictNote;
 use ferryd_domain::dead_letter::DeadLetter;
+use ferryd_domain::encoded_event::EncodedEvent;
 use ferryd_domain::event::{Event, EventData, EventError};
 use ferryd_domain::ledger::command_state::{CallPhase, CommandEnding, CommandState};
 use ferryd_domain::ledger::content_removal::ContentRemoval;
@@ -30,7 +31,6 @@ fields! { CommandState {
 } }
 
 fields! { CommandIdentity { command, content_digest, reply_target, publisher } }
-fields! { EchoedIdentity { id, r#type, provider, account, operation, reference, metadata } }
 fields! { ReplyTarget { reply_to, correlation_id } }
 fields! { Step { generation, attempt, query } }
 
@@ -87,6 +87,51 @@ fields! { QueryNote { at, step, purpose, cause, state, detail, times, latest } }
 variants! { QueryPurpose { 0: Poll {}, 1: Lookup {} } }
 fields! { JobMark { id, awaits_end } }
 fields! { StateTransition { at, state, step, reason, detail, until } }
+
+/// An identity that is the one before is a flag.
+impl BodyField for EchoedIdentity {
+    fn put<'a>(&'a self, body: &mut BodyWriter<'a>) {
+        let is_known = body.identity == Some(self);
+        body.put_flag(is_known);
+        if is_known {
+            return;
+        }
+        body.identity = Some(self);
+        let Self { id, r#type, provider, account, operation, reference, metadata } = self;
+        id.put(body);
+        for name in [r#type, provider, account, operation] {
+            name.put(body);
+        }
+        reference.put(body);
+        metadata.put(body);
+    }
+
+    fn take(body: &mut BodyReader<'_>) -> Option<Self> {
+        if !body.take_flag()? {
+            body.identity = Some(Self {
+                id: body.take()?,
+                r#type: body.take()?,
+                provider: body.take()?,
+                account: body.take()?,
+                operation: body.take()?,
+                reference: body.take()?,
+                metadata: body.take()?,
+            });
+        }
+        body.identity.clone()
+    }
+}
+
+/// The JSON form of an event follows from the event.
+impl BodyField for EncodedEvent {
+    fn put<'a>(&'a self, body: &mut BodyWriter<'a>) {
+        Event::put(self, body);
+    }
+
+    fn take(body: &mut BodyReader<'_>) -> Option<Self> {
+        body.take().map(|event: Event| event.into())
+    }
+}
 
 /// The fields of an event follow from its data, for the most part.
 impl BodyField for Event {

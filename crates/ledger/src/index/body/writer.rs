@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::texts::KnownTexts;
+use ferryd_domain::command::EchoedIdentity;
 
 /// The length of a digest, in hexadecimal digits.
 pub(super) const DIGEST_LENGTH: usize = 32;
@@ -23,13 +24,15 @@ pub(super) struct BodyWriter<'a> {
     /// The latest time and the latest writer of a record.
     time: Timestamp,
     writer: Uuid,
+    /// The latest identity: that of an event is mostly the command's.
+    pub identity: Option<&'a EchoedIdentity>,
 }
 
 impl<'a> BodyWriter<'a> {
     /// Creates a writer that adds the body of a command to the end of `bytes`.
     pub fn new(id: &'a str, bytes: &'a mut Vec<u8>) -> Self {
         let (texts, time, writer) = (KnownTexts::new(id), Timestamp::UNIX_EPOCH, Uuid::nil());
-        Self { bytes, texts, flags: 0, free: 0, time, writer }
+        Self { bytes, texts, flags: 0, free: 0, time, writer, identity: None }
     }
 
     /// Writes a flag.
