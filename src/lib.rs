@@ -14,7 +14,7 @@
 //! | [`ferryd_domain`] | commands, outcomes, decisions, events: pure functions and types, no I/O |
 //! | [`pipeline`] | the processing of one command, top to bottom; the lanes and their messages |
 //! | [`ferryd_provider`] | provider files, adapters, the catalog |
-//! | [`ferryd_redact`] | the mask: hides secrets in everything that leaves ferryd |
+//! | [`ferryd_redact`] | the mask: hides secrets in everything that leaves ferryd; escapes for terminals |
 //! | [`ferryd_transport`] | HTTPS, and the call log |
 //! | [`ferryd_broker`] | topology, the link to the broker, publishing, consuming, headers |
 //! | [`keyed_limiter`] | limits of a rate for each of many keys |
@@ -25,7 +25,7 @@
 //! | [`ferryd_serve`] | accepting connections, TLS, limits, drain |
 //! | [`daemon`] | from a configuration to running lanes, and back down |
 //! | [`operator`] | publishing, following, and dead letters, for people |
-//! | [`cli`], [`config`], [`telemetry`], [`escape`], [`schema`] | the program around it |
+//! | [`cli`], [`config`], [`telemetry`], [`schema`] | the program around it |
 //! | [`ferryd_sandbox`] | a provider for demonstrations and tests |
 //! | [`failpoint`] | places at which tests end the daemon |
 
@@ -34,7 +34,6 @@ mod captured_text;
 pub mod cli;
 pub mod config;
 pub mod daemon;
-pub mod escape;
 pub mod failpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

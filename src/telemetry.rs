@@ -17,9 +17,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use tracing::Subscriber;
-use tracing::error;
 use tracing::subscriber::SetGlobalDefaultError;
+use tracing::{Level, Subscriber, error};
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{Directive, EnvFilter, ParseError};
 use tracing_subscriber::fmt::format::JsonFields;
@@ -27,7 +26,7 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 
-use self::log_format::{JsonLine, write_field};
+use self::log_format::{JsonLine, json_line, write_field};
 use self::log_queue::LogQueue;
 use crate::config::{LogConfig, LogFormat};
 
@@ -51,8 +50,14 @@ pub enum TelemetryError {
 /// The longest time that the end of the process waits for the log to be read.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The lines of this process's log that are still to be written.
-static QUEUE: OnceLock<LogQueue> = OnceLock::new();
+/// The log of this process.
+static LOG: OnceLock<ProcessLog> = OnceLock::new();
+
+/// The lines of a log that are still to be written, and their style.
+struct ProcessLog {
+    queue: LogQueue,
+    style: LogStyle,
+}
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +81,7 @@ pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
     })?;
     let writer = queue.clone();
     tracing::subscriber::set_global_default(subscriber(log, style, move || writer.clone())?)?;
-    QUEUE.get_or_init(|| queue);
+    LOG.get_or_init(|| ProcessLog { queue, style });
     // The standard hook writes to the standard error itself, and would block where nobody reads
     // that.
     std::panic::set_hook(Box::new(log_panic));
@@ -85,8 +90,20 @@ pub fn init(log: &LogConfig) -> Result<(), TelemetryError> {
 
 /// Waits until the log is written, for a second at most.
 pub fn flush() {
-    if let Some(queue) = QUEUE.get() {
-        queue.flush(FLUSH_TIMEOUT);
+    if let Some(log) = LOG.get() {
+        log.queue.flush(FLUSH_TIMEOUT);
+    }
+}
+
+/// Writes a line of JSON whose fields `push_fields` appends, each after a comma. No filter leaves the
+/// line out. Returns false, and writes nothing, where the lines of the log are not JSON.
+pub fn write_json(target: &str, level: Level, push_fields: impl FnOnce(&mut String)) -> bool {
+    match LOG.get() {
+        Some(ProcessLog { queue, style: LogStyle::Json }) => {
+            queue.push(json_line(level, target, push_fields).as_bytes());
+            true
+        }
+        _ => false,
     }
 }
 

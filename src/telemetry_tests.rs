@@ -1,6 +1,11 @@
 use super::*;
 use crate::captured_text::CapturedText;
 use crate::config::LogFilter;
+use ferryd_domain::http_call::{CallResult, HttpMethod, HttpReply, HttpRequest};
+use ferryd_domain::outcome::Failure;
+use ferryd_redact::Mask;
+use ferryd_transport::call_log::{HttpCall, StepLabel};
+use ferryd_transport::encoded_call::EncodedCall;
 
 fn logged(log: &LogConfig, style: LogStyle, events: impl FnOnce()) -> String {
     let buffer = CapturedText::default();
@@ -59,6 +64,45 @@ fn a_json_line_is_what_the_subscriber_of_tracing_writes_but_for_escapes() {
 }
 
 #[test]
+fn the_line_of_an_encoded_call_is_the_line_of_its_event() {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let request = HttpRequest {
+        method: HttpMethod::Post,
+        url: "https://api.example/v1/charges?a=1".parse().unwrap(),
+        headers: vec![header("authorization", "Bearer x"), header("x-note", "a \"b\"")],
+        input_headers: Vec::new(),
+        body: r#"{"pin":"12","note":"é\u{1}"}"#.into(),
+        timeout: Duration::from_secs(1),
+    };
+    let (headers, body) = (vec![header("x-id", "7")], r#"{"id":"ch_1"}"#.into());
+    let late = Failure { http_status: Some(200), ..Failure::new("truncated", "it ended") };
+    let (command, provider, operation) =
+        ("order-1".parse().unwrap(), "stripe".parse().unwrap(), "charge".parse().unwrap());
+    let step = StepLabel {
+        at: Timestamp::UNIX_EPOCH,
+        command: &command,
+        provider: &provider,
+        operation: &operation,
+        generation: 1,
+        attempt: 2,
+    };
+    let answers = [
+        CallResult::Reply(HttpReply { status: 201, headers, body }),
+        CallResult::Incomplete(late),
+        CallResult::NotSent(Failure::new("dns", "no such host")),
+    ];
+    for (answer, cap) in answers.iter().flat_map(|answer| [(answer, 4096), (answer, 20)]) {
+        let mask = Mask::new(&[], &["pin".to_owned()]).capped_at(cap);
+        let call = HttpCall::new(&step, &request, answer, Duration::ZERO, &mask, true);
+        let event = logged(&LogConfig::default(), LogStyle::Json, || call.log(&mask));
+        let encoded = EncodedCall::new(&call);
+        let line = json_line(Level::INFO, CALL_TARGET, |line| encoded.push_log_fields(line, cap));
+        let without_time = |line: &str| line.split_once(",\"level\"").unwrap().1.to_owned();
+        assert_eq!(without_time(&line), without_time(&event));
+    }
+}
+
+#[test]
 fn colours_are_for_people_on_a_terminal_who_want_them() {
     use LogFormat::{Auto, Human, Json};
     let (plain, colour) = (LogStyle::Human { colour: false }, LogStyle::Human { colour: true });
@@ -98,7 +142,7 @@ fn no_line_holds_what_a_terminal_obeys_or_does_not_show() {
             text
         };
         assert_eq!(own.matches("[2J").count(), 6, "{own}");
-        assert!(!own.trim_end_matches('\n').contains(crate::escape::is_escaped), "{own}");
+        assert!(!own.trim_end_matches('\n').contains(ferryd_redact::escape::is_escaped), "{own}");
         if style == LogStyle::Json {
             let line: serde_json::Value = serde_json::from_str(&own).unwrap();
             for pointer in ["/message", "/error", "/code", "/span/id"] {

@@ -8,7 +8,7 @@ use std::panic::PanicHookInfo;
 use anstyle::Style;
 use serde::Serialize;
 
-use crate::escape::{escape_json, escape_text, is_escaped};
+use ferryd_redact::escape::{escape_json, escape_text, is_escaped};
 
 const HEADING: Style = Style::new().bold();
 const GAP: &str = "  ";
@@ -16,7 +16,7 @@ const GAP: &str = "  ";
 /// Prints to the terminal, pipe or file: the only way out for all text.
 ///
 /// Texts may come from a provider, a publisher or the broker, so every text is escaped here (see
-/// [`escape`](crate::escape)). All line feeds and styles are added here. Colours reach only a
+/// [`escape`](ferryd_redact::escape)). All line feeds and styles are added here. Colours reach only a
 /// terminal without `NO_COLOR`.
 pub struct TerminalOutput(Box<dyn Write + Send>);
 

@@ -10,7 +10,7 @@ use clap::error::{ContextValue, ErrorKind};
 
 use super::output::TerminalOutput;
 use super::{CliArguments, ExitStatus};
-use crate::escape::escape_text;
+use ferryd_redact::escape::escape_text;
 
 /// Reads the arguments of this process. Prints help and usage errors.
 ///

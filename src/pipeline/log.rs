@@ -1,13 +1,14 @@
 //! Writes lines about a command to the log, and its calls to their stream. No decision is made
 //! here.
 
-use tracing::{debug, error, info, warn};
+use tracing::{Level, debug, error, info, warn};
 
 use super::Pipeline;
 use super::command_message::CommandMessage;
 use super::incoming_message::IncomingMessage;
 use super::lane::{Lane, ProviderLanes};
 use super::send::{CallAttempt, SentCalls};
+use crate::telemetry;
 use ferryd_broker::webhook_message::WebhookMessage;
 use ferryd_domain::lifecycle::{Decision, FailureKind, LifecycleState};
 use ferryd_domain::name::Name;
@@ -17,10 +18,11 @@ use ferryd_domain::token::bearer_token;
 use ferryd_domain::webhook_token::{PARAMETER, token_in};
 use ferryd_redact::Mask;
 use ferryd_transport::call_log::{self, HttpCall, StepLabel};
+use ferryd_transport::encoded_call::EncodedCall;
 
 impl Pipeline {
-    /// Writes a call to the log and to the stream of calls. The call is masked once, and only where
-    /// one of the two takes it.
+    /// Writes a call to the log and to the stream of calls. The call is masked once, and encoded
+    /// once for both.
     pub(super) async fn log_call(
         &self,
         lane: &Lane,
@@ -42,10 +44,16 @@ impl Pipeline {
             let mask = mask.clone().capped_at(self.max_logged_body_size);
             let call =
                 HttpCall::new(&step, request, answer, *elapsed, &mask, lane.provider.log.bodies);
+            let encoded = EncodedCall::new(&call);
             if call_log::is_heard() {
-                call.log(&mask);
+                let fields = |line: &mut String| {
+                    encoded.push_log_fields(line, self.max_logged_body_size);
+                };
+                if !telemetry::write_json(call_log::TARGET, Level::INFO, fields) {
+                    call.log(&mask);
+                }
             }
-            self.call_log.write(&call)
+            self.call_log.write(encoded.line())
         };
         writing.await;
     }

@@ -1,17 +1,21 @@
 //! Escapes the text of providers and publishers in log lines, which terminals show too.
 
-use std::fmt::{self, Debug, Write as _};
+use std::cell::RefCell;
+use std::fmt::{self, Debug, Display, Write as _};
 
 use anstyle::Style;
+use jiff::Timestamp;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-use crate::escape::{JsonEscaper, JsonTextEscaper, TextEscaper};
+use ferryd_redact::escape::{JsonEscaper, JsonTextEscaper, TextEscaper};
+
+/// The size of most lines, in bytes.
+const USUAL_SIZE: usize = 2048;
 
 /// Writes a field of an event or span for people: the message alone, other fields as `name=value`.
 pub(super) fn write_field(
@@ -30,7 +34,7 @@ pub(super) fn write_field(
 }
 
 /// Formats an event as a line of JSON: the time, the level, the fields, the target and, where the
-/// event happens in a span, the span. Each part is written once, straight to the line.
+/// event happens in a span, the span.
 pub(super) struct JsonLine;
 
 impl<S, N> FormatEvent<S, N> for JsonLine
@@ -45,79 +49,124 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        writer.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut writer)?;
-        write!(writer, "\",\"level\":\"{}\"", metadata.level())?;
-        let mut fields = JsonFieldWriter { writer, result: Ok(()) };
-        event.record(&mut fields);
-        let JsonFieldWriter { mut writer, result } = fields;
-        result?;
-        writer.write_str(",\"target\":")?;
-        write_text(&mut writer, metadata.target())?;
+        let mut line = begin_line(*metadata.level());
+        event.record(&mut JsonFieldWriter { line: &mut line });
+        push_member(&mut line, "target", metadata.target());
         let parent = event.parent().and_then(|id| context.span(id));
         if let Some(span) = parent.or_else(|| context.lookup_current()) {
-            write_span::<S, N>(&mut writer, &span)?;
+            push_span::<S, N>(&mut line, &span);
         }
-        writer.write_str("}\n")
+        line.push_str("}\n");
+        writer.write_str(&line)
     }
 }
 
-/// Writes the fields of an event as members of a JSON object that is not empty.
-struct JsonFieldWriter<'w> {
-    writer: Writer<'w>,
-    result: fmt::Result,
+/// Makes a line whose fields `push_fields` appends, each after a comma.
+pub(super) fn json_line(
+    level: Level,
+    target: &str,
+    push_fields: impl FnOnce(&mut String),
+) -> String {
+    let mut line = begin_line(level);
+    push_fields(&mut line);
+    push_member(&mut line, "target", target);
+    line.push_str("}\n");
+    line
 }
 
-impl<'w> JsonFieldWriter<'w> {
-    fn write(&mut self, field: &Field, write: impl FnOnce(&mut Writer<'w>) -> fmt::Result) {
-        if self.result.is_err() {
-            return;
+/// Begins a line with the time and the level.
+fn begin_line(level: Level) -> String {
+    let mut line = String::with_capacity(USUAL_SIZE);
+    line.push_str("{\"timestamp\":\"");
+    push_time(&mut line, Timestamp::now());
+    line.push_str("\",\"level\":\"");
+    line.push_str(level.as_str());
+    line.push('"');
+    line
+}
+
+/// Appends a time in UTC (RFC 3339), to the microsecond. The date and the time of day are made once
+/// a second.
+fn push_time(line: &mut String, now: Timestamp) {
+    thread_local! {
+        static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+    }
+    let (second, micros) = (now.as_second(), now.subsec_microsecond());
+    SECOND.with_borrow_mut(|(known, text)| {
+        if *known != second {
+            let whole = Timestamp::from_second(second).unwrap_or_default().to_string();
+            (*known, *text) = (second, whole.trim_end_matches('Z').to_owned());
         }
-        let writer = &mut self.writer;
-        let name = writer.write_str(",").and_then(|()| write_text(writer, field.name()));
-        self.result = name.and_then(|()| writer.write_str(":")).and_then(|()| write(writer));
+        line.push_str(text);
+    });
+    // Writing to memory does not fail.
+    let _ = write!(line, ".{micros:06}Z");
+}
+
+/// Writes the fields of an event as members of a JSON object that is not empty.
+struct JsonFieldWriter<'l> {
+    line: &'l mut String,
+}
+
+impl JsonFieldWriter<'_> {
+    fn push_value(&mut self, field: &Field, value: impl Display) {
+        push_name(self.line, field.name());
+        // Writing to memory does not fail.
+        let _ = write!(self.line, "{value}");
     }
 }
 
 impl Visit for JsonFieldWriter<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.write(field, |writer| {
-            writer.write_str("\"")?;
-            write!(JsonTextEscaper(&mut *writer), "{value:?}")?;
-            writer.write_str("\"")
-        });
+        push_name(self.line, field.name());
+        self.line.push('"');
+        // A value that fails to describe itself is cut there.
+        let _ = write!(JsonTextEscaper(&mut *self.line), "{value:?}");
+        self.line.push('"');
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.write(field, |writer| write_text(writer, value));
+        push_member(self.line, field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.write(field, |writer| write!(writer, "{value}"));
+        self.push_value(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.write(field, |writer| write!(writer, "{value}"));
+        self.push_value(field, value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.write(field, |writer| write!(writer, "{}", Value::from(value)));
+        self.push_value(field, Value::from(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.write(field, |writer| write!(writer, "{value}"));
+        self.push_value(field, value);
     }
 }
 
-/// Writes a text as a JSON value.
-fn write_text(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
-    writer.write_str("\"")?;
-    JsonTextEscaper(&mut *writer).write_str(text)?;
-    writer.write_str("\"")
+fn push_name(line: &mut String, name: &str) {
+    line.push(',');
+    push_text(line, name);
+    line.push(':');
 }
 
-/// Writes a span, whose fields were formatted as a JSON object when it was entered.
-fn write_span<'s, S, N>(writer: &mut Writer<'_>, span: &SpanRef<'s, S>) -> fmt::Result
+fn push_member(line: &mut String, name: &str, value: &str) {
+    push_name(line, name);
+    push_text(line, value);
+}
+
+/// Appends a text as a JSON value.
+fn push_text(line: &mut String, text: &str) {
+    line.push('"');
+    // Writing to memory does not fail.
+    let _ = JsonTextEscaper(&mut *line).write_str(text);
+    line.push('"');
+}
+
+/// Appends a span, whose fields were formatted as a JSON object when it was entered.
+fn push_span<'s, S, N>(line: &mut String, span: &SpanRef<'s, S>)
 where
     S: LookupSpan<'s>,
     N: for<'w> FormatFields<'w> + 'static,
@@ -126,9 +175,10 @@ where
     let formatted = extensions.get::<FormattedFields<N>>().map_or("", |fields| &fields.fields);
     let fields = formatted.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
     let fields = fields.unwrap_or_default();
-    writer.write_str(",\"span\":{")?;
-    JsonEscaper(&mut *writer).write_str(fields)?;
-    writer.write_str(if fields.is_empty() { "\"name\":" } else { ",\"name\":" })?;
-    write_text(writer, span.name())?;
-    writer.write_str("}")
+    line.push_str(",\"span\":{");
+    // Writing to memory does not fail.
+    let _ = JsonEscaper(&mut *line).write_str(fields);
+    line.push_str(if fields.is_empty() { "\"name\":" } else { ",\"name\":" });
+    push_text(line, span.name());
+    line.push('}');
 }

@@ -59,6 +59,13 @@ impl LogQueue {
         Ok(queue)
     }
 
+    /// Queues a line, its line break included.
+    pub(super) fn push(&self, line: &[u8]) {
+        let mut state = self.0.lock();
+        state.queue(line);
+        self.0.wake(&mut state);
+    }
+
     /// Waits until everything is written, for `timeout` at most.
     pub(super) fn flush(&self, timeout: Duration) {
         let end = Instant::now() + timeout;
@@ -78,9 +85,7 @@ impl LogQueue {
 /// Queues a line; the log's formatter writes each line at once.
 impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.lock();
-        state.queue(line);
-        self.0.wake(&mut state);
+        self.push(line);
         Ok(line.len())
     }
 

@@ -23,10 +23,10 @@ async fn a_commands_calls_are_found_by_id_and_time_among_five_thousand_others() 
         [1, 2].map(|attempt| call("order-1", attempt, start, "{\"amount\":1099}"));
     for number in 0..5_000 {
         let body = format!("{{\"note\":\"{}\"}}", "x".repeat(400));
-        writer.calls.write(&call(&format!("order-1{number:04}"), 1, start, &body)).await;
+        writer.write(&call(&format!("order-1{number:04}"), 1, start, &body)).await;
         match number {
-            1_000 => writer.calls.write(&second).await,
-            4_000 => writer.calls.write(&first).await,
+            1_000 => writer.write(&second).await,
+            4_000 => writer.write(&first).await,
             _ => {}
         }
     }
@@ -103,7 +103,7 @@ async fn a_search_reads_the_messages_that_are_noted_and_what_came_after() {
     let note = format!("{{\"note\":\"{}\"}}", "x".repeat(400));
     let write = async |from: usize, to: usize| {
         for number in from..to {
-            writer.calls.write(&call(&format!("order-{number}"), 1, start, &note)).await;
+            writer.write(&call(&format!("order-{number}"), 1, start, &note)).await;
         }
     };
     write(0, 3_000).await;
@@ -131,7 +131,7 @@ async fn a_search_reads_the_messages_that_are_noted_and_what_came_after() {
     let is_found = async |attempts: &[u32], noted: &IndexedCalls| {
         (found("order-1", noted).await? == attempts).then_some(())
     };
-    writer.calls.write(&call("order-1", 2, start, "")).await;
+    writer.write(&call("order-1", 2, start, "")).await;
     eventually(SOON, "both are found", async || is_found(&[1, 2], &of_first).await).await;
     let both = noted(&index, "order-1", 2).await;
     assert_eq!(found("order-1", &both).await.unwrap(), [1, 2]);
@@ -140,7 +140,7 @@ async fn a_search_reads_the_messages_that_are_noted_and_what_came_after() {
     let broker = crate::harness::broker::TestBroker::connect(&vhost.uri()).await;
     broker.delete_queue(STREAM).await;
     eventually(SOON, "it is declared again", async || broker.depth(STREAM).await).await;
-    writer.calls.write(&call("order-1", 3, start, "")).await;
+    writer.write(&call("order-1", 3, start, "")).await;
     eventually(SOON, "the new one is found", async || is_found(&[3], &both).await).await;
     let anew = noted(&index, "order-1", 1).await;
     assert_eq!(found("order-1", &anew).await.unwrap(), [3]);
@@ -161,7 +161,7 @@ async fn what_calls_take_at_three_hundred_thousand_commands() {
     let id = |number: u32| format!("shop.order-{:08x}.charge", number.wrapping_mul(0x9E37_79B9));
     let began = Instant::now();
     for number in 0..COMMANDS {
-        writer.calls.write(&call(&id(number), 1, Timestamp::now(), &note)).await;
+        writer.write(&call(&id(number), 1, Timestamp::now(), &note)).await;
     }
     writer.end().await;
     println!("written in {:.1?}", began.elapsed());
@@ -200,7 +200,7 @@ async fn what_is_written_while_the_broker_is_dead_is_there_once_it_lives_again()
     let start = Timestamp::now();
     let write = async |attempts: std::ops::Range<u32>| {
         for attempt in attempts {
-            writer.calls.write(&call("order-1", attempt, start, "")).await;
+            writer.write(&call("order-1", attempt, start, "")).await;
         }
     };
     write(1..6).await;
@@ -245,7 +245,7 @@ async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_b
     let proxy = TcpProxy::to(vhost.address());
     let writer = CallWriter::start(&vhost.uri_at(proxy.address()));
     let start = Timestamp::now();
-    writer.calls.write(&call("order-0", 1, start, "")).await;
+    writer.write(&call("order-0", 1, start, "")).await;
     eventually(SOON, "the writer works", async || {
         let found = find::<HttpCall<'static>>(
             &settings(&vhost.uri()),
@@ -265,7 +265,7 @@ async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_b
     let mut written = 0;
     let held = loop {
         let began = Instant::now();
-        writer.calls.write(&call(&format!("order-{}", written + 1), 1, start, &body)).await;
+        writer.write(&call(&format!("order-{}", written + 1), 1, start, &body)).await;
         if writer.calls.dropped_calls() > 0 {
             break began.elapsed();
         }
@@ -279,7 +279,7 @@ async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_b
     assert!((PATIENCE..PATIENCE * 3).contains(&held), "{held:?}");
     let room = CAPACITY / body.len();
     assert!((room - 2..=room).contains(&written), "{written} of {room}");
-    let many = (0..50).map(|_| async { writer.calls.write(&call("late", 1, start, &body)).await });
+    let many = (0..50).map(|_| async { writer.write(&call("late", 1, start, &body)).await });
     let began = Instant::now();
     futures_util::future::join_all(many).await;
     assert!(began.elapsed() < PATIENCE * 3, "calls wait for each other: {:?}", began.elapsed());
@@ -302,7 +302,7 @@ async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_b
         })
         .await;
     }
-    writer.calls.write(&call("after", 1, start, "")).await;
+    writer.write(&call("after", 1, start, "")).await;
     writer.end().await;
     assert_eq!(attempts(&search(&vhost.uri(), "after", since(start)).await), [1]);
     assert_eq!(
@@ -314,7 +314,7 @@ async fn a_stalled_broker_holds_a_call_for_a_second_and_takes_no_more_than_the_b
 #[tokio::test]
 async fn without_a_broker_an_orderly_end_takes_seconds_only() {
     let writer = CallWriter::start("amqp://127.0.0.1:1/%2f");
-    writer.calls.write(&call("order-1", 1, Timestamp::now(), "")).await;
+    writer.write(&call("order-1", 1, Timestamp::now(), "")).await;
     let began = Instant::now();
     writer.end().await;
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());

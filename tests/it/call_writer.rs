@@ -10,6 +10,7 @@ use ferryd_broker::topology::{Topology, TopologyNames};
 use ferryd_ledger::call_log::{CallLog, CallWindow, FoundCalls, find, note_offsets};
 use ferryd_ledger::index::LedgerIndex;
 use ferryd_transport::call_log::HttpCall;
+use ferryd_transport::encoded_call::EncodedCall;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -41,6 +42,11 @@ impl CallWriter {
         let (broker, link) = BrokerHandle::start(settings(uri), topology, hang_up.clone());
         let (calls, publishing) = CallLog::start(broker.clone(), STREAM, stop.clone()).unwrap();
         Self { broker, calls, publishing, link, stop, hang_up }
+    }
+
+    /// Writes a call as the daemon does.
+    pub(crate) async fn write(&self, call: &HttpCall<'static>) {
+        self.calls.write(EncodedCall::new(call).line()).await;
     }
 
     /// Starts recording the offsets of calls in `index`, as a daemon does.

@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lapin::types::ShortString;
-use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -111,18 +110,21 @@ impl CallLog {
         Ok((call_log, publishing))
     }
 
-    /// Writes the record of a call into the buffer. Where the buffer is full, waits for room, a
-    /// second at most, then drops the record.
-    pub fn write<'s>(&'s self, call: &dyn CallLine) -> impl Future<Output = ()> + use<'s> {
+    /// Writes the record of a call, a line with its line break, into the buffer. Where the buffer is
+    /// full, waits for room, a second at most, then drops the record.
+    pub fn write<'s>(&'s self, line: &str) -> impl Future<Output = ()> + use<'s> {
         // Only the line is kept while waiting for room: thousands of calls may wait.
-        let line = call.to_line();
+        let waiting = match self.free_room(line.len()) {
+            Some(room) => {
+                self.append(room, line.as_bytes());
+                None
+            }
+            None => Some(line.to_owned()),
+        };
         async move {
+            let Some(line) = waiting else { return };
             match self.room_for(line.len()).await {
-                Some(room) => {
-                    // The permits are given back when the broker has confirmed the line's batch.
-                    room.forget();
-                    self.append(line);
-                }
+                Some(room) => self.append(room, line.as_bytes()),
                 None => self.drop_one(),
             }
         }
@@ -141,14 +143,15 @@ impl CallLog {
         let _ = self.0.confirmed.subscribe().wait_for(|confirmed| *confirmed >= appended).await;
     }
 
+    /// Takes room in the buffer where there is some.
+    fn free_room(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        self.0.room.try_acquire_many(u32::try_from(bytes).ok()?).ok()
+    }
+
+    /// Waits for room in the buffer; `None` where there is none in time.
     async fn room_for(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
         let permits = u32::try_from(bytes).ok().filter(|_| bytes <= CAPACITY)?;
-        match self.0.room.try_acquire_many(permits) {
-            Ok(room) => Some(room),
-            Err(_) => {
-                tokio::time::timeout(PATIENCE, self.0.room.acquire_many(permits)).await.ok()?.ok()
-            }
-        }
+        tokio::time::timeout(PATIENCE, self.0.room.acquire_many(permits)).await.ok()?.ok()
     }
 
     /// Returns the number of records that were dropped because the buffer was full.
@@ -157,17 +160,20 @@ impl CallLog {
         self.waiting().dropped
     }
 
-    fn append(&self, mut line: Vec<u8>) {
+    fn append(&self, room: SemaphorePermit<'_>, line: &[u8]) {
+        // The permits are given back when the broker has confirmed the line's batch.
+        room.forget();
         let mut waiting = self.waiting();
         waiting.bytes += line.len();
         waiting.appended += line.len() as u64;
         let is_first = waiting.batches.is_empty();
         let has_enough = waiting.bytes >= ENOUGH;
         match waiting.batches.back_mut() {
-            Some(batch) if batch.len() + line.len() <= BATCH => batch.append(&mut line),
+            Some(batch) if batch.len() + line.len() <= BATCH => batch.extend_from_slice(line),
             _ => {
-                line.reserve(ENOUGH);
-                waiting.batches.push_back(line);
+                let mut batch = Vec::with_capacity(line.len().max(ENOUGH));
+                batch.extend_from_slice(line);
+                waiting.batches.push_back(batch);
             }
         }
         drop(waiting);
@@ -267,21 +273,5 @@ impl CallLog {
 
     fn waiting(&self) -> MutexGuard<'_, WaitingCalls> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The record of a call, in a form that can be written to the stream.
-pub trait CallLine {
-    /// Writes the record as a line of the stream, its line break included.
-    fn to_line(&self) -> Vec<u8>;
-}
-
-impl<R: Serialize> CallLine for R {
-    fn to_line(&self) -> Vec<u8> {
-        let mut line = Vec::with_capacity(2048);
-        // Texts and numbers always have a JSON form, and writing to a buffer never fails.
-        let _ = serde_json::to_writer(&mut line, self);
-        line.push(b'\n');
-        line
     }
 }

@@ -44,20 +44,26 @@ fn all_spans(bytes: &[u8]) -> Vec<Range<usize>> {
 /// separators between them. Few texts do. Every letter of an encoded separator counts as a
 /// separator.
 fn has_a_long_run(bytes: &[u8]) -> bool {
-    let digits =
-        |part: &[u8]| part.iter().map(|byte| usize::from(byte.is_ascii_digit())).sum::<usize>();
-    if digits(bytes) < *LENGTHS.start() {
-        return false;
-    }
-    let mut run = 0;
-    bytes.iter().any(|byte| {
-        match byte {
-            b'0'..=b'9' => run += 1,
-            b' ' | b'-' | b'+' | b'.' | b'%' | b'b' | b'B' | b'd' | b'D' => {}
-            _ => run = 0,
+    const SHORTEST: usize = *LENGTHS.start();
+    let belongs = |byte: &&u8| {
+        matches!(byte, b'0'..=b'9' | b' ' | b'-' | b'+' | b'.' | b'%' | b'b' | b'B' | b'd' | b'D')
+    };
+    // A run has at least so many bytes, so one of every so many belongs to it.
+    let mut at = SHORTEST - 1;
+    while let Some((before, after)) =
+        bytes.split_at_checked(at).filter(|(_, after)| !after.is_empty())
+    {
+        let behind = after.iter().take_while(belongs).count();
+        if behind > 0 {
+            let ahead = before.iter().rev().take_while(belongs).count();
+            let run = &bytes[at - ahead..at + behind];
+            if run.iter().filter(|byte| byte.is_ascii_digit()).count() >= SHORTEST {
+                return true;
+            }
         }
-        run >= *LENGTHS.start()
-    })
+        at += behind + SHORTEST;
+    }
+    false
 }
 
 /// The length of a separator of digit groups, 0 for none.

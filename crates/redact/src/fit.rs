@@ -13,6 +13,9 @@ const LARGEST: usize = 1 << 20;
 
 /// Makes a mapped value fit: its largest entries become null, and `warnings` names them.
 pub(super) fn fit_value(mut value: Json, name: &str, warnings: &mut Vec<String>) -> Json {
+    if most_bytes(&value) <= LARGEST {
+        return value;
+    }
     let (whole, noted) = (size(&value), warnings.len());
     if whole <= LARGEST {
         return value;
@@ -45,6 +48,21 @@ fn too_large(key: &str, bytes: usize) -> String {
     format!(
         "{key}: left out, {bytes} bytes are more than an event may hold; `ferryd calls` has the answer"
     )
+}
+
+/// The most bytes that a value may have as JSON, found without writing it: each byte of a text may
+/// be escaped as six.
+fn most_bytes(value: &Json) -> usize {
+    let text = |text: &str| text.len().saturating_mul(6) + 4;
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 32,
+        Json::String(value) => text(value),
+        Json::Array(items) => items.iter().map(most_bytes).fold(2, usize::saturating_add),
+        Json::Object(entries) => entries
+            .iter()
+            .map(|(key, value)| text(key).saturating_add(most_bytes(value)))
+            .fold(2, usize::saturating_add),
+    }
 }
 
 /// The size of a value as JSON, in bytes.

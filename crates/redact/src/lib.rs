@@ -1,5 +1,5 @@
 //! Masks secrets in everything that leaves ferryd: logs, events, records, answers of the API, dead
-//! letters.
+//! letters. [`escape`] writes out what a terminal would obey.
 //!
 //! A [`Mask`] knows the secrets of a provider's account, the tokens of a call and the sensitive
 //! values of its payload, in every spelling. Data of a provider arrives as [`UnmaskedValue`], which
@@ -8,7 +8,9 @@
 //!
 //! The module depends on nothing of ferryd except its domain types.
 
+mod byte_scan;
 mod card;
+pub mod escape;
 mod fit;
 mod mask;
 mod masked;
@@ -16,11 +18,11 @@ mod notice;
 mod outcome;
 mod pattern;
 mod readable_body;
+mod skip_table;
 mod token;
 mod unmasked;
 mod value;
 
 pub use mask::{DEFAULT_CAP, MASKED, Mask};
-pub use masked::with_cut_note;
-pub use masked::{MaskedExcerpt, MaskedHeaders, MaskedText};
+pub use masked::{MaskedExcerpt, MaskedHeaders, MaskedText, cut_note, with_cut_note};
 pub use unmasked::{MaskableValue, UnmaskedValue};

@@ -51,6 +51,8 @@ struct HiddenTexts {
     anywhere: PatternSet,
     /// The texts that are hidden where they are a whole value.
     whole: HashSet<String>,
+    /// The lengths of the texts of `whole`, each a bit; the last bit stands for all longer ones.
+    lengths: u64,
     /// The texts of `whole` that are too short to be in `anywhere`.
     short: Vec<String>,
     /// True where any text is a number, which can be spelled in several ways.
@@ -68,12 +70,18 @@ impl HiddenTexts {
             texts.iter().filter(|text| !text.is_empty()).map(|&text| text.to_owned()).collect();
         let short = whole.iter().filter(|text| text.len() < substring).cloned().collect();
         let numbers = whole.iter().any(|text| text.parse::<f64>().is_ok());
-        Self { anywhere, whole, short, numbers }
+        let lengths = whole.iter().fold(0, |lengths, text| lengths | length_bit(text));
+        Self { anywhere, whole, lengths, short, numbers }
     }
 
     fn is_whole(&self, text: &str) -> bool {
-        !self.whole.is_empty() && self.whole.contains(text)
+        self.lengths & length_bit(text) != 0 && self.whole.contains(text)
     }
+}
+
+/// The bit that stands for the length of a text.
+fn length_bit(text: &str) -> u64 {
+    1 << text.len().min(63)
 }
 
 impl fmt::Debug for Mask {
@@ -250,11 +258,12 @@ impl Mask {
         {
             return MASKED.into();
         }
-        let mut spans = token::spans(value);
+        let mut spans = card::spans(value);
         // Operators search for idempotency keys, and a key may look like a card number.
-        if !name.to_lowercase().contains("idempotency") {
-            spans.append(&mut card::spans(value));
+        if !spans.is_empty() && name.to_lowercase().contains("idempotency") {
+            spans.clear();
         }
+        spans.append(&mut token::spans(value));
         if spans.is_empty() { value.into() } else { cover(value, spans).into() }
     }
 

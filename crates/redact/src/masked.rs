@@ -87,7 +87,13 @@ impl MaskedExcerpt<'_> {
 /// The text, with the number of cut bytes at its end if any were cut.
 #[must_use]
 pub fn with_cut_note(text: &str, cut: usize) -> Cow<'_, str> {
-    if cut == 0 { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}… [{cut} more bytes]")) }
+    if cut == 0 { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}{}", cut_note(cut))) }
+}
+
+/// The note behind a text of which so many bytes were cut; no character of it is escaped in JSON.
+#[must_use]
+pub fn cut_note(cut: usize) -> String {
+    format!("… [{cut} more bytes]")
 }
 
 impl fmt::Display for MaskedExcerpt<'_> {

@@ -8,6 +8,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use url::form_urlencoded;
 
+use super::byte_scan::has_byte;
+use super::skip_table::SkipTable;
+
 /// The characters that RFC 3986 allows only percent-encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -41,6 +44,8 @@ pub(super) struct PatternSet {
     first: ByteSet,
     /// The bytes that may follow a first character that is written unescaped.
     second: ByteSet,
+    /// Where the texts may begin in a text without escapes, which holds them as they are.
+    skips: Option<SkipTable>,
 }
 
 /// The bytes with which escaped spellings of a character begin.
@@ -111,25 +116,32 @@ impl PatternSet {
             }
         }
         found.starting.sort_unstable();
+        let literals: Vec<String> = found.all.iter().filter_map(SecretPattern::literal).collect();
+        found.skips = SkipTable::new(literals.iter().map(String::as_bytes));
         found
     }
 
     /// Finds the texts of at least so many bytes; spans may overlap.
     pub(super) fn spans(&self, text: &str, least: usize) -> Vec<Range<usize>> {
-        let mut spans = Vec::new();
         if self.all.is_empty() {
-            return spans;
+            return Vec::new();
         }
         let bytes = text.as_bytes();
-        for (at, &byte) in bytes.iter().enumerate() {
-            // Two lookups in sets of bytes rule out nearly every position as a start.
-            if self.first.holds(byte)
-                && (ESCAPES.contains(&byte) || self.may_follow(bytes.get(at + 1)))
-            {
-                spans.extend(self.longest_at(text, at, byte, least));
-            }
+        let span_at = |at: usize| self.longest_at(text, at, bytes[at], least);
+        match &self.skips {
+            Some(skips) if !has_escapes(bytes) => skips.starts(bytes).filter_map(span_at).collect(),
+            _ => self.likely_starts(bytes).filter_map(span_at).collect(),
         }
-        spans
+    }
+
+    /// Lists the places where a text may begin in any of its spellings. Two lookups in sets of
+    /// bytes rule out nearly every other place.
+    fn likely_starts<'t>(&'t self, bytes: &'t [u8]) -> impl Iterator<Item = usize> + 't {
+        let is_likely = |&(at, byte): &(usize, &u8)| {
+            self.first.holds(*byte)
+                && (ESCAPES.contains(byte) || self.may_follow(bytes.get(at + 1)))
+        };
+        bytes.iter().enumerate().filter(is_likely).map(|(at, _)| at)
     }
 
     fn may_follow(&self, byte: Option<&u8>) -> bool {
@@ -147,12 +159,23 @@ impl PatternSet {
     }
 }
 
+/// Returns true if a part of the text may stand for another character.
+pub(super) fn has_escapes(text: &[u8]) -> bool {
+    has_byte(text, |c| (c == b'\\') | (c == b'%') | (c == b'&') | (c == b'+'))
+}
+
 impl SecretPattern {
     fn new(text: &str, length: usize, base64: bool) -> Self {
         let mut chars: Vec<char> = text.trim().chars().collect();
         // Escaping multiplies backslashes: one stands for any number of them.
         chars.dedup_by(|a, b| *a == '\\' && *b == '\\');
         Self { chars, length, base64 }
+    }
+
+    /// The text as it stands in a text without escapes; `None` where it can't stand there.
+    fn literal(&self) -> Option<String> {
+        let literal: String = self.chars.iter().collect();
+        (!has_escapes(literal.as_bytes())).then_some(literal)
     }
 
     fn first_bytes(&self) -> Vec<u8> {

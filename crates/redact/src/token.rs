@@ -1,6 +1,9 @@
 //! Finds the tokens of webhook URLs.
 
 use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use ferryd_domain::webhook_token::{PARAMETER, SHORTEST};
 
@@ -26,10 +29,21 @@ const SEPARATORS: [&str; 16] = [
     "\\\": \\\"",
 ];
 
+/// Finds the parameter's name.
+static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(PARAMETER));
+
 /// The spans of the tokens in a text.
 pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
-    let token = |(at, name): (usize, &str)| {
-        let after = &text[at + name.len()..];
+    // Nearly all headers and many values are shorter.
+    if text.len() <= PARAMETER.len() + SHORTEST {
+        return Vec::new();
+    }
+    let token = |at: usize| {
+        let after = &text[at + PARAMETER.len()..];
+        // Each separator begins with one of these.
+        if !after.starts_with(['=', '%', '\\', '&', '"']) {
+            return None;
+        }
         let token = SEPARATORS.iter().find_map(|separator| after.strip_prefix(separator))?;
         let length = token
             .bytes()
@@ -38,7 +52,7 @@ pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
         let start = text.len() - token.len();
         (length >= SHORTEST).then_some(start..start + length)
     };
-    text.match_indices(PARAMETER).filter_map(token).collect()
+    NAME.find_iter(text.as_bytes()).filter_map(token).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! One record of every HTTP call to a provider: request, response and duration; masked.
 //!
-//! A call is masked once, into an [`HttpCall`], which borrows the parts without secrets. The log
-//! line and the message for the stream are both written from that.
+//! A call is masked once, into an [`HttpCall`], which borrows the parts without secrets. The lines of
+//! the log and of the stream are both written from that, see
+//! [`EncodedCall`](super::encoded_call::EncodedCall).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -219,7 +220,7 @@ impl<'a> HttpCall<'a> {
         }
     }
 
-    /// Writes the call to the log. Headers and bodies are texts there; headers are cut as `mask`
+    /// Writes the call to the log as an event, for a log whose lines are not JSON. Headers and bodies are texts there; headers are cut as `mask`
     /// cuts bodies.
     pub fn log(&self, mask: &Mask) {
         let Self { request, response, error, .. } = self;

@@ -17,11 +17,30 @@ pub(super) struct IndexedLine {
 impl IndexedLine {
     /// Reads a line up to the last of the fields; `None` where one is missing.
     pub fn read(line: &[u8]) -> Option<Self> {
+        Self::read_first_fields(line).or_else(|| Self::parse(line))
+    }
+
+    /// Reads a line that begins as this version writes it; `None` for any other line.
+    fn read_first_fields(line: &[u8]) -> Option<Self> {
+        let (at, rest) = simple_text(line.strip_prefix(b"{\"at\":\"")?)?;
+        let (command, _) = simple_text(rest.strip_prefix(b",\"command\":\"")?)?;
+        Some(Self { at: at.parse().ok()?, command: command.to_owned() })
+    }
+
+    fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = LineFields::default();
         // An error means that the line goes on behind the fields, or has none.
         let _ = serde_json::Deserializer::from_slice(line).deserialize_map(&mut fields);
         Some(Self { at: fields.at?, command: fields.command? })
     }
+}
+
+/// Splits a text of JSON, of which the first quote was read, from what follows it; `None` where it
+/// has escapes or is no UTF-8.
+fn simple_text(json: &[u8]) -> Option<(&str, &[u8])> {
+    let end = json.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    let (text, rest) = json.split_at(end);
+    Some((std::str::from_utf8(text).ok()?, rest.strip_prefix(b"\"")?))
 }
 
 /// The fields that were read so far.

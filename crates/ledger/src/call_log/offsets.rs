@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use memchr::memchr;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -164,10 +165,13 @@ impl OffsetNotes {
 fn calls(entry: &StreamEntry) -> CallMessage {
     let mut message = CallMessage::new(entry.offset);
     let Ok(data) = decompress_body(&entry.properties, &entry.data) else { return message };
-    for line in data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    let mut rest = &*data;
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(memchr(b'\n', rest).map_or(rest.len(), |end| end + 1));
         if let Some(IndexedLine { at, command }) = IndexedLine::read(line) {
             message.add(&command, u64::try_from(at.as_second()).unwrap_or_default());
         }
+        rest = after;
     }
     message
 }

@@ -105,31 +105,57 @@ fn write_runs<W: Write>(
     is_special: impl Fn(char) -> bool,
     escape: impl Fn(&mut W, char) -> fmt::Result,
 ) -> fmt::Result {
+    let bytes = text.as_bytes();
     let mut written = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if BEGINS_SPECIAL[usize::from(byte)]
-            && let Some(c) = text[at..].chars().next().filter(|c| is_special(*c))
-        {
-            writer.write_str(&text[written..at])?;
-            escape(writer, c)?;
-            written = at + c.len_utf8();
+    for start in (0..bytes.len()).step_by(8) {
+        let eight =
+            bytes[start..].first_chunk().copied().unwrap_or_else(|| padded(&bytes[start..]));
+        let mut marks = mark_candidates(u64::from_le_bytes(eight));
+        while marks != 0 {
+            let at = start + marks.trailing_zeros() as usize / 8;
+            marks &= marks - 1;
+            if let Some(c) = char_at(text, at).filter(|c| is_special(*c)) {
+                writer.write_str(&text[written..at])?;
+                escape(writer, c)?;
+                written = at + c.len_utf8();
+            }
         }
     }
     writer.write_str(&text[written..])
 }
 
-/// The bytes with which a character may begin that is escaped.
-const BEGINS_SPECIAL: [bool; 256] = {
-    let (mut begins, mut byte) = ([false; 256], 0);
-    while byte < 256 {
-        begins[byte] = matches!(byte, 0..0x20 | 0x22 | 0x5c | 0x7f | 0xc0..);
-        byte += 1;
+/// The character that begins at a byte; `None` within a character, or behind the text.
+fn char_at(text: &str, at: usize) -> Option<char> {
+    match *text.as_bytes().get(at)? {
+        byte @ ..0x80 => Some(char::from(byte)),
+        0x80..0xc0 => None,
+        _ => text[at..].chars().next(),
     }
-    begins
-};
+}
+
+/// Fills up the last bytes of a text with spaces.
+fn padded(rest: &[u8]) -> [u8; 8] {
+    let mut eight = [b' '; 8];
+    eight[..rest.len()].copy_from_slice(rest);
+    eight
+}
+
+/// Sets the highest bit of each of eight bytes that is not printable ASCII, or is `"` or `\`. Above
+/// the first of these, the bits of other bytes may be set too.
+fn mark_candidates(eight: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    // Subtracting sets the highest bit of a byte that is smaller, and borrows from higher bytes
+    // only there.
+    let smaller = |eight: u64, than: u8| eight.wrapping_sub(ONES * u64::from(than)) & !eight;
+    let equal = |byte: u8| smaller(eight ^ (ONES * u64::from(byte)), 1);
+    let controls = smaller(eight, 0x20) | equal(0x7f);
+    (eight | controls | equal(b'"') | equal(b'\\')) & (ONES << 7)
+}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Characters, and whether they are escaped: those that a terminal obeys, that reorder a line,
@@ -201,6 +227,23 @@ mod tests {
             JsonTextEscaper(&mut inside).write_str(&text).unwrap();
             inside.push('"');
             assert_eq!(inside, escape_json(&serde_json::to_string(&text).unwrap()), "{c:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_escaped_character_is_found_wherever_it_stands(text in r#"([a-d ~]{0,9}["\\\x00\x1f\x7f\x80é\u{200b}🦀]?){0,6}"#) {
+            let expected: String = text.chars().map(|c| {
+                if is_escaped(c) { c.escape_default().to_string() } else { c.to_string() }
+            }).collect();
+            let mut escaped = String::new();
+            TextEscaper(&mut escaped).write_str(&text).unwrap();
+            prop_assert_eq!(&escaped, &expected);
+            let mut json = String::from("\"");
+            JsonTextEscaper(&mut json).write_str(&text).unwrap();
+            json.push('"');
+            let plain = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(json, escape_json(&plain));
         }
     }
 }
