@@ -11,7 +11,10 @@ use ferryd_broker::delivery_acks::HeldDelivery;
 use ferryd_broker::delivery_window::{DeliveryPermit, DeliveryWindow};
 use ferryd_broker::stream::{BrokerStream, StreamPosition};
 use ferryd_broker::topology::{Topology, TopologyNames};
+use futures_util::future::join_all;
+use rand::RngExt as _;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::broker::{TestBroker, persistent};
@@ -23,6 +26,9 @@ use crate::rig::SOON;
 const QUEUE: &str = "ferry.commands.acme";
 const LARGE: usize = 64 << 10;
 const SMALL: usize = 100;
+/// The deliveries that are acked at the same time, and the longest time until one is.
+const ACKED: u16 = 2_000;
+const ACKED_WITHIN_MS: u64 = 100;
 
 /// The link of a daemon, and a queue.
 struct WindowBench {
@@ -54,9 +60,8 @@ impl WindowBench {
     }
 
     async fn publish(&self, count: usize, size: usize) {
-        for _ in 0..count {
-            self.broker.publish("", QUEUE, &vec![b'x'; size], persistent()).await;
-        }
+        let body = vec![b'x'; size];
+        join_all((0..count).map(|_| self.broker.publish("", QUEUE, &body, persistent()))).await;
     }
 
     fn consume(
@@ -82,6 +87,8 @@ struct DeliveryTaker(Mutex<HeldDeliveries>);
 #[derive(Default)]
 struct HeldDeliveries {
     deliveries: Vec<(HeldDelivery, DeliveryPermit)>,
+    /// The deliveries that came again.
+    redelivered: usize,
     /// The most bytes and deliveries at one time.
     most: (usize, usize),
 }
@@ -115,6 +122,26 @@ impl DeliveryTaker {
         }
     }
 
+    /// Acks all deliveries in any order, each from a task of its own.
+    async fn release_in_any_order(&self) {
+        let held = std::mem::take(&mut self.0.lock().unwrap().deliveries);
+        let acking = held.into_iter().map(|(delivery, place)| {
+            tokio::spawn(async move {
+                let pause = rand::rng().random_range(0..ACKED_WITHIN_MS);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                delivery.acker.ack().await;
+                drop(place);
+            })
+        });
+        // Spawned before the first is awaited.
+        let acking: Vec<_> = acking.collect();
+        join_all(acking).await.into_iter().for_each(Result::unwrap);
+    }
+
+    fn redelivered(&self) -> usize {
+        self.0.lock().unwrap().redelivered
+    }
+
     fn most(&self) -> (usize, usize) {
         self.0.lock().unwrap().most
     }
@@ -123,6 +150,7 @@ impl DeliveryTaker {
 impl DeliveryHandler for DeliveryTaker {
     fn take_delivery(&self, delivery: HeldDelivery, place: DeliveryPermit) {
         let mut held = self.0.lock().unwrap();
+        held.redelivered += usize::from(delivery.redelivered);
         held.deliveries.push((delivery, place));
         let bytes = held.deliveries.iter().map(|(delivery, _)| delivery.data.len()).sum::<usize>();
         held.most = (held.most.0.max(bytes), held.most.1.max(held.deliveries.len()));
@@ -159,6 +187,24 @@ async fn large_messages_are_held_up_to_the_bytes_and_small_ones_up_to_the_number
     bench.left(0).await;
 }
 
+/// The broker closes a channel on which a delivery is acked that another ack has covered, and
+/// delivers again whatever else was not acked on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn deliveries_that_are_acked_at_the_same_time_in_any_order_never_come_again() {
+    let bench = WindowBench::new().await;
+    let (taker, pause, consuming) = bench.consume(&DeliveryWindow::of_number(ACKED));
+    for _ in 0..3 {
+        bench.publish(ACKED.into(), SMALL).await;
+        taker.holds(ACKED.into()).await;
+        taker.release_in_any_order().await;
+    }
+    pause.cancel();
+    let stopped = consuming.await.unwrap().unwrap();
+    assert_eq!(taker.redelivered(), 0);
+    timeout(SOON, stopped.close()).await.unwrap();
+    bench.left(0).await;
+}
+
 #[tokio::test]
 async fn a_pause_keeps_its_channel_until_what_is_held_is_acked_and_no_longer() {
     let bench = WindowBench::new().await;
@@ -171,7 +217,7 @@ async fn a_pause_keeps_its_channel_until_what_is_held_is_acked_and_no_longer() {
         pause.cancel();
         let stopped = consuming.await.unwrap().unwrap();
         let mut closing = std::pin::pin!(stopped.close());
-        assert!(tokio::time::timeout(Duration::from_millis(20), &mut closing).await.is_err());
+        assert!(timeout(Duration::from_millis(20), &mut closing).await.is_err());
         taker.release(5).await;
         closing.await;
     }
