@@ -50,7 +50,7 @@ pub(super) fn find_consumed_queues(
             DeliveryRoute::Unroutable(Arc::clone(&unroutable), UnroutableSource::Unroutable),
         ),
         (
-            names.poison(),
+            names.poison().to_owned(),
             number(1),
             DeliveryRoute::Unroutable(unroutable, UnroutableSource::Poison),
         ),

@@ -72,7 +72,7 @@ impl EventSubscription {
             let bound = channel
                 .queue_bind(
                     queue.clone(),
-                    short_string(&exchange)?,
+                    short_string(exchange)?,
                     short_string(binding)?,
                     options,
                     arguments,
@@ -81,7 +81,7 @@ impl EventSubscription {
             bound.map_err(|error| {
                 if is_not_found(&error) {
                     return OperatorError::NoExchange {
-                        exchange,
+                        exchange: exchange.to_owned(),
                         address: operator.amqp.address(),
                     };
                 }

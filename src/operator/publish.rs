@@ -123,7 +123,7 @@ impl PreparedCommand {
             .with_timestamp(u64::try_from(now.as_second()).unwrap_or_default());
         let properties = set_user(properties, user).map_err(too_long)?;
         let (exchange, routing_key) = (
-            short_string(&names.commands()).map_err(too_long)?,
+            short_string(names.commands()).map_err(too_long)?,
             short_string(&key).map_err(too_long)?,
         );
         let message = OutgoingMessage { exchange, routing_key, properties, body: body.to_vec() };

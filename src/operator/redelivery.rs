@@ -36,7 +36,7 @@ pub fn redelivery(
 ) -> Result<OutgoingMessage, TextTooLong> {
     let properties = headers::add_own_headers(dead.replacement_properties(), own);
     let key = format!("{}.{provider}", kind.as_str());
-    let (exchange, routing_key) = (short_string(&names.redeliver())?, short_string(&key)?);
+    let (exchange, routing_key) = (short_string(names.redeliver())?, short_string(&key)?);
     Ok(OutgoingMessage { exchange, routing_key, properties, body: dead.body.clone() })
 }
 

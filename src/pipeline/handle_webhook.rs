@@ -366,8 +366,7 @@ impl WebhookHandler {
         put_text(&mut headers, ITEMS, &items.join(","));
         let rung = self.pipeline.messages.rung_word(Some(&webhook.provider), rung);
         let key = format!("{rung}.{}.{}", webhook.provider, webhook.account);
-        let (exchange, routing_key) =
-            (short_string(&names.retry()).ok()?, short_string(&key).ok()?);
+        let (exchange, routing_key) = (short_string(names.retry()).ok()?, short_string(&key).ok()?);
         Some(OutgoingMessage {
             exchange,
             routing_key,

@@ -66,7 +66,7 @@ pub(super) fn read_progress(
         };
     }
     let is_published = exchange != names.poison()
-        || headers::first_death_exchange(&delivery.properties) == Some(names.commands().as_str());
+        || headers::first_death_exchange(&delivery.properties) == Some(names.commands());
     if is_published {
         return (fresh(Some(delivery.routing_key.to_string())), ProgressSource::Publisher);
     }

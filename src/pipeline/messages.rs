@@ -219,7 +219,7 @@ impl MessageFactory {
             .reply_target(incoming)
             .map(|target| reply_message(&target, |queue| message(ShortString::default(), queue)));
         let event =
-            message(short_or_empty(&self.names.events()), short_or_empty(&conflict.routing_key()));
+            message(short_or_empty(self.names.events()), short_or_empty(&conflict.routing_key()));
         Effects { messages: vec![event], replies: replies.into_iter().collect(), settles: None }
     }
 
@@ -228,7 +228,7 @@ impl MessageFactory {
     pub fn conflict_messages(&self, conflict: &ConflictEvent) -> Effects {
         Effects::message(conflict_message(
             conflict,
-            short_or_empty(&self.names.events()),
+            short_or_empty(self.names.events()),
             short_or_empty(&conflict.routing_key()),
         ))
     }
@@ -245,7 +245,7 @@ impl MessageFactory {
             &id,
             (None, None),
             body,
-            short_or_empty(&self.names.events()),
+            short_or_empty(self.names.events()),
             key,
         ))
     }
@@ -270,7 +270,7 @@ impl MessageFactory {
         let continuation = continuation(
             incoming.state.clone(),
             headers::ContinuationKind::Park,
-            self.names.redeliver(),
+            self.names.redeliver().to_owned(),
             key,
         );
         Effects::message(sent_on(incoming, &continuation))
@@ -295,13 +295,13 @@ impl MessageFactory {
     ) -> ContinuationEffect {
         let rung = self.rung_word(message.identity.provider.as_ref(), rung);
         let key = format!("{rung}.{}", provider_word(message));
-        continuation(state, kind, self.names.retry(), key)
+        continuation(state, kind, self.names.retry().to_owned(), key)
     }
 
     fn event(&self, event: &EncodedEvent) -> OutgoingMessage {
         event_message(
             event,
-            short_or_empty(&self.names.events()),
+            short_or_empty(self.names.events()),
             short_or_empty(&event.routing_key()),
         )
     }

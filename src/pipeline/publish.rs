@@ -1,8 +1,6 @@
 //! Publishes the effects of a message before its ack, and records after the ack that they are
 //! published.
 
-use tokio_util::sync::CancellationToken;
-
 use super::Pipeline;
 use super::incoming_message::IncomingMessage;
 use super::messages::Effects;
@@ -13,7 +11,7 @@ impl Pipeline {
     /// Publishes messages one after the other, each confirmed.
     pub(super) async fn publish(&self, effects: &Effects) -> Result<(), BrokerError> {
         for message in &effects.messages {
-            match self.broker.publish_or_refuse(message, &CancellationToken::new()).await {
+            match self.broker.publish_or_refuse(message).await {
                 Err(BrokerError::Refused { cause }) => {
                     Box::pin(self.handle_refused_message(message, cause)).await?;
                 }

@@ -107,7 +107,7 @@ impl MessageFactory {
             &headers::early_query_headers(asking, purpose, now),
         );
         let key = format!("{}.{provider}", self.rung_word(Some(provider), Rung::SHORTEST));
-        let (exchange, routing_key) = (short_or_empty(&self.names.retry()), short_or_empty(&key));
+        let (exchange, routing_key) = (short_or_empty(self.names.retry()), short_or_empty(&key));
         OutgoingMessage { exchange, routing_key, properties, body: kept.body.clone().into_bytes() }
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn message(
         .with_headers(headers);
     let properties = set_user(properties, user)?;
     Ok(OutgoingMessage {
-        exchange: short_string(&names.commands())?,
+        exchange: short_string(names.commands())?,
         routing_key: short_string(&key)?,
         properties,
         body: body.into(),

@@ -9,7 +9,6 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::command_submission::{message, record_submission};
@@ -204,7 +203,7 @@ impl CommandService for LedgerCommandService {
             }
             let message = message(&self.pipeline.names, self.amqp.user.as_deref(), submission)
                 .map_err(|error| CommandServiceError::Broker(error.to_string()))?;
-            self.pipeline.broker.publish_or_refuse(&message, &CancellationToken::new()).await?;
+            self.pipeline.broker.publish_or_refuse(&message).await?;
             Ok(SubmitResult::UnderWay)
         }
         .boxed()

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::OptionFuture;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -24,7 +25,7 @@ use super::destination_health::pause;
 use super::error::BrokerError;
 use super::failure::{CloseCause, PublishFailure};
 use super::message::{OutgoingMessage, short_string};
-use super::outlet::OutletMap;
+use super::outlet::{DestinationOutlet, OutletMap, PublishPermit};
 use super::quarantine::{PublishQuarantine, QuarantinedPublish};
 use super::reconnect::ReconnectPauses;
 use super::refused_message::{self, RefusedMessage};
@@ -157,7 +158,7 @@ impl BrokerHandle {
     /// [`BrokerError::Stopping`] when ferryd stops before the confirm came.
     /// [`BrokerError::Refused`] where there are no dead letters, or the broker refuses even that.
     pub async fn publish(&self, message: &OutgoingMessage) -> Result<(), BrokerError> {
-        self.publish_unless(message, &CancellationToken::new()).await
+        self.publish_wanted(message, None).await
     }
 
     /// Publishes a message as [`publish`](Self::publish) does, but not again once it is `unwanted`.
@@ -171,7 +172,15 @@ impl BrokerHandle {
         message: &OutgoingMessage,
         unwanted: &CancellationToken,
     ) -> Result<(), BrokerError> {
-        match self.publish_or_refuse(message, unwanted).await {
+        self.publish_wanted(message, Some(unwanted)).await
+    }
+
+    async fn publish_wanted(
+        &self,
+        message: &OutgoingMessage,
+        unwanted: Option<&CancellationToken>,
+    ) -> Result<(), BrokerError> {
+        match self.publish_while_wanted(message, unwanted).await {
             Err(BrokerError::Refused { cause }) => {
                 Box::pin(self.keep_refused(message, cause)).await
             }
@@ -190,7 +199,6 @@ impl BrokerHandle {
         message: &OutgoingMessage,
         cause: CloseCause,
     ) -> Result<(), BrokerError> {
-        let wanted = CancellationToken::new();
         let (exchange, routing_key, reason) =
             (message.exchange.as_str(), message.routing_key.as_str(), &cause.reason);
         if let Some(bare) = refused_message::bare_event(message) {
@@ -200,7 +208,7 @@ impl BrokerHandle {
                 reason,
                 "publishing an event without its headers: the broker refuses it with them"
             );
-            match self.publish_or_refuse(&bare, &wanted).await {
+            match self.publish_or_refuse(&bare).await {
                 Err(BrokerError::Refused { .. }) => {}
                 published => return published,
             }
@@ -216,7 +224,7 @@ impl BrokerHandle {
         let whole = RefusedMessage::new(message, &cause, Timestamp::now());
         let cut = whole.clone().truncate_body(message);
         for kept in [whole, cut] {
-            match self.publish_or_refuse(&kept.to_message(dead_letters.clone()), &wanted).await {
+            match self.publish_or_refuse(&kept.to_message(dead_letters.clone())).await {
                 Err(BrokerError::Refused { .. }) => {}
                 published => return published,
             }
@@ -227,28 +235,26 @@ impl BrokerHandle {
     /// Publishes a message for a caller that handles a refusal by the broker itself.
     ///
     /// # Errors
-    /// As [`publish_unless`](Self::publish_unless); [`BrokerError::Refused`] once the message has
-    /// twice ended a connection on which it was alone.
-    pub async fn publish_or_refuse(
+    /// As [`publish`](Self::publish); [`BrokerError::Refused`] once the message has twice ended a
+    /// connection on which it was alone.
+    pub async fn publish_or_refuse(&self, message: &OutgoingMessage) -> Result<(), BrokerError> {
+        self.publish_while_wanted(message, None).await
+    }
+
+    async fn publish_while_wanted(
         &self,
         message: &OutgoingMessage,
-        unwanted: &CancellationToken,
+        unwanted: Option<&CancellationToken>,
     ) -> Result<(), BrokerError> {
         let outlet = self.outlets.outlet(message);
         let (mut refusals, mut wait) = (0, Duration::ZERO);
         loop {
-            let turn = async {
-                // A timer of zero would still take a millisecond.
-                if !wait.is_zero() {
-                    tokio::time::sleep(wait).await;
-                }
-                let turn = outlet.wait_for_turn().await;
-                self.session().await.map(|session| (session, turn))
-            };
-            let turn = tokio::select! {
-                turn = turn => turn,
-                () = unwanted.cancelled() => None,
-                () = self.stop.cancelled() => None,
+            let may_begin =
+                wait.is_zero() && unwanted.is_none_or(|unwanted| !unwanted.is_cancelled());
+            let turn = match may_begin.then(|| self.turn_now(&outlet)).flatten() {
+                Some(turn) => Some(turn),
+                // Boxed: hardly one has to wait.
+                None => Box::pin(self.wait_for_turn(&outlet, wait, unwanted)).await,
             };
             // The turn is held until the answer is there.
             let Some((session, turn)) = turn else { return Err(BrokerError::Stopping) };
@@ -283,6 +289,39 @@ impl BrokerHandle {
                     refusals += 1;
                 }
             }
+        }
+    }
+
+    /// Returns the session and the turn of a message that need not wait for either.
+    fn turn_now<'o>(
+        &self,
+        outlet: &'o DestinationOutlet,
+    ) -> Option<(Arc<BrokerSession>, PublishPermit<'o>)> {
+        let session = self.sessions.borrow().clone().filter(|session| !session.is_over())?;
+        Some((session, outlet.turn_now()?))
+    }
+
+    /// Waits for the session and the turn of a message; `None` once ferryd is stopping or the
+    /// message is unwanted.
+    async fn wait_for_turn<'o>(
+        &self,
+        outlet: &'o DestinationOutlet,
+        pause: Duration,
+        unwanted: Option<&CancellationToken>,
+    ) -> Option<(Arc<BrokerSession>, PublishPermit<'o>)> {
+        let turn = async {
+            // A timer of zero would still take a millisecond.
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let turn = outlet.wait_for_turn().await;
+            self.session().await.map(|session| (session, turn))
+        };
+        let unwanted = OptionFuture::from(unwanted.map(CancellationToken::cancelled));
+        tokio::select! {
+            turn = turn => turn,
+            Some(()) = unwanted => None,
+            () = self.stop.cancelled() => None,
         }
     }
 

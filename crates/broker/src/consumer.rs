@@ -4,6 +4,7 @@
 //! broker's consumer timeout. In each case the queue is declared again where it is gone, and
 //! consumed again on a new channel.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,11 +158,13 @@ impl AttachedConsumer {
         };
         let fetch = || window.fetch(channel, queue, deliveries, stop);
         let mut fetching: FuturesUnordered<_> = (0..FETCHES).map(|_| fetch()).collect();
+        // Made once, and not for each delivery.
+        let (mut stopped, mut ended) = (pin!(stop.cancelled()), pin!(session.ended()));
         let end = loop {
             let next = tokio::select! {
                 biased;
-                () = stop.cancelled() => break ConsumerEnd::Stopped,
-                () = session.ended() => break ConsumerEnd::SessionOver,
+                () = &mut stopped => break ConsumerEnd::Stopped,
+                () = &mut ended => break ConsumerEnd::SessionOver,
                 next = consumer.next() => next,
                 Some(fetched) = fetching.next() => {
                     match fetched {

@@ -57,6 +57,15 @@ impl fmt::Display for PublishDestination {
     }
 }
 
+/// The part of a message's address that decides on its destination: messages with the same one have
+/// the same destination. There are few, whatever routing keys messages have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DestinationAddress<'m> {
+    pub(super) exchange: &'m str,
+    /// A word of the routing key that the topology has, or that stands for all others.
+    pub(super) word: &'m str,
+}
+
 /// Finds the destination of a message by the topology. The number of destinations is bounded by the
 /// topology, whatever routing keys messages have.
 #[derive(Debug, Clone, Default)]
@@ -90,36 +99,46 @@ impl DestinationMap {
         map
     }
 
-    /// Finds the destination of a message.
-    pub(super) fn find(&self, message: &OutgoingMessage) -> PublishDestination {
+    /// Finds the part of a message's address that decides on its destination.
+    pub(super) fn address<'m>(&'m self, message: &'m OutgoingMessage) -> DestinationAddress<'m> {
         let (exchange, key) = (message.exchange.as_str(), message.routing_key.as_str());
         let word = |number: usize| key.split('.').nth(number).unwrap_or_default();
+        let word = match exchange.split_once('.').map(|(_, rest)| rest) {
+            None => self.streams.get(key).map_or("", String::as_str),
+            Some("events" | "redeliver" | "commands") => self.provider(word(1)),
+            Some("webhooks") => self.provider(word(0)),
+            Some("retry") => self.rungs.get_key_value(word(0)).map_or(OTHER, |(rung, _)| rung),
+            Some("dead") => self.provider(key),
+            Some(_) => "",
+        };
+        DestinationAddress { exchange, word }
+    }
+
+    /// Returns the destination of the messages with an address.
+    pub(super) fn destination(
+        &self,
+        DestinationAddress { exchange, word }: DestinationAddress<'_>,
+    ) -> PublishDestination {
         let to = |link, name: String| PublishDestination { link, name };
         let Some((prefix, rest)) = exchange.split_once('.') else {
-            return match self.streams.get(key) {
-                Some(stream) => to(LinkPurpose::Ledger, stream.clone()),
-                None => to(LinkPurpose::Events, "replies".to_owned()),
+            return match word {
+                "" => to(LinkPurpose::Events, "replies".to_owned()),
+                stream => to(LinkPurpose::Ledger, stream.to_owned()),
             };
         };
         match rest {
-            "events" => to(LinkPurpose::Events, format!("{exchange} {}", self.provider(word(1)))),
-            "webhooks" => {
-                to(LinkPurpose::Webhooks, format!("{exchange}.{}", self.provider(word(0))))
-            }
+            "events" => to(LinkPurpose::Events, format!("{exchange} {word}")),
+            "webhooks" => to(LinkPurpose::Webhooks, format!("{exchange}.{word}")),
             "webhooks.dead" => to(LinkPurpose::Webhooks, exchange.to_owned()),
             "retry" => {
-                let rung = self.rungs.get(word(0)).cloned();
-                to(
-                    LinkPurpose::Continuations,
-                    rung.unwrap_or_else(|| format!("{exchange}.{OTHER}")),
-                )
+                let rung = self.rungs.get(word).cloned();
+                to(LinkPurpose::Continuations, rung.unwrap_or_else(|| format!("{exchange}.{word}")))
             }
-            "dead" => to(LinkPurpose::Continuations, format!("{exchange}.{}", self.provider(key))),
+            "dead" => to(LinkPurpose::Continuations, format!("{exchange}.{word}")),
             // Both exchanges lead into the provider's queue of commands.
-            "redeliver" | "commands" => to(
-                LinkPurpose::Continuations,
-                format!("{prefix}.commands.{}", self.provider(word(1))),
-            ),
+            "redeliver" | "commands" => {
+                to(LinkPurpose::Continuations, format!("{prefix}.commands.{word}"))
+            }
             // All exchanges have ferryd's own names.
             _ => to(LinkPurpose::Continuations, exchange.to_owned()),
         }
@@ -154,7 +173,8 @@ mod tests {
             properties: BasicProperties::default(),
             body: Vec::new(),
         };
-        let found = DestinationMap::new(&topology).find(&message);
+        let map = DestinationMap::new(&topology);
+        let found = map.destination(map.address(&message));
         (found.link, found.name)
     }
 

@@ -16,6 +16,7 @@ mod frame_size;
 pub mod header_frame;
 pub mod headers;
 mod link;
+mod link_clock;
 pub mod message;
 pub mod names;
 pub mod node_addresses;

@@ -6,18 +6,19 @@ use std::time::Duration;
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::connection::AmqpSettings;
 use super::destination::LinkPurpose;
 use super::error::BrokerError;
 use super::failure::{CloseCause, PublishFailure};
+use super::link_clock::LinkClock;
 use super::session_end::{SessionEnd, follow_events};
 
 /// A connection on which messages are published.
 pub(super) struct PublishingLink {
     pub(super) connection: Connection,
-    blocked: watch::Receiver<bool>,
+    clock: watch::Receiver<LinkClock>,
     publish_timeout: Duration,
 }
 
@@ -28,13 +29,13 @@ impl PublishingLink {
         end: &Arc<SessionEnd>,
     ) -> Result<Self, BrokerError> {
         let connection = settings.connect(purpose.as_str()).await?;
-        let (blocking, blocked) = watch::channel(false);
-        follow_events(&connection, Some(blocking), Arc::clone(end));
-        Ok(Self { connection, blocked, publish_timeout: settings.publish_timeout })
+        let (sender, clock) = watch::channel(LinkClock::start());
+        follow_events(&connection, Some(sender), Arc::clone(end));
+        Ok(Self { connection, clock, publish_timeout: settings.publish_timeout })
     }
 
     pub(super) fn is_blocked(&self) -> bool {
-        *self.blocked.borrow()
+        self.clock.borrow().is_blocked()
     }
 
     /// Opens a channel in confirm mode. A connection whose broker does not even answer to that is
@@ -64,25 +65,16 @@ impl PublishingLink {
         session: &SessionEnd,
         answer: impl Future<Output = Result<T, PublishFailure>>,
     ) -> Result<Result<T, PublishFailure>, Duration> {
+        let (sent, mut clock) = (Instant::now(), self.clock.clone());
+        let is_overdue = async {
+            clock.wait_for(|clock| clock.is_overdue(sent, self.publish_timeout)).await.is_ok()
+        };
         tokio::select! {
             biased;
             answer = answer => Ok(answer),
-            () = session.ended() => Ok(Err(session.publish_failure())),
-            () = self.stall(session) => Err(self.publish_timeout),
-        }
-    }
-
-    /// Resolves when the publish timeout has passed in one piece without the broker blocking
-    /// publishers. While it blocks them (a memory or disk alarm), confirms may take for ever, and
-    /// publishing again would only add copies.
-    async fn stall(&self, session: &SessionEnd) {
-        let mut blocked = self.blocked.clone();
-        loop {
-            if blocked.wait_for(|blocked| !blocked).await.is_err() {
-                return session.ended().await;
-            }
-            if timeout(self.publish_timeout, blocked.wait_for(|blocked| *blocked)).await.is_err() {
-                return;
+            // The clock runs for as long as the session.
+            is_overdue = is_overdue => {
+                if is_overdue { Err(self.publish_timeout) } else { Ok(Err(session.publish_failure())) }
             }
         }
     }

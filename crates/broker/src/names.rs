@@ -1,5 +1,7 @@
 //! The names of ferryd's exchanges and queues.
 
+use std::sync::Arc;
+
 use ferryd_domain::name::Name;
 use ferryd_domain::retry::Rung;
 
@@ -13,23 +15,44 @@ pub fn rung_word(group: Option<&Name>, rung: Rung) -> String {
 
 /// The names of ferryd's exchanges and queues, all under one prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopologyNames(Name);
+pub struct TopologyNames {
+    prefix: Name,
+    exchanges: Arc<ExchangeNames>,
+}
+
+/// The names that every message is compared with or published under.
+#[derive(Debug, PartialEq, Eq)]
+struct ExchangeNames {
+    commands: String,
+    retry: String,
+    redeliver: String,
+    poison: String,
+    events: String,
+}
 
 impl TopologyNames {
     /// Creates the names under a prefix.
     #[must_use]
     pub fn new(prefix: Name) -> Self {
-        Self(prefix)
+        let name = |rest: &str| format!("{prefix}.{rest}");
+        let exchanges = Arc::new(ExchangeNames {
+            commands: name("commands"),
+            retry: name("retry"),
+            redeliver: name("redeliver"),
+            poison: name("poison"),
+            events: name("events"),
+        });
+        Self { prefix, exchanges }
     }
 
     fn name(&self, rest: &str) -> String {
-        format!("{}.{rest}", self.0)
+        format!("{}.{rest}", self.prefix)
     }
 
     /// Names the exchange to which the core application publishes commands.
     #[must_use]
-    pub fn commands(&self) -> String {
-        self.name("commands")
+    pub fn commands(&self) -> &str {
+        &self.exchanges.commands
     }
 
     /// Names a provider's queue of commands.
@@ -40,8 +63,8 @@ impl TopologyNames {
 
     /// Names the exchange of commands that wait for their next attempt.
     #[must_use]
-    pub fn retry(&self) -> String {
-        self.name("retry")
+    pub fn retry(&self) -> &str {
+        &self.exchanges.retry
     }
 
     /// Names the delay queue of a rung: that of a retry group, or the one that all providers
@@ -57,8 +80,8 @@ impl TopologyNames {
     /// Names the exchange that returns commands to their provider's queue, from the ladder and from
     /// replays.
     #[must_use]
-    pub fn redeliver(&self) -> String {
-        self.name("redeliver")
+    pub fn redeliver(&self) -> &str {
+        &self.exchanges.redeliver
     }
 
     /// Names the exchange of dead letters.
@@ -81,8 +104,8 @@ impl TopologyNames {
 
     /// Names the exchange and queue of messages that were delivered too often.
     #[must_use]
-    pub fn poison(&self) -> String {
-        self.name("poison")
+    pub fn poison(&self) -> &str {
+        &self.exchanges.poison
     }
 
     /// Names the exchange and queue of messages that fit no binding.
@@ -112,8 +135,8 @@ impl TopologyNames {
 
     /// Names the exchange to which ferryd publishes events.
     #[must_use]
-    pub fn events(&self) -> String {
-        self.name("events")
+    pub fn events(&self) -> &str {
+        &self.exchanges.events
     }
 
     /// Names the stream of the ledger.
@@ -131,12 +154,12 @@ impl TopologyNames {
     /// Returns a key of the ledger of these names at a broker, which no other ledger has.
     #[must_use]
     pub fn ledger_key(&self, address: &str) -> String {
-        format!("{address} {}", self.0)
+        format!("{address} {}", self.prefix)
     }
 
     /// Returns true if a queue or exchange name is under the prefix: a `reply_to` must not be.
     #[must_use]
     pub fn owns(&self, name: &str) -> bool {
-        name.strip_prefix(self.0.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        name.strip_prefix(self.prefix.as_str()).is_some_and(|rest| rest.starts_with('.'))
     }
 }

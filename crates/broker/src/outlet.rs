@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::connection::AmqpSettings;
-use super::destination::{DestinationMap, PublishDestination};
+use super::destination::{DestinationAddress, DestinationMap, PublishDestination};
 use super::destination_health::{DestinationHealth, HealthChange};
 use super::failure::{CloseCause, PublishFailure};
 use super::header_frame::{fit_header_frame, header_frame_size};
@@ -35,7 +35,15 @@ const BEST_EFFORT: Duration = Duration::from_secs(1);
 pub(super) struct OutletMap {
     destinations: DestinationMap,
     most_unconfirmed: usize,
-    outlets: Mutex<HashMap<PublishDestination, Arc<DestinationOutlet>>>,
+    table: Mutex<OutletTable>,
+}
+
+/// The outlets that were needed so far.
+#[derive(Default)]
+struct OutletTable {
+    /// The outlets by exchange and word of the address. Two addresses may have one outlet.
+    by_address: HashMap<String, HashMap<String, Arc<DestinationOutlet>>>,
+    by_destination: HashMap<PublishDestination, Arc<DestinationOutlet>>,
 }
 
 /// The outlet of one destination.
@@ -74,28 +82,47 @@ impl OutletMap {
         Self {
             destinations: DestinationMap::new(topology),
             most_unconfirmed,
-            outlets: Mutex::default(),
+            table: Mutex::default(),
         }
     }
 
     /// Returns the outlet of a message's destination.
     pub(super) fn outlet(&self, message: &OutgoingMessage) -> Arc<DestinationOutlet> {
-        let destination = self.destinations.find(message);
-        let mut outlets = self.outlets.lock().unwrap_or_else(PoisonError::into_inner);
-        let outlet = outlets.entry(destination).or_insert_with_key(|destination| {
-            Arc::new(DestinationOutlet {
-                destination: destination.clone(),
-                unconfirmed: Semaphore::new(self.most_unconfirmed),
-                channel: tokio::sync::Mutex::default(),
-                standing: watch::Sender::default(),
-                probing: tokio::sync::Mutex::default(),
-            })
+        let address = self.destinations.address(message);
+        let DestinationAddress { exchange, word } = address;
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outlet) = table.by_address.get(exchange).and_then(|words| words.get(word)) {
+            return Arc::clone(outlet);
+        }
+        let destination = self.destinations.destination(address);
+        let outlet = table.by_destination.entry(destination).or_insert_with_key(|destination| {
+            Arc::new(DestinationOutlet::new(destination.clone(), self.most_unconfirmed))
         });
-        Arc::clone(outlet)
+        let outlet = Arc::clone(outlet);
+        let words = table.by_address.entry(exchange.to_owned()).or_default();
+        words.insert(word.to_owned(), Arc::clone(&outlet));
+        outlet
     }
 }
 
 impl DestinationOutlet {
+    fn new(destination: PublishDestination, most_unconfirmed: usize) -> Self {
+        Self {
+            destination,
+            unconfirmed: Semaphore::new(most_unconfirmed),
+            channel: tokio::sync::Mutex::default(),
+            standing: watch::Sender::default(),
+            probing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Returns the permit to publish a message where the message need not wait.
+    pub(super) fn turn_now(&self) -> Option<PublishPermit<'_>> {
+        let permit = self.unconfirmed.try_acquire().ok()?;
+        let is_down = self.standing.borrow().is_down();
+        (!is_down).then_some(PublishPermit { _permit: Some(permit), probe: None })
+    }
+
     /// Waits until a message may be published: at once, unless the limit of unconfirmed messages is
     /// reached, or the destination is down. While it is down, one of the waiting messages probes
     /// it.
@@ -271,24 +298,18 @@ mod tests {
     use crate::destination::LinkPurpose;
 
     fn outlet(most_unconfirmed: usize) -> DestinationOutlet {
-        DestinationOutlet {
-            destination: PublishDestination {
-                link: LinkPurpose::Events,
-                name: "ferry.events acme".to_owned(),
-            },
-            unconfirmed: Semaphore::new(most_unconfirmed),
-            channel: tokio::sync::Mutex::default(),
-            standing: watch::Sender::default(),
-            probing: tokio::sync::Mutex::default(),
-        }
+        let destination =
+            PublishDestination { link: LinkPurpose::Events, name: "ferry.events acme".to_owned() };
+        DestinationOutlet::new(destination, most_unconfirmed)
     }
 
     #[tokio::test]
     async fn no_more_messages_are_under_way_than_may_be() {
         let outlet = outlet(2);
         let turns = [outlet.wait_for_turn().await, outlet.wait_for_turn().await];
-        assert!(outlet.wait_for_turn().now_or_never().is_none());
+        assert!(outlet.wait_for_turn().now_or_never().is_none() && outlet.turn_now().is_none());
         drop(turns);
+        assert!(outlet.turn_now().is_some());
         assert!(!outlet.wait_for_turn().await.is_probe());
     }
 
@@ -297,6 +318,7 @@ mod tests {
         let outlet = outlet(2);
         let now = Instant::now();
         outlet.standing.send_replace(DestinationHealth::Down { since: now, probes: 0, next: now });
+        assert!(outlet.turn_now().is_none());
         let probe = outlet.wait_for_turn().await;
         assert!(probe.is_probe());
         let mut next = Box::pin(outlet.wait_for_turn());

@@ -123,10 +123,14 @@ impl BrokerSession {
         &self,
         purpose: LinkPurpose,
     ) -> Result<&PublishingLink, PublishFailure> {
-        // Boxed: every message that is published waits here, and hardly one connects.
+        let slot = &self.links[purpose as usize];
+        if let Some(link) = slot.get() {
+            return Ok(link);
+        }
+        // Boxed: every message that is published passes here, and hardly one connects.
         let open_link = || Box::pin(PublishingLink::open(&self.settings, purpose, &self.end));
         tokio::select! {
-            link = self.links[purpose as usize].get_or_try_init(open_link) => link.map_err(|error| {
+            link = slot.get_or_try_init(open_link) => link.map_err(|error| {
                 PublishFailure::SessionLost { cause: CloseCause::found(&error.to_string()) }
             }),
             () = self.ended() => Err(self.publish_failure()),

@@ -1,14 +1,20 @@
 //! The end of a session with the broker; each of its connections can cause it.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use lapin::Connection;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::failure::{CloseCause, PublishFailure, is_of_a_channel};
+use super::link_clock::LinkClock;
+
+/// The time between two ticks of a link's clock.
+const TICK: Duration = Duration::from_millis(500);
 
 /// The end of a session, and its cause.
 #[derive(Default)]
@@ -46,27 +52,34 @@ impl SessionEnd {
     }
 }
 
-/// Follows a connection's events until its session is over.
+/// Follows a connection's events until its session is over. The `clock` of a connection that
+/// publishes ticks until then.
 pub(super) fn follow_events(
     connection: &Connection,
-    blocking: Option<watch::Sender<bool>>,
+    clock: Option<watch::Sender<LinkClock>>,
     end: Arc<SessionEnd>,
 ) {
     let mut events = connection.events_listener();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::spawn(async move {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
                 () = end.over.cancelled() => return,
+                _ = ticks.tick(), if clock.is_some() => {
+                    change(clock.as_ref(), LinkClock::tick);
+                    continue;
+                }
             };
             match event {
                 Some(lapin::Event::ConnectionBlocked(reason)) => {
                     warn!(reason, "the broker blocks publishers; waiting");
-                    blocking.as_ref().map(|blocking| blocking.send_replace(true));
+                    change(clock.as_ref(), |clock| clock.block(true));
                 }
                 Some(lapin::Event::ConnectionUnblocked) => {
                     info!("the broker takes messages again");
-                    blocking.as_ref().map(|blocking| blocking.send_replace(false));
+                    change(clock.as_ref(), |clock| clock.block(false));
                 }
                 // The user of the channel finds out by itself.
                 Some(lapin::Event::Error(error)) if is_of_a_channel(&error) => {
@@ -81,4 +94,10 @@ pub(super) fn follow_events(
             }
         }
     });
+}
+
+fn change(clock: Option<&watch::Sender<LinkClock>>, change: impl FnOnce(&mut LinkClock)) {
+    if let Some(clock) = clock {
+        clock.send_modify(change);
+    }
 }

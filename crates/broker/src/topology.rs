@@ -70,6 +70,12 @@ pub struct BrokerExchange {
     pub alternate: Option<String>,
 }
 
+impl BrokerExchange {
+    fn new(name: impl Into<String>, kind: ExchangeKind, alternate: Option<String>) -> Self {
+        Self { name: name.into(), kind, alternate }
+    }
+}
+
 /// The value of a queue argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueueArgument {
@@ -223,23 +229,23 @@ impl Topology {
     }
 
     fn add_exchanges(&mut self, names: &TopologyNames) {
-        let exchange = |name, kind, alternate| BrokerExchange { name, kind, alternate };
         self.exchanges = vec![
-            exchange(names.unroutable(), ExchangeKind::Fanout, None),
-            exchange(names.dead_other(), ExchangeKind::Fanout, None),
-            exchange(names.poison(), ExchangeKind::Fanout, None),
-            exchange(names.commands(), ExchangeKind::Topic, Some(names.unroutable())),
-            exchange(names.retry(), ExchangeKind::Topic, Some(names.unroutable())),
-            exchange(names.redeliver(), ExchangeKind::Topic, Some(names.unroutable())),
-            exchange(names.dead(), ExchangeKind::Direct, Some(names.dead_other())),
-            exchange(names.events(), ExchangeKind::Topic, None),
-            exchange(names.webhooks_dead(), ExchangeKind::Fanout, None),
-            exchange(names.webhooks(), ExchangeKind::Topic, Some(names.webhooks_dead())),
+            BrokerExchange::new(names.unroutable(), ExchangeKind::Fanout, None),
+            BrokerExchange::new(names.dead_other(), ExchangeKind::Fanout, None),
+            BrokerExchange::new(names.poison(), ExchangeKind::Fanout, None),
+            BrokerExchange::new(names.commands(), ExchangeKind::Topic, Some(names.unroutable())),
+            BrokerExchange::new(names.retry(), ExchangeKind::Topic, Some(names.unroutable())),
+            BrokerExchange::new(names.redeliver(), ExchangeKind::Topic, Some(names.unroutable())),
+            BrokerExchange::new(names.dead(), ExchangeKind::Direct, Some(names.dead_other())),
+            BrokerExchange::new(names.events(), ExchangeKind::Topic, None),
+            BrokerExchange::new(names.webhooks_dead(), ExchangeKind::Fanout, None),
+            BrokerExchange::new(names.webhooks(), ExchangeKind::Topic, Some(names.webhooks_dead())),
         ];
     }
 
     fn add_shared_queues(&mut self, names: &TopologyNames) {
-        let own = [names.unroutable(), names.dead_other(), names.poison(), names.webhooks_dead()];
+        let poison = names.poison().to_owned();
+        let own = [names.unroutable(), names.dead_other(), poison, names.webhooks_dead()];
         for name in own {
             self.queue(name.clone(), NO_DELIVERY_LIMIT, []);
             self.bind(name.clone(), name, String::new());
@@ -290,8 +296,8 @@ impl Topology {
         self.queues.push(BrokerQueue { name, arguments });
     }
 
-    fn bind(&mut self, exchange: String, queue: String, key: String) {
-        self.bindings.push(QueueBinding { exchange, queue, key });
+    fn bind(&mut self, exchange: impl Into<String>, queue: String, key: String) {
+        self.bindings.push(QueueBinding { exchange: exchange.into(), queue, key });
     }
 
     /// Returns the part of RabbitMQ's definitions format that describes this topology in `vhost`
@@ -360,9 +366,9 @@ pub fn max_age(time: Duration) -> String {
 
 /// Returns the arguments of a queue whose dead-lettering must not lose a message: the broker keeps
 /// the message until the target confirms.
-fn dead_letters_to(exchange: String) -> [(&'static str, QueueArgument); 3] {
+fn dead_letters_to(exchange: impl Into<String>) -> [(&'static str, QueueArgument); 3] {
     [
-        ("x-dead-letter-exchange", QueueArgument::Text(exchange)),
+        ("x-dead-letter-exchange", QueueArgument::Text(exchange.into())),
         ("x-dead-letter-strategy", QueueArgument::Text("at-least-once".to_owned())),
         ("x-overflow", QueueArgument::Text("reject-publish".to_owned())),
     ]

@@ -94,14 +94,14 @@ async fn publish(
 ) -> WriteResult {
     let message =
         |batch: RecordBatch| batch.into_message(stream.clone(), pending.writer, Timestamp::now());
-    let (last, wanted) = (batch.last, CancellationToken::new());
-    match broker.publish_or_refuse(&message(batch.clone()), &wanted).await {
+    let last = batch.last;
+    match broker.publish_or_refuse(&message(batch.clone())).await {
         Ok(()) => {}
         Err(BrokerError::Refused { .. }) => {
             for single in batch.split() {
                 let number = single.last;
                 let record = message(single);
-                match broker.publish_or_refuse(&record, &wanted).await {
+                match broker.publish_or_refuse(&record).await {
                     Ok(()) => {}
                     Err(BrokerError::Refused { cause }) => {
                         error!(
