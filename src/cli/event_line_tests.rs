@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity};
+use ferryd_domain::command::{Command, CommandEnvelope, EncodedIdentity};
 use ferryd_domain::event::{EventKind, EventMoment, TraceContext};
 use ferryd_domain::outcome::{Failure, Success};
 
@@ -38,7 +38,7 @@ fn conflicts_and_webhook_events_are_aligned_lines_too() {
     let known = Command::decode(body, CommandEnvelope::default())
         .unwrap()
         .identity(&"stripe".parse().unwrap());
-    let webhook_line = |command: Option<EchoedIdentity>,
+    let webhook_line = |command: Option<EncodedIdentity>,
                         account: &str,
                         reference: Option<&str>,
                         event: Option<&str>| {

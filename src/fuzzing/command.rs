@@ -32,7 +32,9 @@ fn refused(body: &[u8], envelope: CommandEnvelope<'_>, invalid: &InvalidCommand)
         Some(invalid),
         "copies of a message are refused alike"
     );
-    assert_survives(&CommandIdentity::for_refused(&invalid.identity, body).command);
+    assert_survives(
+        &CommandIdentity::for_refused(&(*invalid.identity).clone().into(), body).command,
+    );
 }
 
 fn taken(body: &[u8], envelope: CommandEnvelope<'_>, command: &Command) {

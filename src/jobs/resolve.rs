@@ -13,8 +13,7 @@ use crate::operator::OperatorError;
 use crate::operator::queued_dead_letter::QueuedDeadLetter;
 use ferryd_broker::headers;
 use ferryd_domain::command::Command;
-use ferryd_domain::encoded_event::EncodedEvent;
-use ferryd_domain::event::{Event, EventKind, EventMoment};
+use ferryd_domain::event::{EncodedEvent, Event, EventKind, EventMoment};
 use ferryd_domain::job::Resolution;
 use ferryd_domain::ledger::effects::RecordedEffects;
 use ferryd_domain::ledger::record::{

@@ -146,7 +146,7 @@ impl CommandEraser<'_> {
         }
         let mut parked: HashMap<CommandId, String> = HashMap::new();
         visit_dead_letters(self.operator, self.queues, &filter, |dead| {
-            parked.insert(dead.identity.id, dead.queue);
+            parked.insert(dead.identity.id.clone(), dead.queue);
         })
         .await?;
         for result in results {

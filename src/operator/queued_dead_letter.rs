@@ -13,7 +13,7 @@ use serde_json::Value;
 use ferryd_broker::headers::{self, DEAD};
 use ferryd_broker::message::{get_text, persistent_properties};
 use ferryd_broker::refused_message::{RefusedBody, RefusedMessage};
-use ferryd_domain::command::{CommandEnvelope, EchoedIdentity};
+use ferryd_domain::command::{CommandEnvelope, EchoedIdentity, EncodedIdentity};
 use ferryd_domain::dead_letter::{DeadLetter, shorten};
 use ferryd_domain::lifecycle::{FailureKind, LifecycleState};
 use ferryd_ledger::command_filter::{CommandFilter, UNREADABLE, WantedKind};
@@ -27,7 +27,7 @@ pub struct QueuedDeadLetter {
     /// Record of the dead letter in its header; `None` where it is missing or can't be read.
     pub letter: Option<DeadLetter>,
     /// The identity of the command; read from the message itself where there is no record.
-    pub identity: EchoedIdentity,
+    pub identity: EncodedIdentity,
     /// The original's properties, and the broker's additions.
     pub properties: BasicProperties,
     /// The original's body.
@@ -73,6 +73,7 @@ impl QueuedDeadLetter {
                     data,
                     envelope(properties, None),
                 )
+                .into()
             },
             |letter| letter.command.clone(),
         );
@@ -189,7 +190,7 @@ pub struct ListedDeadLetter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// The identity of the command.
-    pub command: EchoedIdentity,
+    pub command: EncodedIdentity,
     /// The kind of its failure; `unreadable` where there is no record.
     pub kind: &'static str,
     /// The provider's error code, or ferryd's own code.
@@ -230,7 +231,8 @@ impl From<CommandRow> for ListedDeadLetter {
                 operation: row.operation,
                 reference: row.reference,
                 metadata: BTreeMap::new(),
-            },
+            }
+            .into(),
         }
     }
 }

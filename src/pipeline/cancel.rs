@@ -12,10 +12,9 @@ use super::Pipeline;
 use super::follow_ruling::cancelled_failure;
 use super::messages::Effects;
 use ferryd_broker::error::BrokerError;
-use ferryd_domain::command::EchoedIdentity;
+use ferryd_domain::command::{EchoedIdentity, EncodedIdentity};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::encoded_event::EncodedEvent;
-use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
+use ferryd_domain::event::{EncodedEvent, Event, EventKind, EventMoment, TraceContext};
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::effects::RecordedEffects;
 use ferryd_domain::ledger::next_action::{NextAction, RulingRole, next_action};
@@ -91,7 +90,7 @@ impl Pipeline {
             command.id = id.as_str(),
             "a command whose cancellation was requested has not arrived; it ends as cancelled"
         );
-        let event = cancel_event(&state, EchoedIdentity::unknown(id.clone()), person, 0);
+        let event = cancel_event(&state, EchoedIdentity::unknown(id.clone()).into(), person, 0);
         // Where the message has come meanwhile, its holder ends the command.
         self.ledger_gate.ledger.append(cancel_record(state.step, &event, person)).await.map(drop)
     }
@@ -202,7 +201,7 @@ fn cancel_record(step: Step, event: &EncodedEvent, person: &Actor) -> Record {
 
 fn cancel_event(
     state: &CommandState,
-    identity: EchoedIdentity,
+    identity: EncodedIdentity,
     person: &Actor,
     least_attempt: u32,
 ) -> EncodedEvent {

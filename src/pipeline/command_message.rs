@@ -10,7 +10,7 @@ use super::incoming_message::{IncomingMessage, MessageRefusal, envelope};
 use super::message_origin::{self, read_progress};
 use super::publisher_rules::PublisherRules;
 use ferryd_broker::topology::TopologyNames;
-use ferryd_domain::command::{Command, EchoedIdentity, InvalidCommand};
+use ferryd_domain::command::{Command, EncodedIdentity, InvalidCommand};
 use ferryd_domain::lifecycle::{AttemptLimits, FailureKind};
 use ferryd_domain::progress::GenerationProgress;
 use ferryd_provider::{Operation, Provider};
@@ -40,15 +40,15 @@ impl CommandMessage {
     ) -> Result<Self, Box<MessageRefusal>> {
         let mut progress = read_progress(delivery, names, now);
         let key = progress.0.routing_key.clone();
-        let refuse = |identity: EchoedIdentity, progress, kind, failure, perhaps_sent| {
+        let refuse = |identity: EncodedIdentity, progress, kind, failure, perhaps_sent| {
             let mut message = IncomingMessage::new(delivery, identity, progress, names);
-            message.identity.provider = Some(provider.name.clone());
+            message.set_provider(Some(provider.name.clone()));
             Box::new(MessageRefusal { message, kind, failure, perhaps_sent, is_disallowed: false })
         };
         let command = match Command::decode(&delivery.data, envelope(delivery, key.as_deref())) {
             Ok(command) => command,
             Err(InvalidCommand { identity, failure }) => {
-                return Err(refuse(*identity, progress, FailureKind::Invalid, failure, false));
+                return Err(refuse((*identity).into(), progress, FailureKind::Invalid, failure, false));
             }
         };
         let identity = command.identity(&provider.name);

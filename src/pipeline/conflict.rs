@@ -8,7 +8,7 @@ use super::Pipeline;
 use super::incoming_message::IncomingMessage;
 use ferryd_broker::error::BrokerError;
 use ferryd_broker::message::OutgoingMessage;
-use ferryd_domain::command::EchoedIdentity;
+use ferryd_domain::command::EncodedIdentity;
 use ferryd_domain::conflict::{ConflictEvent, ConflictKind};
 use ferryd_domain::ledger::record::{Record, RecordBody};
 use ferryd_domain::webhook::WebhookNotice;
@@ -58,7 +58,7 @@ impl Pipeline {
     /// [`BrokerError::Stopping`].
     pub(super) async fn publish_other_content(
         &self,
-        identity: EchoedIdentity,
+        identity: EncodedIdentity,
         notice: &WebhookNotice,
     ) -> Result<Vec<OutgoingMessage>, BrokerError> {
         let Some(state) = self.ledger_gate.command_state(&identity.id) else {

@@ -3,7 +3,7 @@
 use super::log::mask_of_notices;
 use super::webhook_handler::WebhookHandler;
 use ferryd_broker::webhook_message::WebhookMessage;
-use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity};
+use ferryd_domain::command::{Command, CommandEnvelope, EncodedIdentity};
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::webhook::WebhookNotice;
 use ferryd_provider::Provider;
@@ -16,7 +16,7 @@ impl WebhookHandler {
     pub(super) fn mask_of_commands(
         &self,
         webhook: &WebhookMessage,
-        commands: &[EchoedIdentity],
+        commands: &[EncodedIdentity],
     ) -> Mask {
         let mask = mask_of_notices(&self.lanes, webhook);
         let cases = commands

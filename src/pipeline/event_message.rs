@@ -5,8 +5,7 @@ use lapin::types::{FieldTable, ShortString};
 use ferryd_broker::headers;
 use ferryd_broker::message::{OutgoingMessage, persistent_properties, short_or_empty};
 use ferryd_domain::conflict::ConflictEvent;
-use ferryd_domain::encoded_event::EncodedEvent;
-use ferryd_domain::event::{CONTENT_TYPE, TraceContext};
+use ferryd_domain::event::{CONTENT_TYPE, EncodedEvent, TraceContext};
 
 /// Writes an event of a command as a message.
 #[must_use]

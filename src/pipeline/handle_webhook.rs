@@ -32,7 +32,7 @@ use ferryd_broker::delivery_acks::HeldDelivery;
 use ferryd_broker::error::BrokerError;
 use ferryd_broker::message::{OutgoingMessage, put_text, short_string};
 use ferryd_broker::webhook_message::{self, WebhookMessage};
-use ferryd_domain::command::EchoedIdentity;
+use ferryd_domain::command::EncodedIdentity;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::event::EventKind;
 use ferryd_domain::ledger::call_match::CallMatch;
@@ -234,7 +234,7 @@ impl WebhookHandler {
     /// be published.
     async fn follow_for(
         &self,
-        identity: EchoedIdentity,
+        identity: EncodedIdentity,
         webhook: &WebhookMessage,
         (item, notice, shown): (usize, &WebhookNotice, &WebhookNotice),
         tried: usize,
@@ -324,7 +324,7 @@ impl WebhookHandler {
         webhook: &WebhookMessage,
         item: usize,
         notice: &WebhookNotice,
-        command: Option<EchoedIdentity>,
+        command: Option<EncodedIdentity>,
         mask: &Mask,
     ) -> Option<OutgoingMessage> {
         let WebhookMessage { id, account, received_at, is_verified, .. } = webhook;

@@ -18,13 +18,14 @@ use super::publisher_rules::PublisherRules;
 use ferryd_broker::headers::{self, MessageState};
 use ferryd_broker::message::OutgoingMessage;
 use ferryd_broker::topology::TopologyNames;
-use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity};
+use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity, EncodedIdentity};
 use ferryd_domain::event::TraceContext;
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::ledger::command_identity::content_digest;
 use ferryd_domain::ledger::command_state::{CallPhase, CommandState};
 use ferryd_domain::ledger::record::{CallGuard, CommandIdentity, ReplyTarget, Step};
 use ferryd_domain::lifecycle::FailureKind;
+use ferryd_domain::name::Name;
 use ferryd_domain::outcome::Failure;
 use ferryd_domain::progress::GenerationProgress;
 use ferryd_provider::{IdempotencyPolicy, Operation, Provider};
@@ -37,7 +38,7 @@ pub struct IncomingMessage {
     /// The properties, as published, with those that the broker added.
     pub properties: BasicProperties,
     /// The identity of the command, as far as the message shows it.
-    pub identity: EchoedIdentity,
+    pub identity: EncodedIdentity,
     /// The progress of the message.
     pub state: MessageState,
     /// The source that states the progress.
@@ -83,7 +84,7 @@ impl MessageRefusal {
         failure: Failure,
     ) -> Box<Self> {
         let mut message = IncomingMessage::from_unroutable(delivery, names, now);
-        message.identity.provider = Some(provider.name.clone());
+        message.set_provider(Some(provider.name.clone()));
         Box::new(Self {
             message,
             kind: FailureKind::Poison,
@@ -105,12 +106,12 @@ impl IncomingMessage {
             &delivery.data,
             envelope(delivery, progress.0.routing_key.as_deref()),
         );
-        Self::new(delivery, identity, progress, names)
+        Self::new(delivery, identity.into(), progress, names)
     }
 
     pub(super) fn new(
         delivery: &Delivery,
-        identity: EchoedIdentity,
+        identity: EncodedIdentity,
         progress: (MessageState, ProgressSource),
         names: &TopologyNames,
     ) -> Self {
@@ -153,7 +154,7 @@ impl IncomingMessage {
         let incoming = Self {
             body: body.clone(),
             properties: properties.clone(),
-            identity,
+            identity: identity.into(),
             expires_at: state.extended_to,
             state,
             source: ProgressSource::Headers,
@@ -225,6 +226,13 @@ impl IncomingMessage {
         checked.and_then(|()| find_operation(&command, provider)).err()
     }
 
+    /// Sets the provider that the identity names.
+    pub(super) fn set_provider(&mut self, provider: Option<Name>) {
+        if self.identity.provider != provider {
+            self.identity = self.identity.with_changes(|identity| identity.provider = provider);
+        }
+    }
+
     fn refused(&self) -> CommandIdentity {
         let (target, publisher) = (self.reply_target.clone(), self.state.publisher.clone());
         CommandIdentity {
@@ -237,7 +245,7 @@ impl IncomingMessage {
     pub(super) fn identity_of(&self, command: &Command) -> CommandIdentity {
         let provider = self.identity.provider.as_ref().or(command.provider.as_ref());
         let Some(provider) = provider else { return self.refused() };
-        let (identity, target) = (self.identity.clone().shorten(), self.reply_target.clone());
+        let (identity, target) = (self.identity.shortened(), self.reply_target.clone());
         CommandIdentity {
             command: identity,
             content_digest: content_digest(command, provider),

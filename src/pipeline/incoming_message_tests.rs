@@ -21,7 +21,8 @@ pub(in crate::pipeline) fn build_message(query: Option<ProviderQuery>) -> Incomi
             &serde_json::json!({ "id": "order-1" }),
             b"",
             CommandEnvelope::default(),
-        ),
+        )
+        .into(),
         state,
         source: ProgressSource::Headers,
         trace: TraceContext::default(),
@@ -54,7 +55,7 @@ fn begun(guard: CallGuard) -> CommandState {
     let (mut slot, id) = (None, RecordId { writer: uuid::Uuid::nil(), number: 1 });
     let record = Record {
         at: at(0),
-        command: message.identity.id,
+        command: message.identity.id.clone(),
         fact: RecordBody::Started(Box::new(started)),
     };
     CommandState::apply_record(&mut slot, id, &record);

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::webhook_handler::WebhookHandler;
 use ferryd_broker::webhook_message::WebhookMessage;
-use ferryd_domain::command::EchoedIdentity;
+use ferryd_domain::command::EncodedIdentity;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::conflict::ConflictEvent;
 use ferryd_domain::event::TraceContext;
@@ -55,7 +55,7 @@ impl WebhookHandler {
         &self,
         account: &Name,
         notice: &WebhookNotice,
-    ) -> Option<EchoedIdentity> {
+    ) -> Option<EncodedIdentity> {
         let ledger = &self.pipeline.ledger_gate.ledger;
         let named = notice
             .command
@@ -90,9 +90,9 @@ impl WebhookHandler {
         &self,
         account: &Name,
         notice: &WebhookNotice,
-        found: &EchoedIdentity,
-    ) -> Vec<EchoedIdentity> {
-        let is_repeatable = |identity: &EchoedIdentity| {
+        found: &EncodedIdentity,
+    ) -> Vec<EncodedIdentity> {
+        let is_repeatable = |identity: &EncodedIdentity| {
             let operation =
                 identity.operation.as_ref().and_then(|name| self.provider.operations.get(name));
             operation.is_some_and(|operation| operation.repeatable)
@@ -114,7 +114,7 @@ impl WebhookHandler {
         others.filter_map(|id| self.find_own_command(account, id)).filter(is_repeatable).collect()
     }
 
-    fn find_own_command(&self, account: &Name, id: &CommandId) -> Option<EchoedIdentity> {
+    fn find_own_command(&self, account: &Name, id: &CommandId) -> Option<EncodedIdentity> {
         let state = self.pipeline.ledger_gate.command_state(id)?;
         let identity = state
             .identity

@@ -130,8 +130,8 @@ impl IncomingMessage {
         let message_id = text(self.properties.message_id());
         let hop = self.state.hop.to_be_bytes();
         let texts = [provider, routing_key, publisher, &message_id].map(str::as_bytes);
-        self.identity.id =
-            self.identity.id.for_refused(&[&texts[..], &[&hop, &self.body]].concat());
+        let id = self.identity.id.for_refused(&[&texts[..], &[&hop, &self.body]].concat());
+        self.identity = self.identity.with_changes(|identity| identity.id = id);
         self.clear_identity();
     }
 }

@@ -97,7 +97,7 @@ impl UnroutableHandler {
         }
         let (kind, failure) = if is_published {
             // The dead letter belongs to no provider, even if the body names one that exists.
-            message.identity.provider = words.get(1).and_then(|word| word.parse().ok());
+            message.set_provider(words.get(1).and_then(|word| word.parse().ok()));
             (FailureKind::Invalid, self.unknown_provider(&words))
         } else {
             // Where ferryd stops before it knows, the message comes back.
@@ -194,7 +194,7 @@ impl UnroutableHandler {
         provider: Option<&'p Provider>,
     ) -> Option<&'p Operation> {
         let provider = provider?;
-        message.identity.provider = Some(provider.name.clone());
+        message.set_provider(Some(provider.name.clone()));
         provider.operations.get(message.identity.operation.as_ref()?)
     }
 
@@ -250,7 +250,7 @@ impl UnroutableHandler {
                 warn!(provider = %provider.name, %error, "failed to declare the queue of a message that fits no binding");
             }
         }
-        message.identity.provider = Some(provider.name.clone());
+        message.set_provider(Some(provider.name.clone()));
         let operation =
             message.identity.operation.as_ref().and_then(|name| provider.operations.get(name));
         if let Some(operation) = operation {

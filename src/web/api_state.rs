@@ -16,7 +16,7 @@ use super::commands::{
 };
 use super::problem::{ApiProblem, ProblemKind};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::encoded_event::EncodedEvent;
+use ferryd_domain::event::EncodedEvent;
 use ferryd_provider::registry::ProviderRegistry;
 
 /// The longest time for the broker to confirm a request's messages.

@@ -22,7 +22,7 @@ use crate::pipeline::publisher_rules::PublisherRules;
 use ferryd_domain::command::Command;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::command_scope::CommandScope;
-use ferryd_domain::encoded_event::EncodedEvent;
+use ferryd_domain::event::EncodedEvent;
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::Actor;
 use ferryd_domain::ledger::refusal_note::RefusalNote;

@@ -156,6 +156,7 @@ impl FakeCommandService {
 fn refused_identity(body: &str) -> CommandIdentity {
     let command = Command::decode(body.as_bytes(), CommandEnvelope::default()).unwrap();
     let mut identity = CommandIdentity::of(&command, &"stripe".parse().unwrap());
-    identity.command.id = command.id.for_refused(&[body.as_bytes()]);
+    let refused = command.id.for_refused(&[body.as_bytes()]);
+    identity.command = identity.command.with_changes(|identity| identity.id = refused);
     identity
 }

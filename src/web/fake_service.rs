@@ -18,7 +18,7 @@ use crate::operator::erase::{ErasureOutcome, ErasureResult, describe_refusal};
 use crate::operator::queued_dead_letter::QueuedDeadLetter;
 use crate::pipeline::cancel::CancelResult;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::encoded_event::EncodedEvent;
+use ferryd_domain::event::EncodedEvent;
 use ferryd_domain::ledger::command_state::{CommandEnding, CommandState};
 use ferryd_domain::ledger::record::{
     Actor, CommandIdentity, ContentErasure, OpenedRecord, RecordBody, Step, WaitReason,

@@ -27,7 +27,7 @@ use crate::pipeline::cancel::CancelResult;
 use ferryd_broker::connection::AmqpSettings;
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::encoded_event::EncodedEvent;
+use ferryd_domain::event::EncodedEvent;
 use ferryd_domain::ledger::command_state::{CommandEnding, CommandState};
 use ferryd_domain::ledger::record::Actor;
 use ferryd_domain::name::Name;

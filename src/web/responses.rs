@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::operator::erase::ErasureResult;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::conflict::ConflictNote;
-use ferryd_domain::encoded_event::EncodedEvent;
+use ferryd_domain::event::EncodedEvent;
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::ledger::command_state::{CallPhase, CommandState};
 use ferryd_domain::ledger::content_removal::ContentRemoval;

@@ -22,8 +22,7 @@ use super::{ApiState, body, prefer};
 use crate::pipeline::command_check;
 use ferryd_domain::command::{Command, CommandBody, CommandEnvelope};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::encoded_event::EncodedEvent;
-use ferryd_domain::event::{self, Event, TraceContext};
+use ferryd_domain::event::{self, EncodedEvent, Event, TraceContext};
 use ferryd_domain::outcome::Failure;
 use ferryd_provider::registry::ProviderRegistry;
 

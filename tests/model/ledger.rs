@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity};
+use ferryd_domain::command::{Command, CommandEnvelope, EncodedIdentity};
 use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::ledger::command_state::{CallPhase, CommandState};

@@ -36,7 +36,7 @@ pub fn short_step(step: real::Step) -> ModelStep {
     ModelStep { generation, attempt, query }
 }
 
-fn identity() -> EchoedIdentity {
+fn identity() -> EncodedIdentity {
     let body = br#"{"id":"o","type":"payment","provider":"p","operation":"charge"}"#;
     Command::decode(body, CommandEnvelope::default()).unwrap().identity(&"p".parse().unwrap())
 }
@@ -44,7 +44,7 @@ fn identity() -> EchoedIdentity {
 /// Builds the record of a refused message.
 fn refused() -> real::Record {
     let id = identity().id.for_refused(&[&[REFUSED]]);
-    let identity = EchoedIdentity { id: id.clone(), ..identity() };
+    let identity = identity().with_changes(|identity| identity.id = id.clone());
     let (kind, at) = (EventKind::Failed(FailureKind::Invalid, Failure::default()), AT);
     let event = Event::new(
         identity.clone(),

@@ -11,11 +11,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::command_id::{CommandId, PublishedCommandId};
+use super::encoded_value::EncodedValue;
 use super::name::{Name, excerpt};
 use super::outcome::Failure;
 
 /// The maximum size of a command's body, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
+
+/// The most bytes of a reference, or of metadata, in a header.
+const MOST_IN_HEADER: usize = 4 * 1024;
 
 /// The value of `provider` that selects the provider of the type's route.
 pub const ANY: &str = "any";
@@ -152,6 +156,9 @@ pub struct EchoedIdentity {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// An identity that events and records contain.
+pub type EncodedIdentity = EncodedValue<EchoedIdentity>;
+
 /// The parts of a message besides the body that decoding reads.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CommandEnvelope<'a> {
@@ -233,8 +240,8 @@ impl Command {
 
     /// Returns the identity that events echo, with the provider that is really called.
     #[must_use]
-    pub fn identity(&self, provider: &Name) -> EchoedIdentity {
-        EchoedIdentity {
+    pub fn identity(&self, provider: &Name) -> EncodedIdentity {
+        EncodedIdentity::from(EchoedIdentity {
             id: self.id.clone(),
             r#type: Some(self.kind.clone()),
             provider: Some(provider.clone()),
@@ -242,7 +249,7 @@ impl Command {
             operation: Some(self.operation.clone()),
             reference: self.reference.clone(),
             metadata: self.metadata.clone(),
-        }
+        })
     }
 }
 
@@ -321,18 +328,41 @@ impl EchoedIdentity {
             && metadata.is_empty()
     }
 
+    /// Returns true if the reference and the metadata are small enough for a header.
+    fn is_short(&self) -> bool {
+        self.metadata_size() <= MOST_IN_HEADER
+            && self.reference.as_ref().is_none_or(|text| text.len() <= MOST_IN_HEADER)
+    }
+
+    /// Removes a reference or metadata too large for a header.
+    fn shorten(&mut self) {
+        if self.metadata_size() > MOST_IN_HEADER {
+            self.metadata.clear();
+        }
+        self.reference = self.reference.take().filter(|text| text.len() <= MOST_IN_HEADER);
+    }
+
+    fn metadata_size(&self) -> usize {
+        self.metadata.iter().map(|(name, value)| name.len() + value.len() + 6).sum()
+    }
+}
+
+impl EncodedIdentity {
     /// Returns the same identity without a reference or metadata too large for a header. The
     /// message body has them whole.
     #[must_use]
-    pub fn shorten(mut self) -> Self {
-        const MOST: usize = 4 * 1024;
-        if self.metadata.iter().map(|(name, value)| name.len() + value.len() + 6).sum::<usize>()
-            > MOST
-        {
-            self.metadata.clear();
+    pub fn shortened(&self) -> Self {
+        if self.is_short() { self.clone() } else { self.with_changes(EchoedIdentity::shorten) }
+    }
+
+    /// Returns the identity with the id that the publisher gave.
+    #[must_use]
+    pub fn published(self) -> Self {
+        if self.id.is_refused() {
+            self.with_changes(|identity| identity.id = identity.id.published_id())
+        } else {
+            self
         }
-        self.reference = self.reference.filter(|reference| reference.len() <= MOST);
-        self
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::command::EchoedIdentity;
+use super::command::EncodedIdentity;
 use super::digest::digest;
 use super::event::{Event, TraceContext, routing_key};
 use super::lifecycle::LifecycleState;
@@ -47,7 +47,7 @@ pub struct ConflictEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConflictData {
     /// The command, as the contradicting message names it.
-    pub command: EchoedIdentity,
+    pub command: EncodedIdentity,
     /// The kind of the contradiction.
     pub conflict: ConflictKind,
     /// The error message, for a person.
@@ -109,7 +109,7 @@ impl ConflictEvent {
     /// is its digest.
     #[must_use]
     pub fn of_content(
-        command: EchoedIdentity,
+        command: EncodedIdentity,
         content: &str,
         trace: TraceContext,
         at: Timestamp,
@@ -153,7 +153,7 @@ impl ConflictEvent {
     /// `reference`, where its id of the command's operation was `known` so far, if it had one.
     #[must_use]
     pub fn of_reference(
-        command: EchoedIdentity,
+        command: EncodedIdentity,
         reference: &str,
         known: Option<&str>,
         stands: Option<&Event>,
@@ -196,7 +196,7 @@ impl ConflictEvent {
     /// is the command's.
     #[must_use]
     pub fn of_amount(
-        command: EchoedIdentity,
+        command: EncodedIdentity,
         generation: u32,
         mismatch: &Failure,
         trace: TraceContext,

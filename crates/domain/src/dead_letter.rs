@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::command::EchoedIdentity;
+use super::command::EncodedIdentity;
 use super::key::IdempotencyKey;
 use super::lifecycle::{FailureKind, key_deadline};
 use super::outcome::Failure;
@@ -24,7 +24,7 @@ pub const HEADER: &str = "ferry-dead-letter";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetter {
     /// The command, as far as it could be read.
-    pub command: EchoedIdentity,
+    pub command: EncodedIdentity,
     /// The kind of failure for which the command was given up.
     pub kind: FailureKind,
     /// The provider's error code, or ferryd's own.
@@ -134,14 +134,14 @@ impl DeadLetter {
     /// Describes a command given up as `kind`.
     #[must_use]
     pub fn new(
-        command: EchoedIdentity,
+        command: EncodedIdentity,
         kind: FailureKind,
         failure: Failure,
         progress: &GenerationProgress,
         place: DeadLetterOrigin,
     ) -> Self {
         Self {
-            command: command.shorten(),
+            command: command.shortened(),
             kind,
             code: failure.code.map(|code| shorten(&code).to_owned()),
             message: shorten(&failure.message).to_owned(),

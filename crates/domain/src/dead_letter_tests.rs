@@ -20,7 +20,7 @@ fn letter(kind: FailureKind) -> DeadLetter {
         version: "v".to_owned(),
         at: at(10),
     };
-    let letter = DeadLetter::new(identity, kind, Failure::new("c", "m"), &progress, place);
+    let letter = DeadLetter::new(identity.into(), kind, Failure::new("c", "m"), &progress, place);
     DeadLetter { key_retention_s: Some(24 * 3600), ..letter }
 }
 
@@ -65,15 +65,16 @@ fn an_expired_command_needs_more_time() {
 #[test]
 fn what_is_no_command_cannot_be_replayed() {
     let mut letter = letter(FailureKind::Invalid);
-    letter.command.operation = None;
+    letter.command = letter.command.with_changes(|command| command.operation = None);
     assert_eq!(letter.replay(at(20), ReplayOptions::default()), Err(ReplayRefusal::NotACommand));
 }
 
 #[test]
 fn a_record_always_fits_a_header() {
-    let mut identity = letter(FailureKind::Invalid).command;
-    identity.reference = Some("r".repeat(100_000));
-    identity.metadata.insert("m".repeat(100_000), "v".to_owned());
+    let identity = letter(FailureKind::Invalid).command.with_changes(|identity| {
+        identity.reference = Some("r".repeat(100_000));
+        identity.metadata.insert("m".repeat(100_000), "v".to_owned());
+    });
     let place = DeadLetterOrigin {
         routing_key: None,
         host: "h".to_owned(),

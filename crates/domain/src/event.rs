@@ -1,15 +1,14 @@
 //! The events about commands that ferryd publishes: `CloudEvents` 1.0, structured mode, on the
 //! exchange `ferry.events`.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::command::EchoedIdentity;
+use super::command::{EchoedIdentity, EncodedIdentity};
 use super::command_id::CommandId;
+use super::encoded_value::EncodedValue;
 use super::lifecycle::{FailureKind, LifecycleState};
 use super::name::Name;
 use super::outcome::{Failure, Success, WaitingFor};
@@ -50,11 +49,14 @@ pub struct Event {
     pub data: EventData,
 }
 
+/// An event that is recorded or published.
+pub type EncodedEvent = EncodedValue<Event>;
+
 /// A change of a command: its new state, and the data that belongs to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventData {
     /// The command that changed.
-    pub command: EchoedIdentity,
+    pub command: EncodedIdentity,
     /// The state of the command after the change.
     pub state: LifecycleState,
     /// 0 for the command as published; each replay starts the next.
@@ -215,16 +217,17 @@ impl Event {
     /// Builds the event of `kind`.
     #[must_use]
     pub fn new(
-        command: EchoedIdentity,
+        command: impl Into<EncodedIdentity>,
         moment: EventMoment,
         kind: EventKind,
         trace: TraceContext,
     ) -> Self {
         let state = kind.state();
         let EventMoment { generation, attempt, at } = moment;
+        let command = command.into();
         let (id, sequence) = place(&command.id, moment, &kind);
         // Subscribers know a message by the id that its publisher gave it.
-        let command = EchoedIdentity { id: command.id.published_id(), ..command };
+        let command = command.published();
         let mut data = EventData {
             state,
             generation,
@@ -244,7 +247,7 @@ impl Event {
         Self {
             specversion: "1.0".to_owned(),
             id,
-            source: format!("/ferryd/{}", word(data.command.provider.as_ref())),
+            source: source(&data.command),
             r#type: format!("ferry.command.{}", state.as_str()),
             subject: data.command.id.to_string(),
             time: at,
@@ -255,17 +258,9 @@ impl Event {
         }
     }
 
-    /// Fills in the names of a command that ended before they were known, from the later `command`;
-    /// any other event stays as it is.
-    #[must_use]
-    pub(super) fn with_names(&self, command: &EchoedIdentity) -> Cow<'_, Self> {
-        if !self.data.command.is_unknown() || self.data.command.id != command.id {
-            return Cow::Borrowed(self);
-        }
-        let mut event = self.clone();
-        event.source = format!("/ferryd/{}", word(command.provider.as_ref()));
-        event.data.command = command.clone();
-        Cow::Owned(event)
+    fn set_names(&mut self, command: &EncodedIdentity) {
+        self.source = source(command);
+        self.data.command = command.clone();
     }
 
     /// Returns the routing key of the event: `<type>.<provider>.<operation>.<state>`.
@@ -280,6 +275,19 @@ impl Event {
 pub fn routing_key(command: &EchoedIdentity, last: &str) -> String {
     let EchoedIdentity { r#type, provider, operation, .. } = command;
     [word(r#type.as_ref()), word(provider.as_ref()), word(operation.as_ref()), last].join(".")
+}
+
+impl EncodedEvent {
+    /// Fills in the names of a command that ended before they were known, from the later `command`;
+    /// any other event stays as it is.
+    #[must_use]
+    pub fn with_names(&self, command: &EncodedIdentity) -> Self {
+        if self.data.command.is_unknown() && self.data.command.id == command.id {
+            self.with_changes(|event| event.set_names(command))
+        } else {
+            self.clone()
+        }
+    }
 }
 
 impl EventData {
@@ -358,6 +366,10 @@ impl TraceContext {
         let state = parent.and(state).filter(|state| state.len() <= Self::LONGEST_STATE);
         Self { parent: parent.map(str::to_owned), state: state.map(str::to_owned) }
     }
+}
+
+fn source(command: &EchoedIdentity) -> String {
+    format!("/ferryd/{}", word(command.provider.as_ref()))
 }
 
 fn word(name: Option<&Name>) -> &str {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::command::{Command, CommandEnvelope};
 
-fn identity() -> EchoedIdentity {
+fn identity() -> EncodedIdentity {
     let body = br#"{"id":"order-1","type":"payment","provider":"stripe","operation":"charge","reference":"r-1"}"#;
     let command = Command::decode(body, CommandEnvelope::default()).unwrap();
     command.identity(&"stripe".parse().unwrap())
@@ -71,7 +71,8 @@ fn routing_key_and_id_name_the_step() {
 
 #[test]
 fn a_refused_message_is_published_under_its_own_id_and_below_every_event_of_the_command() {
-    let refused = EchoedIdentity { id: identity().id.for_refused(&[b"{}"]), ..identity() };
+    let refuse = |known: &mut EchoedIdentity| known.id = known.id.for_refused(&[b"{}"]);
+    let refused = identity().with_changes(refuse);
     let failed = |kind, attempt| {
         Event::new(
             refused.clone(),

@@ -13,7 +13,7 @@ pub mod credentials;
 pub mod dead_letter;
 pub mod digest;
 pub mod echo_token;
-pub mod encoded_event;
+pub mod encoded_value;
 pub mod event;
 pub mod http_call;
 pub mod job;

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::command::EchoedIdentity;
+use super::command::EncodedIdentity;
 use super::name::Name;
 use super::webhook::slug;
 
@@ -46,7 +46,7 @@ pub struct ReceivedEvent {
 pub struct ReceivedData {
     /// The command that the call is about; absent where none is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<EchoedIdentity>,
+    pub command: Option<EncodedIdentity>,
     /// The type of the provider that called.
     pub r#type: Name,
     /// The provider that called.

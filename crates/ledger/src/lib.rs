@@ -60,7 +60,7 @@ use ferryd_broker::message::short_or_empty;
 use ferryd_broker::stream::{BrokerStream, StreamPosition};
 use ferryd_broker::topology::TopologyNames;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::encoded_event::EncodedEvent;
+use ferryd_domain::event::EncodedEvent;
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::{AnyRecord, Record, RecordId};
 use ferryd_domain::ledger::ruling::Ruling;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ferryd_broker::broker::BrokerHandle;
 use ferryd_broker::connection::AmqpSettings;
 use ferryd_broker::topology::{Topology, TopologyNames};
-use ferryd_domain::command::{Command, CommandEnvelope, EchoedIdentity};
+use ferryd_domain::command::{Command, CommandEnvelope, EncodedIdentity};
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::event::{Event, EventKind, EventMoment, TraceContext};
 use ferryd_domain::ledger::command_state::CommandState;
@@ -122,7 +122,7 @@ fn amqp(uri: &str) -> AmqpSettings {
     }
 }
 
-pub(super) fn identity(id: &str) -> EchoedIdentity {
+pub(super) fn identity(id: &str) -> EncodedIdentity {
     let body = json!({ "id": id, "type": "payment", "provider": "acme", "operation": "charge", "reference": id });
     let provider = "acme".parse().unwrap();
     Command::decode(body.to_string().as_bytes(), CommandEnvelope::default())

@@ -50,7 +50,7 @@ pub(super) async fn publish_dead_letters(rig: &TestRig, letters: &[DeadLetter], 
 
 /// The body of the command that a dead letter is about.
 pub(super) fn body_of(letter: &DeadLetter, sandbox: &Value) -> String {
-    let EchoedIdentity { id, provider, operation, .. } = &letter.command;
+    let EchoedIdentity { id, provider, operation, .. } = &*letter.command;
     let word = |name: &Option<Name>| name.as_ref().unwrap().to_string();
     command(&word(provider), &word(operation), id.as_str(), sandbox.clone()).to_string()
 }

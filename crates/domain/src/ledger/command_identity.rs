@@ -3,7 +3,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::record::CommandIdentity;
-use crate::command::{Command, EchoedIdentity};
+use crate::command::{Command, EchoedIdentity, EncodedIdentity};
 use crate::digest::digest;
 use crate::name::Name;
 
@@ -11,23 +11,23 @@ impl CommandIdentity {
     /// Returns the identity of a command for `provider`.
     #[must_use]
     pub fn of(command: &Command, provider: &Name) -> Self {
-        let (identity, content) =
-            (command.identity(provider).shorten(), content_digest(command, provider));
+        let identity = command.identity(provider).shortened();
+        let content = content_digest(command, provider);
         Self { command: identity, content_digest: content, reply_target: None, publisher: None }
     }
 
     /// Returns the identity of a message that is no valid command: a copy of the message has the
     /// same one.
     #[must_use]
-    pub fn for_refused(identity: &EchoedIdentity, body: &[u8]) -> Self {
-        let (identity, content) = (identity.clone().shorten(), format!("raw:{}", digest(body)));
+    pub fn for_refused(identity: &EncodedIdentity, body: &[u8]) -> Self {
+        let (identity, content) = (identity.shortened(), format!("raw:{}", digest(body)));
         Self { command: identity, content_digest: content, reply_target: None, publisher: None }
     }
 
     /// Returns true if the command is for this account of this provider.
     #[must_use]
     pub fn is_of(&self, provider: &Name, account: &Name) -> bool {
-        let EchoedIdentity { provider: named, account: of, .. } = &self.command;
+        let EchoedIdentity { provider: named, account: of, .. } = &*self.command;
         named.as_ref() == Some(provider) && of.as_ref() == Some(account)
     }
 }

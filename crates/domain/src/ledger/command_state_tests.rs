@@ -17,7 +17,8 @@ fn a_person_ends_a_refused_message_though_none_of_its_events_has_a_higher_number
     let finish = |kind, by| {
         let mut finished = finished(FIRST, EventKind::Failed(kind, Failure::default()));
         let moment = EventMoment { generation: 0, attempt: 1, at: Timestamp::UNIX_EPOCH };
-        let identity = EchoedIdentity { id: refused.clone(), ..sample_identity("c").command };
+        let refuse = |identity: &mut EchoedIdentity| identity.id = refused.clone();
+        let identity = sample_identity("c").command.with_changes(refuse);
         let event_kind = EventKind::Failed(kind, Failure::default());
         finished.effects.event =
             Event::new(identity, moment, event_kind, TraceContext::default()).into();
@@ -74,7 +75,7 @@ pub(super) fn sample_identity(content: &str) -> CommandIdentity {
     let body =
         json!({ "id": "order-1", "type": "payment", "provider": "stripe", "operation": "charge" });
     CommandIdentity {
-        command: EchoedIdentity::glean_identity(&body, b"", CommandEnvelope::default()),
+        command: EchoedIdentity::glean_identity(&body, b"", CommandEnvelope::default()).into(),
         content_digest: content.to_owned(),
         reply_target: None,
         publisher: None,

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::dead_letter::{self, DeadLetter};
-use crate::encoded_event::EncodedEvent;
+use crate::event::EncodedEvent;
 use crate::query::DEADLINE_HEADER;
 
 /// The effects of a decision, as its record holds them.

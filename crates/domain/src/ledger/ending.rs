@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record_id::RecordId;
 use crate::dead_letter::DeadLetter;
-use crate::encoded_event::EncodedEvent;
+use crate::event::EncodedEvent;
 use crate::lifecycle::{FailureKind, LifecycleState};
 
 /// The end of a command.

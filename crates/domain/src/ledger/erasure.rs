@@ -11,9 +11,8 @@ use super::command_state::{CommandEnding, CommandState};
 use super::content_removal::ContentRemoval;
 use super::record::ContentErasure;
 use super::ruling::{Ruling, RulingGrant, TooLate};
-use crate::command::EchoedIdentity;
-use crate::encoded_event::EncodedEvent;
-use crate::event::{Event, EventError};
+use crate::command::EncodedIdentity;
+use crate::event::{EncodedEvent, Event, EventError};
 
 /// The warning in an event whose contents a person had erased.
 pub const ERASED_WARNING: &str =
@@ -104,13 +103,13 @@ impl CommandState {
 
 /// Returns the identity of a command without its publisher's metadata and, where it is erased,
 /// reference.
-fn bare_identity(identity: &EchoedIdentity, is_erased: bool) -> EchoedIdentity {
-    let mut bare = identity.clone();
-    bare.metadata.clear();
-    if is_erased {
-        bare.reference = None;
-    }
-    bare
+fn bare_identity(identity: &EncodedIdentity, is_erased: bool) -> EncodedIdentity {
+    identity.with_changes(|bare| {
+        bare.metadata.clear();
+        if is_erased {
+            bare.reference = None;
+        }
+    })
 }
 
 /// Returns the terminal event with the kind of end, and without its contents.

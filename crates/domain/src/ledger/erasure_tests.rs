@@ -22,8 +22,10 @@ fn settle(ruled: &mut RuledCommand, finished: u64) {
 
 fn identity_with_contents() -> CommandIdentity {
     let mut identity = started(CallGuard::Key(9)).identity.unwrap();
-    identity.command.reference = Some(format!("of {SECRET}"));
-    identity.command.metadata = [("mail".to_owned(), SECRET.to_owned())].into();
+    identity.command = identity.command.with_changes(|command| {
+        command.reference = Some(format!("of {SECRET}"));
+        command.metadata = [("mail".to_owned(), SECRET.to_owned())].into();
+    });
     identity.reply_target =
         Some(ReplyTarget { reply_to: SECRET.to_owned(), correlation_id: Some(SECRET.to_owned()) });
     identity
@@ -125,8 +127,8 @@ fn an_erased_command_holds_what_identifies_a_copy_of_it_and_nothing_else() {
         assert!(!text(state).contains(SECRET), "{}", text(state));
         let (known, identity) = (before.identity.unwrap(), state.identity.clone().unwrap());
         assert_eq!(
-            (identity.content_digest, identity.command.id),
-            (known.content_digest, known.command.id)
+            (&identity.content_digest, &identity.command.id),
+            (&known.content_digest, &known.command.id)
         );
         assert_eq!(
             (state.step, state.published_sequence, state.calls),

@@ -6,8 +6,7 @@
 
 use super::record::{Actor, CallGuard, RecordId};
 use super::ruling::{DecidedCommand, Ruling, RulingGrant, TooLate};
-use crate::encoded_event::EncodedEvent;
-use crate::event::Event;
+use crate::event::{EncodedEvent, Event};
 use crate::lifecycle::{FailureKind, LifecycleState};
 
 /// The properties of a held message that decide about the next action.

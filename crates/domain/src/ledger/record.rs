@@ -12,10 +12,10 @@ pub use super::line::{AnyRecord, LedgerLine, UnreadableLine, VERSION};
 pub use super::prompt::{CommandPrompt, MadeQuery, NoticePrompt, PromptRecord};
 pub use super::record_id::{InvalidRecordId, RecordId};
 pub use super::step::Step;
-use crate::command::EchoedIdentity;
+use crate::command::EncodedIdentity;
 use crate::command_id::CommandId;
 use crate::conflict::ConflictNote;
-use crate::encoded_event::EncodedEvent;
+use crate::event::EncodedEvent;
 use crate::job::JobId;
 use crate::key::IdempotencyKey;
 use crate::money::MoneyAmount;
@@ -65,7 +65,7 @@ pub enum RecordBody {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandIdentity {
     /// The identity that events echo.
-    pub command: EchoedIdentity,
+    pub command: EncodedIdentity,
     /// A digest of the content: two commands with the same id and the same content are one.
     pub content_digest: String,
     /// The target at which the publisher waits for the end, if it does.

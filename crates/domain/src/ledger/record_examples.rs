@@ -40,7 +40,7 @@ fn sample_identity() -> CommandIdentity {
         correlation_id: Some("call-1".to_owned()),
     });
     CommandIdentity {
-        command: EchoedIdentity::glean_identity(&body, b"", CommandEnvelope::default()),
+        command: EchoedIdentity::glean_identity(&body, b"", CommandEnvelope::default()).into(),
         content_digest: "c".to_owned(),
         reply_target,
         publisher: None,

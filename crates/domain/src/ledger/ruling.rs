@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::RecordedEffects;
 use super::record::{Actor, RecordId, ReplyTarget};
-use crate::encoded_event::EncodedEvent;
+use crate::event::EncodedEvent;
 
 /// The ruling on a record. Its writer acts on it; all other instances come to the same one, and do
 /// not act.

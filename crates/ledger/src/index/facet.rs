@@ -29,7 +29,7 @@ impl<'a> CommandFacet<'a> {
     /// Returns the facet that a command has now.
     fn of(command_state: &'a CommandState) -> Self {
         let identity =
-            command_state.identity.as_ref().map(|command_identity| &command_identity.command);
+            command_state.identity.as_ref().map(|command_identity| &*command_identity.command);
         let ending = command_state.ending.as_ref();
         let error = ending.and_then(|ending| ending.event.data.error.as_ref());
         Self {

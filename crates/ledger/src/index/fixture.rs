@@ -73,7 +73,7 @@ impl SampleCommand {
 
     fn identity(&self) -> CommandIdentity {
         CommandIdentity {
-            command: self.identity.clone(),
+            command: self.identity.clone().into(),
             content_digest: "c".repeat(32),
             reply_target: None,
             publisher: None,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use ferryd_domain::command::EchoedIdentity;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::ledger::command_state::{CommandEnding, CommandState};
 use ferryd_domain::lifecycle::{FailureKind, LifecycleState};
@@ -71,7 +72,6 @@ impl CommandRow {
             .identity
             .as_ref()
             .and_then(|command_identity| command_identity.publisher.clone());
-        let identity = command_state.identity.map(|command_identity| command_identity.command);
         let (created_at, last) =
             (command_state.history.first().map(|first| first.at), command_state.history.last());
         let detail = last.and_then(|last| last.detail.clone());
@@ -97,10 +97,11 @@ impl CommandRow {
             updated_at: last.map(|last| last.at),
             ended_at: command_state.ending.as_ref().map(|ending| ending.event.data.occurred_at),
         };
-        if let Some(identity) = identity {
-            (row.r#type, row.provider) = (identity.r#type, identity.provider);
-            (row.account, row.operation) = (identity.account, identity.operation);
-            row.reference = identity.reference;
+        if let Some(identity) = command_state.identity.as_ref().map(|identity| &*identity.command) {
+            let EchoedIdentity { r#type, provider, account, operation, reference, .. } = identity;
+            (row.r#type, row.provider) = (r#type.clone(), provider.clone());
+            (row.account, row.operation) = (account.clone(), operation.clone());
+            row.reference = reference.clone();
         }
         match command_state.ending.as_ref().map(|ending| &ending.event.data) {
             Some(data) => {
