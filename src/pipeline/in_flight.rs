@@ -5,8 +5,9 @@
 //! work still runs here. The copy joins the running work and is acked with it. So a restart of the
 //! broker repeats no call and makes no outcome unknown.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferryd_broker::delivery_acks::DeliveryAcker;
@@ -18,7 +19,7 @@ const REMEMBERED: usize = 16_384;
 
 /// The identity of one message of one command: every copy of the message is the same step, which
 /// must not run twice. The continuation of the message is another step, even one that only waits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageStep {
     command: CommandId,
     generation: u32,
@@ -29,6 +30,14 @@ pub struct MessageStep {
     hop: u32,
     /// The hash of the message's body: a command under the id of another is no copy of it.
     body: u64,
+}
+
+impl Hash for MessageStep {
+    /// Hashes what distinguishes nearly all steps: the body contains the id of its command.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.body);
+        state.write_u32(self.hop);
+    }
 }
 
 impl MessageStep {
@@ -51,9 +60,9 @@ pub struct InFlight(Arc<Mutex<StepTable>>);
 
 #[derive(Debug, Default)]
 struct StepTable {
-    running: HashMap<MessageStep, Vec<DeliveryAcker>>,
-    ended: HashSet<MessageStep>,
-    order: VecDeque<MessageStep>,
+    running: HashMap<Arc<MessageStep>, Vec<DeliveryAcker>>,
+    ended: HashSet<Arc<MessageStep>>,
+    order: VecDeque<Arc<MessageStep>>,
 }
 
 /// The result of entering a step.
@@ -72,7 +81,7 @@ pub enum StepEntry {
 #[derive(Debug)]
 pub struct StepClaim {
     steps: InFlight,
-    step: Option<MessageStep>,
+    step: Option<Arc<MessageStep>>,
     own: Vec<DeliveryAcker>,
 }
 
@@ -82,26 +91,22 @@ impl InFlight {
     #[must_use]
     pub fn enter_step(&self, step: MessageStep, acker: DeliveryAcker, copy: bool) -> StepEntry {
         let mut steps = self.lock();
-        if steps.ended.contains(&step) && copy {
+        if copy && steps.ended.contains(&step) {
             return StepEntry::Ended(acker);
         }
-        match steps.running.get_mut(&step) {
-            Some(ackers) if copy => {
-                ackers.push(acker);
-                StepEntry::Joined
+        let claim = match steps.running.entry(Arc::new(step)) {
+            Entry::Occupied(mut running) if copy => {
+                running.get_mut().push(acker);
+                return StepEntry::Joined;
             }
-            Some(_) => {
-                StepEntry::Begun(StepClaim { steps: self.clone(), step: None, own: vec![acker] })
+            Entry::Occupied(_) => StepClaim { steps: self.clone(), step: None, own: vec![acker] },
+            Entry::Vacant(place) => {
+                let step = Arc::clone(place.key());
+                place.insert(vec![acker]);
+                StepClaim { steps: self.clone(), step: Some(step), own: Vec::new() }
             }
-            None => {
-                steps.running.insert(step.clone(), vec![acker]);
-                StepEntry::Begun(StepClaim {
-                    steps: self.clone(),
-                    step: Some(step),
-                    own: Vec::new(),
-                })
-            }
-        }
+        };
+        StepEntry::Begun(claim)
     }
 
     /// Returns the number of running steps.
@@ -123,7 +128,7 @@ impl StepClaim {
         let Some(step) = self.step.take() else { return ackers };
         let mut steps = self.steps.lock();
         ackers.extend(steps.running.remove(&step).unwrap_or_default());
-        if steps.ended.insert(step.clone()) {
+        if steps.ended.insert(Arc::clone(&step)) {
             steps.order.push_back(step);
             if steps.order.len() > REMEMBERED {
                 let oldest = steps.order.pop_front();
