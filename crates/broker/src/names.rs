@@ -46,7 +46,7 @@ impl TopologyNames {
     }
 
     fn name(&self, rest: &str) -> String {
-        format!("{}.{rest}", self.prefix)
+        [self.prefix.as_str(), ".", rest].concat()
     }
 
     /// Names the exchange to which the core application publishes commands.

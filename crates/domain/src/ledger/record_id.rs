@@ -45,7 +45,9 @@ impl FromStr for RecordId {
 
 impl Serialize for RecordId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut writer = Uuid::encode_buffer();
+        let writer: &str = self.writer.hyphenated().encode_lower(&mut writer);
+        serializer.serialize_str(&[writer, &self.number.to_string()].join("."))
     }
 }
 
@@ -62,5 +64,20 @@ impl JsonSchema for RecordId {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": "string", "description": "`<uuid of the writer>.<number>`" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_as_it_is_shown_and_read_again() {
+        for number in [0, 1, 4_096, u64::MAX] {
+            let id = RecordId { writer: Uuid::from_u128(0xabcd_ef01_2345), number };
+            let written = serde_json::to_string(&id).unwrap();
+            assert_eq!(written, format!("\"{id}\""));
+            assert_eq!(serde_json::from_str::<RecordId>(&written).unwrap(), id);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The address of a request: the fixed address of a provider, and paths that cannot leave it.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
@@ -175,7 +177,11 @@ pub(super) enum PathValueError {
 
 /// The path of an operation. Each of its segments stays one segment, whatever the values are.
 #[derive(Debug)]
-pub(super) struct PathTemplate(Vec<Vec<TextPart>>);
+pub(super) struct PathTemplate {
+    segments: Vec<Vec<TextPart>>,
+    /// The encoded path, where no expression is in it.
+    constant: Option<String>,
+}
 
 impl PathTemplate {
     /// Compiles a path.
@@ -198,18 +204,22 @@ impl PathTemplate {
         for (n, segment) in segments.iter().enumerate() {
             check_segment(segment, n == last)?;
         }
-        Ok(Self(segments))
+        let constant = segments.iter().map(|segment| constant_segment(segment)).collect();
+        Ok(Self { segments, constant })
     }
 
     /// The expressions in the path, none of which may be missing.
     pub(super) fn expressions(&self) -> impl Iterator<Item = &Expression> {
-        self.0.iter().flatten().filter_map(TextPart::expression)
+        self.segments.iter().flatten().filter_map(TextPart::expression)
     }
 
     /// The encoded path of a command.
     pub(super) fn render(&self, scope: &ExpressionScope<'_>) -> Result<String, PathValueError> {
+        if let Some(path) = &self.constant {
+            return Ok(path.clone());
+        }
         let mut path = String::new();
-        for segment in &self.0 {
+        for segment in &self.segments {
             path.push('/');
             path.push_str(&render_segment(segment, scope)?);
         }
@@ -248,6 +258,15 @@ fn check_segment(segment: &[TextPart], is_last: bool) -> Result<(), PathError> {
     }
 }
 
+/// The slash and the encoded segment, where no expression is in it.
+fn constant_segment(segment: &[TextPart]) -> Option<String> {
+    let encoded = segment.iter().map(|part| match part {
+        TextPart::Literal(text) => Some(utf8_percent_encode(text, OF_FILE).to_string()),
+        TextPart::Expression(_) => None,
+    });
+    encoded.collect::<Option<String>>().map(|encoded| format!("/{encoded}"))
+}
+
 fn render_segment(
     segment: &[TextPart],
     scope: &ExpressionScope<'_>,
@@ -256,8 +275,10 @@ fn render_segment(
     let mut encoded = String::new();
     for part in segment {
         let (text, set) = match part {
-            TextPart::Literal(text) => (text.clone(), OF_FILE),
-            TextPart::Expression(expression) => (text::inserted(expression, scope)?, OF_VALUES),
+            TextPart::Literal(text) => (Cow::Borrowed(text), OF_FILE),
+            TextPart::Expression(expression) => {
+                (Cow::Owned(text::inserted(expression, scope)?), OF_VALUES)
+            }
         };
         encoded.extend(utf8_percent_encode(&text, set));
         plain.push_str(&text);
