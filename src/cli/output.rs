@@ -88,7 +88,9 @@ impl TerminalOutput {
     /// # Errors
     /// Those of the writer.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        writeln!(self.0, "{}", escape_json(&serde_json::to_string_pretty(value)?))
+        // Parts that are encoded already are laid out as well.
+        let value = serde_json::to_value(value)?;
+        writeln!(self.0, "{}", escape_json(&serde_json::to_string_pretty(&value)?))
     }
 
     /// Prints a value as JSON on one line.

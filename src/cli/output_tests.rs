@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::captured_text::CapturedText;
 use crate::cli::fixture::printed;
+use ferryd_domain::encoded_value::EncodedValue;
 
 /// A text of a hostile provider: it sets the title, clears the screen, forges a line of ferryd's,
 /// and hides characters.
@@ -70,6 +71,13 @@ fn json_is_escaped_and_means_what_was_meant() {
         assert_eq!(text.lines().count(), lines, "{text}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
+}
+
+#[test]
+fn encoded_parts_of_a_value_are_laid_out_like_the_others() {
+    let value = json!({ "a": [1, { "b": HOSTILE }] });
+    let (whole, parts) = (vec![value.clone()], vec![EncodedValue::from(value)]);
+    assert_eq!(printed(|out| out.json(&parts).unwrap()), printed(|out| out.json(&whole).unwrap()));
 }
 
 #[test]

@@ -48,7 +48,13 @@ impl CommandMessage {
         let command = match Command::decode(&delivery.data, envelope(delivery, key.as_deref())) {
             Ok(command) => command,
             Err(InvalidCommand { identity, failure }) => {
-                return Err(refuse((*identity).into(), progress, FailureKind::Invalid, failure, false));
+                return Err(refuse(
+                    (*identity).into(),
+                    progress,
+                    FailureKind::Invalid,
+                    failure,
+                    false,
+                ));
             }
         };
         let identity = command.identity(&provider.name);

@@ -368,6 +368,6 @@ impl ModelRecord {
                 correlation_id: None,
             }),
         };
-        real::Record { at: AT, command: identity().id, fact }
+        real::Record { at: AT, command: identity().id.clone(), fact }
     }
 }
