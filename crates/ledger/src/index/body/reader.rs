@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::texts::KnownTexts;
 use super::writer::{DIGEST, DIGEST_LENGTH};
-use ferryd_domain::command::EchoedIdentity;
+use ferryd_domain::command::EncodedIdentity;
 
 /// The most values that lie one in the other: each takes some of the stack.
 const DEEPEST: usize = 256;
@@ -21,7 +21,7 @@ pub(super) struct BodyReader<'a> {
     time: Timestamp,
     writer: Uuid,
     /// The latest identity.
-    pub identity: Option<EchoedIdentity>,
+    pub identity: Option<EncodedIdentity>,
     /// The number of values around the one that is read.
     depth: usize,
 }

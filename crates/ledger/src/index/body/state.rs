@@ -3,11 +3,10 @@
 use super::field::{BodyField, fields, variants};
 use super::reader::BodyReader;
 use super::writer::BodyWriter;
-use ferryd_domain::command::EchoedIdentity;
+use ferryd_domain::command::{EchoedIdentity, EncodedIdentity};
 use ferryd_domain::conflict::ConflictNote;
 use ferryd_domain::dead_letter::DeadLetter;
-use ferryd_domain::encoded_event::EncodedEvent;
-use ferryd_domain::event::{Event, EventData, EventError};
+use ferryd_domain::event::{EncodedEvent, Event, EventData, EventError};
 use ferryd_domain::ledger::command_state::{CallPhase, CommandEnding, CommandState};
 use ferryd_domain::ledger::content_removal::ContentRemoval;
 use ferryd_domain::ledger::effects::{ContinuationEffect, HeaderValue, RecordedEffects};
@@ -89,7 +88,7 @@ fields! { JobMark { id, awaits_end } }
 fields! { StateTransition { at, state, step, reason, detail, until } }
 
 /// An identity that is the one before is a flag.
-impl BodyField for EchoedIdentity {
+impl BodyField for EncodedIdentity {
     fn put<'a>(&'a self, body: &mut BodyWriter<'a>) {
         let is_known = body.identity == Some(self);
         body.put_flag(is_known);
@@ -97,7 +96,8 @@ impl BodyField for EchoedIdentity {
             return;
         }
         body.identity = Some(self);
-        let Self { id, r#type, provider, account, operation, reference, metadata } = self;
+        let EchoedIdentity { id, r#type, provider, account, operation, reference, metadata } =
+            &**self;
         id.put(body);
         for name in [r#type, provider, account, operation] {
             name.put(body);
@@ -108,7 +108,7 @@ impl BodyField for EchoedIdentity {
 
     fn take(body: &mut BodyReader<'_>) -> Option<Self> {
         if !body.take_flag()? {
-            body.identity = Some(Self {
+            let identity = EchoedIdentity {
                 id: body.take()?,
                 r#type: body.take()?,
                 provider: body.take()?,
@@ -116,7 +116,8 @@ impl BodyField for EchoedIdentity {
                 operation: body.take()?,
                 reference: body.take()?,
                 metadata: body.take()?,
-            });
+            };
+            body.identity = Some(identity.into());
         }
         body.identity.clone()
     }

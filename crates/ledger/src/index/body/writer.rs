@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::texts::KnownTexts;
-use ferryd_domain::command::EchoedIdentity;
+use ferryd_domain::command::EncodedIdentity;
 
 /// The length of a digest, in hexadecimal digits.
 pub(super) const DIGEST_LENGTH: usize = 32;
@@ -25,7 +25,7 @@ pub(super) struct BodyWriter<'a> {
     time: Timestamp,
     writer: Uuid,
     /// The latest identity: that of an event is mostly the command's.
-    pub identity: Option<&'a EchoedIdentity>,
+    pub identity: Option<&'a EncodedIdentity>,
 }
 
 impl<'a> BodyWriter<'a> {
