@@ -184,6 +184,6 @@ fn dead_letter(headers: &[u8]) -> DeadLetter {
     };
     let failure = Failure { http_status: Some(504), ..Failure::new("timeout", "no answer") };
     let letter =
-        DeadLetter::new(identity, FailureKind::Unresolved, failure, &state.progress, place);
+        DeadLetter::new(&identity, FailureKind::Unresolved, failure, &state.progress, place);
     DeadLetter { key_retention_s: Some(86_400), expires_at: Some(at), ..letter }
 }

@@ -63,7 +63,7 @@ impl MessageFactory {
             expires_at: message.expires_at,
             publisher: message.state.publisher.clone(),
             unchecked: message.state.unchecked,
-            ..DeadLetter::new(message.identity.clone(), kind, failure, progress, place)
+            ..DeadLetter::new(&message.identity, kind, failure, progress, place)
         };
         // A dead letter is plain data; it always has a JSON form.
         let letter = HeaderValue::Text(serde_json::to_string(&letter).unwrap_or_default());

@@ -267,7 +267,7 @@ impl CommandService for FakeCommandService {
             let states = self.cases.lock().unwrap();
             let rows = states
                 .iter()
-                .filter_map(|(id, state)| Some(CommandRow::new(id.clone(), state.clone()?)));
+                .filter_map(|(id, state)| Some(CommandRow::new(id.clone(), state.as_ref()?)));
             Ok(ListPage { rows: rows.take(limit).collect(), next: None })
         }
         .boxed()

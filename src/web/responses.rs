@@ -156,7 +156,7 @@ impl CommandStory {
     /// Describes a command, with the messages that were refused under its id.
     pub(crate) fn new(id: CommandId, state: &CommandState, refused: Vec<RefusalNote>) -> Self {
         Self {
-            row: CommandRow::new(id, state.clone()),
+            row: CommandRow::new(id, state),
             unknown: state.may_have_acted(),
             key: state.key.as_ref().map(|key| IdempotencyKey::as_str(key).to_owned()),
             first_sent: state.first_sent,

@@ -134,7 +134,7 @@ impl DeadLetter {
     /// Describes a command given up as `kind`.
     #[must_use]
     pub fn new(
-        command: EncodedIdentity,
+        command: &EncodedIdentity,
         kind: FailureKind,
         failure: Failure,
         progress: &GenerationProgress,

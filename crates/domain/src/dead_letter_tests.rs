@@ -20,7 +20,7 @@ fn letter(kind: FailureKind) -> DeadLetter {
         version: "v".to_owned(),
         at: at(10),
     };
-    let letter = DeadLetter::new(identity.into(), kind, Failure::new("c", "m"), &progress, place);
+    let letter = DeadLetter::new(&identity, kind, Failure::new("c", "m"), &progress, place);
     DeadLetter { key_retention_s: Some(24 * 3600), ..letter }
 }
 
@@ -83,7 +83,7 @@ fn a_record_always_fits_a_header() {
     };
     let failure = Failure::new(&"c".repeat(100_000), "m".repeat(100_000));
     let letter = DeadLetter::new(
-        identity,
+        &identity,
         FailureKind::Invalid,
         failure,
         &GenerationProgress::first_generation(at(0)),

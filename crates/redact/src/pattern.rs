@@ -160,6 +160,7 @@ impl PatternSet {
 }
 
 /// Returns true if a part of the text may stand for another character.
+#[expect(clippy::needless_bitwise_bool, reason = "many bytes are compared at once, without jumps")]
 pub(super) fn has_escapes(text: &[u8]) -> bool {
     has_byte(text, |c| (c == b'\\') | (c == b'%') | (c == b'&') | (c == b'+'))
 }

@@ -7,7 +7,7 @@ use super::pattern::has_escapes;
 /// Returns true if nothing in a text may stand for another text: the text has no escapes, and no
 /// number with an exponent.
 pub(super) fn is_plain(text: &[u8]) -> bool {
-    !has_escapes(text) && !(has_pair(text, is_exponent) && has_exponent(text))
+    !(has_escapes(text) || has_pair(text, is_exponent) && has_exponent(text))
 }
 
 /// Returns true if a digit and the byte after it may be the beginning of an exponent.
@@ -33,6 +33,7 @@ fn has_exponent(text: &[u8]) -> bool {
 }
 
 /// The body as a text; `None` where it is binary.
+#[expect(clippy::needless_bitwise_bool, reason = "many bytes are compared at once, without jumps")]
 pub(super) fn readable_body(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?;
     // The control characters beyond ASCII are encoded as this byte and another one; so are other

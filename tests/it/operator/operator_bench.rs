@@ -203,7 +203,7 @@ pub(super) fn letter_of(
     let place =
         DeadLetterOrigin { routing_key, host: "h".to_owned(), version: "0.1.0".to_owned(), at };
     DeadLetter::new(
-        identity,
+        &identity,
         why,
         Failure::new("timeout", "no answer"),
         &GenerationProgress::first_generation(at),

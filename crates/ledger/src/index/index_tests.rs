@@ -27,7 +27,7 @@ proptest! {
         for command_state in [command_state, later] {
             index.save(&changes([(&sample, command_state.clone())], 1), seconds(0)).unwrap();
             prop_assert_eq!(index.command_state(&sample.id()).unwrap(), Some(command_state.clone()));
-            let row = CommandRow::new(sample.id(), command_state);
+            let row = CommandRow::new(sample.id(), &command_state);
             let filter = CommandFilter {
                 provider: row.provider.clone(),
                 state: Some(row.state),

@@ -69,7 +69,7 @@ pub(super) fn list(
     let mut rows = Vec::with_capacity(found.len().min(limit));
     for FoundRow { seq, .. } in found.iter().take(limit) {
         let (id, state) = body.query_row([seq], |row| Ok(read_command(row)))??;
-        rows.push(CommandRow::new(id, state));
+        rows.push(CommandRow::new(id, &state));
     }
     let next = match (found.get(limit), rows.last()) {
         (Some(_), Some(last)) => {

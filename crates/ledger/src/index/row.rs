@@ -63,7 +63,7 @@ pub struct CommandRow {
 impl CommandRow {
     /// Summarises the state of a command.
     #[must_use]
-    pub fn new(id: CommandId, command_state: CommandState) -> Self {
+    pub fn new(id: CommandId, command_state: &CommandState) -> Self {
         let (state, dead) = (
             command_state.state(),
             command_state.ending.as_ref().is_some_and(CommandEnding::is_dead),
@@ -101,7 +101,7 @@ impl CommandRow {
             let EchoedIdentity { r#type, provider, account, operation, reference, .. } = identity;
             (row.r#type, row.provider) = (r#type.clone(), provider.clone());
             (row.account, row.operation) = (account.clone(), operation.clone());
-            row.reference = reference.clone();
+            row.reference.clone_from(reference);
         }
         match command_state.ending.as_ref().map(|ending| &ending.event.data) {
             Some(data) => {
