@@ -50,9 +50,11 @@ impl SandboxArguments {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             let options = SandboxOptions { bind: self.bind, dir: self.dir.clone() };
+            // A reader of the announcement may end the process at once.
+            let mut signals = StopSignals::listen()?;
             let sandbox = Provider::start(options).await?;
             self.announce(&sandbox, out)?;
-            StopSignals::listen()?.wait_for_first().await;
+            signals.wait_for_first().await;
             sandbox.shutdown().await;
             Ok(())
         })
