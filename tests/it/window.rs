@@ -27,8 +27,8 @@ const QUEUE: &str = "ferry.commands.acme";
 const LARGE: usize = 64 << 10;
 const SMALL: usize = 100;
 /// The deliveries that are acked at the same time, and the longest time until one is.
-const ACKED: u16 = 2_000;
-const ACKED_WITHIN_MS: u64 = 100;
+const ACKED: u16 = 4_000;
+const ACKED_WITHIN_MS: u64 = 30;
 
 /// The link of a daemon, and a queue.
 struct WindowBench {
@@ -193,7 +193,7 @@ async fn large_messages_are_held_up_to_the_bytes_and_small_ones_up_to_the_number
 async fn deliveries_that_are_acked_at_the_same_time_in_any_order_never_come_again() {
     let bench = WindowBench::new().await;
     let (taker, pause, consuming) = bench.consume(&DeliveryWindow::of_number(ACKED));
-    for _ in 0..3 {
+    for _ in 0..6 {
         bench.publish(ACKED.into(), SMALL).await;
         taker.holds(ACKED.into()).await;
         taker.release_in_any_order().await;
