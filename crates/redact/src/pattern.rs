@@ -44,7 +44,8 @@ pub(super) struct PatternSet {
     first: ByteSet,
     /// The bytes that may follow a first character that is written unescaped.
     second: ByteSet,
-    /// Where the texts may begin in a text without escapes, which holds them as they are.
+    /// The places where the texts may begin in a text without escapes, which holds them as they
+    /// are.
     skips: Option<SkipTable>,
 }
 

@@ -4,7 +4,8 @@
 /// The number of pairs of bytes that the table tells apart.
 const SLOTS: usize = 1 << 10;
 
-/// How far a search may go on, by the last two bytes of a window as long as the shortest pattern.
+/// The distance by which a search may go on, by the last two bytes of a window as long as the
+/// shortest pattern.
 pub(super) struct SkipTable {
     window: usize,
     skips: Box<[u8; SLOTS]>,

@@ -8,17 +8,17 @@ use super::expression_source::path;
 
 /// Comparisons that all have to hold.
 #[derive(Debug)]
-pub(super) struct ComparisonList(Vec<Comparison>);
+pub(super) struct ComparisonList(Vec<PathComparison>);
 
 /// A comparison: the value at a path is one of these constants.
 #[derive(Debug)]
-struct Comparison {
+struct PathComparison {
     path: Vec<String>,
-    constants: Vec<Constant>,
+    constants: Vec<ComparedConstant>,
 }
 
 #[derive(Debug, PartialEq)]
-enum Constant {
+enum ComparedConstant {
     Text(String),
     Number(i64),
 }
@@ -29,7 +29,7 @@ impl ComparisonList {
         let mut comparisons = Vec::new();
         let mut rest = source.trim();
         loop {
-            let (comparison, after) = Comparison::parse(rest)?;
+            let (comparison, after) = PathComparison::parse(rest)?;
             comparisons.push(comparison);
             if after.is_empty() {
                 return Some(Self(comparisons));
@@ -49,7 +49,7 @@ impl ComparisonList {
     }
 }
 
-impl Comparison {
+impl PathComparison {
     /// Reads a comparison, and returns what follows it.
     fn parse(source: &str) -> Option<(Self, &str)> {
         let (name, rest) = source.split_once(' ')?;
@@ -77,7 +77,7 @@ impl Comparison {
     }
 }
 
-impl Constant {
+impl ComparedConstant {
     /// Compares a text with a text and a whole number with a whole number. The engine also compares
     /// values of different types.
     fn equals(&self, value: &Json) -> Option<bool> {
@@ -92,7 +92,7 @@ impl Constant {
 }
 
 /// Reads constants up to the end of their list, and returns what follows it.
-fn constants(mut source: &str) -> Option<(Vec<Constant>, &str)> {
+fn constants(mut source: &str) -> Option<(Vec<ComparedConstant>, &str)> {
     let mut constants = Vec::new();
     loop {
         let (constant, rest) = constant(source.trim_start())?;
@@ -106,15 +106,15 @@ fn constants(mut source: &str) -> Option<(Vec<Constant>, &str)> {
 }
 
 /// Reads a constant, and returns what follows it.
-fn constant(source: &str) -> Option<(Constant, &str)> {
+fn constant(source: &str) -> Option<(ComparedConstant, &str)> {
     if let Some(quote) = source.chars().next().filter(|first| matches!(first, '\'' | '"')) {
         let (text, rest) = source[1..].split_once(quote)?;
-        return (!text.contains('\\')).then(|| (Constant::Text(text.to_owned()), rest));
+        return (!text.contains('\\')).then(|| (ComparedConstant::Text(text.to_owned()), rest));
     }
     let end = source.find(|c: char| !c.is_ascii_digit()).unwrap_or(source.len());
     let (digits, rest) = source.split_at(end);
     let is_whole = rest.is_empty() || rest.starts_with([' ', ',', ']']);
-    Some((Constant::Number(digits.parse().ok().filter(|_| is_whole)?), rest))
+    Some((ComparedConstant::Number(digits.parse().ok().filter(|_| is_whole)?), rest))
 }
 
 #[cfg(test)]
