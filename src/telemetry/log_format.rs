@@ -1,6 +1,5 @@
 //! Escapes the text of providers and publishers in log lines, which terminals show too.
 
-use std::cell::RefCell;
 use std::fmt::{self, Debug, Display, Write as _};
 
 use anstyle::Style;
@@ -12,6 +11,7 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
+use ferryd_domain::timestamp_text::push_timestamp_micros;
 use ferryd_redact::escape::{JsonEscaper, JsonTextEscaper, TextEscaper};
 
 /// The size of most lines, in bytes.
@@ -78,29 +78,11 @@ pub(super) fn json_line(
 fn begin_line(level: Level) -> String {
     let mut line = String::with_capacity(USUAL_SIZE);
     line.push_str("{\"timestamp\":\"");
-    push_time(&mut line, Timestamp::now());
+    push_timestamp_micros(&mut line, Timestamp::now());
     line.push_str("\",\"level\":\"");
     line.push_str(level.as_str());
     line.push('"');
     line
-}
-
-/// Appends a time in UTC (RFC 3339), to the microsecond. The date and the time of day are made once
-/// a second.
-fn push_time(line: &mut String, now: Timestamp) {
-    thread_local! {
-        static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
-    }
-    let (second, micros) = (now.as_second(), now.subsec_microsecond());
-    SECOND.with_borrow_mut(|(known, text)| {
-        if *known != second {
-            let whole = Timestamp::from_second(second).unwrap_or_default().to_string();
-            (*known, *text) = (second, whole.trim_end_matches('Z').to_owned());
-        }
-        line.push_str(text);
-    });
-    // Writing to memory does not fail.
-    let _ = write!(line, ".{micros:06}Z");
 }
 
 /// Writes the fields of an event as members of a JSON object that is not empty.

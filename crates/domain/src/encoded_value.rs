@@ -8,26 +8,29 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
+
+use super::json_writer::{JsonWriter, WriteJson};
 
 /// A value that does not change any more, with its JSON form. Copies share both.
 pub struct EncodedValue<T>(Arc<ValueWithJson<T>>);
 
 struct ValueWithJson<T> {
     value: T,
-    json: Box<RawValue>,
+    json: Box<str>,
 }
 
 impl<T> EncodedValue<T> {
     /// Returns the value in its JSON form.
     #[must_use]
     pub fn json(&self) -> &str {
-        self.0.json.get()
+        &self.0.json
     }
 }
 
-impl<T: Serialize + Clone> EncodedValue<T> {
+impl<T: WriteJson + Clone> EncodedValue<T> {
     /// Returns a copy of the value with changes.
     #[must_use]
     pub fn with_changes(&self, change: impl FnOnce(&mut T)) -> Self {
@@ -37,10 +40,9 @@ impl<T: Serialize + Clone> EncodedValue<T> {
     }
 }
 
-impl<T: Serialize> From<T> for EncodedValue<T> {
+impl<T: WriteJson> From<T> for EncodedValue<T> {
     fn from(value: T) -> Self {
-        // The values are plain data, which always has a JSON form.
-        let json = to_raw_value(&value).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        let json = value.to_json();
         Self(Arc::new(ValueWithJson { value, json }))
     }
 }
@@ -75,7 +77,16 @@ impl<T: fmt::Debug> fmt::Debug for EncodedValue<T> {
 
 impl<T> Serialize for EncodedValue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.json.serialize(serializer)
+        // What ferryd writes for each command is written by `WriteJson`; serde reads the text again
+        // before it copies it.
+        let raw: &RawValue = serde_json::from_str(&self.0.json).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<T> WriteJson for EncodedValue<T> {
+    fn write_json(&self, json: &mut JsonWriter<'_>) {
+        json.raw(&self.0.json);
     }
 }
 
@@ -83,7 +94,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for EncodedValue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = Box::<RawValue>::deserialize(deserializer)?;
         let value = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
-        Ok(Self(Arc::new(ValueWithJson { value, json })))
+        Ok(Self(Arc::new(ValueWithJson { value, json: json.into() })))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Writes a call as JSON, once: the line of the stream of calls and the line of the log hold the
 //! same bytes of its request and response.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::call_log::{HttpCall, MaskedReply, MaskedRequest, ReplyFault};
+use ferryd_domain::json_writer::JsonWriter;
 use ferryd_redact::escape::JsonTextEscaper;
 use ferryd_redact::{MaskedHeaders, cut_note};
 
@@ -35,7 +36,7 @@ impl<'c> EncodedCall<'c> {
     #[must_use]
     pub fn new(call: &'c HttpCall<'c>) -> Self {
         let mut line = String::with_capacity(USUAL_SIZE);
-        let texts = JsonWriter { line: &mut line }.call(call);
+        let texts = CallWriter { json: JsonWriter::new(&mut line) }.call(call);
         Self { call, line, texts }
     }
 
@@ -49,13 +50,13 @@ impl<'c> EncodedCall<'c> {
     /// headers are cut to `cap` bytes, as bodies are.
     pub fn push_log_fields(&self, line: &mut String, cap: usize) {
         let Self { call, texts, .. } = self;
-        let writer = &mut JsonWriter { line };
-        writer.raw(",\"message\":\"call\"");
+        let writer = &mut CallWriter { json: JsonWriter::new(line) };
+        writer.json.raw(",\"message\":\"call\"");
         writer.text(",\"command.id\":", call.command.as_str());
         writer.text(",\"provider\":", call.provider.as_str());
         writer.text(",\"operation\":", call.operation.as_str());
-        writer.number(",\"generation\":", call.generation);
-        writer.number(",\"attempt\":", call.attempt);
+        writer.json.number(",\"generation\":", call.generation);
+        writer.json.number(",\"attempt\":", call.attempt);
         writer.text(",\"http.request.method\":", call.request.method.as_str());
         self.copy(writer, ",\"url.full\":", &texts.url);
         self.headers(writer, ",\"request.headers\":", &texts.request_headers, cap);
@@ -64,7 +65,7 @@ impl<'c> EncodedCall<'c> {
         }
         writer.text(",\"sent\":", call.sent.as_str());
         if let Some(response) = &call.response {
-            writer.number(",\"http.response.status_code\":", response.status);
+            writer.json.number(",\"http.response.status_code\":", response.status);
             if let Some(headers) = &texts.response_headers {
                 self.headers(writer, ",\"response.headers\":", headers, cap);
             }
@@ -72,7 +73,7 @@ impl<'c> EncodedCall<'c> {
                 self.body(writer, ",\"response.body\":", body, response.body_cut);
             }
         }
-        writer.number(",\"duration_ms\":", call.duration_ms);
+        writer.json.number(",\"duration_ms\":", call.duration_ms);
         if let Some(code) = &texts.error_code {
             self.copy(writer, ",\"error.type\":", code);
         }
@@ -81,60 +82,60 @@ impl<'c> EncodedCall<'c> {
         }
     }
 
-    fn copy(&self, writer: &mut JsonWriter<'_>, name: &str, place: &Range<usize>) {
-        writer.raw(name);
-        writer.raw(&self.line[place.clone()]);
+    fn copy(&self, writer: &mut CallWriter<'_>, name: &str, place: &Range<usize>) {
+        writer.json.raw(name);
+        writer.json.raw(&self.line[place.clone()]);
     }
 
     /// Copies a body, and says within its quotes how many bytes were cut.
-    fn body(&self, writer: &mut JsonWriter<'_>, name: &str, place: &Range<usize>, cut: usize) {
+    fn body(&self, writer: &mut CallWriter<'_>, name: &str, place: &Range<usize>, cut: usize) {
         self.copy(writer, name, place);
         if cut > 0 {
-            writer.line.pop();
-            writer.raw(&cut_note(cut));
-            writer.raw("\"");
+            writer.json.buffer().pop();
+            writer.json.raw(&cut_note(cut));
+            writer.json.raw("\"");
         }
     }
 
     /// Writes headers as a text.
-    fn headers(&self, writer: &mut JsonWriter<'_>, name: &str, place: &Range<usize>, cap: usize) {
+    fn headers(&self, writer: &mut CallWriter<'_>, name: &str, place: &Range<usize>, cap: usize) {
         let headers = &self.line[place.clone()];
         let end = headers.floor_char_boundary(cap);
         writer.text(name, &headers[..end]);
         if end < headers.len() {
-            writer.line.pop();
-            writer.raw(&cut_note(headers.len() - end));
-            writer.raw("\"");
+            writer.json.buffer().pop();
+            writer.json.raw(&cut_note(headers.len() - end));
+            writer.json.raw("\"");
         }
     }
 }
 
-/// Appends to a line of JSON. Names are given with what stands before and behind them.
-struct JsonWriter<'l> {
-    line: &'l mut String,
+/// Writes calls as JSON, with the escapes of the log in its texts.
+struct CallWriter<'l> {
+    json: JsonWriter<'l>,
 }
 
-impl JsonWriter<'_> {
+impl CallWriter<'_> {
     /// Writes a call as serde would, and returns the places of its texts.
     fn call(&mut self, call: &HttpCall<'_>) -> EncodedTexts {
         let mut texts = EncodedTexts::default();
-        self.number("{\"at\":\"", call.at);
-        self.text("\",\"command\":", call.command.as_str());
+        self.json.time("{\"at\":", call.at);
+        self.text(",\"command\":", call.command.as_str());
         self.text(",\"provider\":", call.provider.as_str());
         self.text(",\"operation\":", call.operation.as_str());
-        self.number(",\"generation\":", call.generation);
-        self.number(",\"attempt\":", call.attempt);
+        self.json.number(",\"generation\":", call.generation);
+        self.json.number(",\"attempt\":", call.attempt);
         self.text(",\"host\":", &call.host);
         self.request(&call.request, &mut texts);
         self.text(",\"sent\":", call.sent.as_str());
         if let Some(response) = &call.response {
             self.response(response, &mut texts);
         }
-        self.number(",\"duration_ms\":", call.duration_ms);
+        self.json.number(",\"duration_ms\":", call.duration_ms);
         if let Some(fault) = &call.error {
             self.fault(fault, &mut texts);
         }
-        self.raw("}\n");
+        self.json.raw("}\n");
         texts
     }
 
@@ -144,66 +145,56 @@ impl JsonWriter<'_> {
         texts.request_headers = self.headers(",\"headers\":", &request.headers);
         texts.request_body = request.body.as_deref().map(|body| self.text(",\"body\":", body));
         self.cut(request.body_cut);
-        self.raw("}");
+        self.json.raw("}");
     }
 
     fn response(&mut self, response: &MaskedReply<'_>, texts: &mut EncodedTexts) {
-        self.number(",\"response\":{\"status\":", response.status);
+        self.json.number(",\"response\":{\"status\":", response.status);
         texts.response_headers =
             response.headers.as_ref().map(|headers| self.headers(",\"headers\":", headers));
         texts.response_body = response.body.as_deref().map(|body| self.text(",\"body\":", body));
         self.cut(response.body_cut);
-        self.raw("}");
+        self.json.raw("}");
     }
 
     fn fault(&mut self, fault: &ReplyFault<'_>, texts: &mut EncodedTexts) {
-        self.raw(",\"error\":{");
+        self.json.raw(",\"error\":{");
         texts.error_code = fault.code.as_deref().map(|code| {
             let code = self.text("\"code\":", code);
-            self.raw(",");
+            self.json.raw(",");
             code
         });
         texts.error = Some(self.text("\"message\":", &fault.message));
-        self.raw("}");
+        self.json.raw("}");
     }
 
     fn cut(&mut self, bytes: usize) {
         if bytes > 0 {
-            self.number(",\"body_cut\":", bytes);
+            self.json.number(",\"body_cut\":", u64::try_from(bytes).unwrap_or(u64::MAX));
         }
     }
 
     fn headers(&mut self, name: &str, headers: &MaskedHeaders<'_>) -> Range<usize> {
-        self.raw(name);
-        let start = self.line.len();
-        self.raw("{");
+        self.json.raw(name);
+        let start = self.json.buffer().len();
+        self.json.raw("{");
         for (index, (name, value)) in headers.iter().enumerate() {
             self.text(if index > 0 { "," } else { "" }, name);
             self.text(":", value);
         }
-        self.raw("}");
-        start..self.line.len()
+        self.json.raw("}");
+        start..self.json.buffer().len()
     }
 
     /// Writes a text in quotes, and returns its place.
     fn text(&mut self, name: &str, text: &str) -> Range<usize> {
-        self.raw(name);
-        let start = self.line.len();
-        self.raw("\"");
+        self.json.raw(name);
+        let start = self.json.buffer().len();
+        self.json.raw("\"");
         // Writing to memory does not fail.
-        let _ = JsonTextEscaper(&mut *self.line).write_str(text);
-        self.raw("\"");
-        start..self.line.len()
-    }
-
-    fn number(&mut self, name: &str, number: impl Display) {
-        self.raw(name);
-        // Writing to memory does not fail.
-        let _ = write!(self.line, "{number}");
-    }
-
-    fn raw(&mut self, json: &str) {
-        self.line.push_str(json);
+        let _ = JsonTextEscaper(&mut *self.json.buffer()).write_str(text);
+        self.json.raw("\"");
+        start..self.json.buffer().len()
     }
 }
 

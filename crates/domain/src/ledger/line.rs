@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::record::{Record, RecordBody};
 use crate::command_id::CommandId;
 use crate::job::{JobChange, JobId, JobRecord};
+use crate::json_writer::{JsonWriter, WriteJson};
 
 /// The version of the record format that this program writes.
 pub const VERSION: u32 = 1;
@@ -77,37 +78,36 @@ impl Record {
     /// Encodes the record as a line, without a line break.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        match &self.fact {
-            RecordBody::Opened(data) => self.write(data),
-            RecordBody::Started(data) => self.write(data),
-            RecordBody::Released(data) => self.write(data),
-            RecordBody::ClaimExpired(data) => self.write(data),
-            RecordBody::Finished(data) => self.write(data),
-            RecordBody::Settled(data) => self.write(data),
-            RecordBody::CancelRequested(data) => self.write(data),
-            RecordBody::Replayed(data) => self.write(data),
-            RecordBody::ReplyRequested(data) => self.write(data),
-            RecordBody::Conflicted(data) => self.write(data),
-            RecordBody::Erased(data) => self.write(data),
-            RecordBody::Prompted(data) => self.write(data),
-        }
+        let Self { at, command, fact } = self;
+        let mut line = String::with_capacity(USUAL);
+        let json = &mut JsonWriter::new(&mut line);
+        json.number("{\"v\":", VERSION);
+        json.text(",\"kind\":", fact.kind());
+        json.flag(",\"critical\":", fact.is_critical());
+        json.time(",\"at\":", *at);
+        json.text(",\"command\":", command.as_str());
+        json.value(",\"data\":", fact);
+        json.raw("}");
+        line.into_bytes()
     }
+}
 
-    fn write<T: Serialize>(&self, data: &T) -> Vec<u8> {
-        let (kind, critical) = (self.fact.kind(), self.fact.is_critical());
-        let written = WrittenLine {
-            v: VERSION,
-            kind,
-            critical,
-            at: self.at,
-            command: Some(&self.command),
-            job: None,
-            data,
-        };
-        let mut line = Vec::with_capacity(USUAL);
-        // A record is plain data, which always has a JSON form.
-        let _ = serde_json::to_writer(&mut line, &written);
-        line
+impl WriteJson for RecordBody {
+    fn write_json(&self, json: &mut JsonWriter<'_>) {
+        match self {
+            Self::Opened(data) => data.write_json(json),
+            Self::Started(data) => data.write_json(json),
+            Self::Finished(data) => data.write_json(json),
+            Self::Settled(data) => data.write_json(json),
+            Self::Released(data) => json.serialized("", data),
+            Self::ClaimExpired(data) => json.serialized("", data),
+            Self::CancelRequested(data) => json.serialized("", data),
+            Self::Replayed(data) => json.serialized("", data),
+            Self::ReplyRequested(data) => json.serialized("", data),
+            Self::Conflicted(data) => json.serialized("", data),
+            Self::Erased(data) => json.serialized("", data),
+            Self::Prompted(data) => json.serialized("", data),
+        }
     }
 }
 
@@ -242,3 +242,7 @@ impl From<JobRecord> for AnyRecord {
         Self::Job(Box::new(record))
     }
 }
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

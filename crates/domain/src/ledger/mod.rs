@@ -32,6 +32,7 @@ pub mod record;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod record_examples;
 mod record_id;
+mod record_json;
 pub mod refusal_note;
 mod remember_prompt;
 pub mod ruling;
