@@ -1,8 +1,10 @@
 //! Queues log lines for the standard error, which may be a pipe that nobody reads.
 //!
-//! A logging task puts a line into a queue in memory and goes on; a separate thread writes. The
-//! lines that come while it writes are written together. Lines that find the queue full are dropped
-//! and counted, and a line at their place in the log states the count.
+//! A logging task puts a line into a queue in memory and goes on; a separate thread writes. A line
+//! in a quiet log is written at once. The lines that come while the thread writes, and for a moment
+//! after that, are written together: to wake a thread costs more than to make a line. Lines that
+//! find the queue full are dropped and counted, and a line at their place in the log states the
+//! count.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,6 +16,8 @@ const MAX_QUEUED: usize = 4 << 20;
 /// The number of bytes that are written at a time, unless one line is longer: as many as a pipe
 /// holds.
 const MAX_WRITTEN: usize = 64 << 10;
+/// The time for which lines gather after others were written, unless there are many.
+const GATHERING: Duration = Duration::from_millis(2);
 /// The wait before the next try where the standard error takes nothing and does not block either.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -27,6 +31,19 @@ struct SharedQueue {
     filled: Condvar,
     /// Notified when everything is written.
     emptied: Condvar,
+    /// The time for which lines gather.
+    gathering: Duration,
+}
+
+/// What the thread that writes does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WriterState {
+    /// Everything was written for a while: the thread waits for a line.
+    Asleep,
+    /// The thread has just written: it waits for more lines than one.
+    Gathering,
+    /// The thread writes, or is about to.
+    Writing,
 }
 
 struct QueueState {
@@ -36,8 +53,7 @@ struct QueueState {
     bytes: usize,
     /// The number of lines that were dropped since the log last stated a number.
     dropped: u64,
-    /// True while the thread waits for a line.
-    is_asleep: bool,
+    writer: WriterState,
 }
 
 impl LogQueue {
@@ -49,9 +65,18 @@ impl LogQueue {
         output: impl Write + Send + 'static,
         notice: impl Fn(u64) -> Vec<u8> + Send + 'static,
     ) -> io::Result<Self> {
-        let state = QueueState { batches: VecDeque::new(), bytes: 0, dropped: 0, is_asleep: false };
-        let (state, filled, emptied) = (Mutex::new(state), Condvar::new(), Condvar::new());
-        let queue = Self(Arc::new(SharedQueue { state, filled, emptied }));
+        Self::start_gathering(output, notice, GATHERING)
+    }
+
+    fn start_gathering(
+        output: impl Write + Send + 'static,
+        notice: impl Fn(u64) -> Vec<u8> + Send + 'static,
+        gathering: Duration,
+    ) -> io::Result<Self> {
+        let (batches, writer) = (VecDeque::new(), WriterState::Writing);
+        let state = Mutex::new(QueueState { batches, bytes: 0, dropped: 0, writer });
+        let (filled, emptied) = (Condvar::new(), Condvar::new());
+        let queue = Self(Arc::new(SharedQueue { state, filled, emptied, gathering }));
         let shared = Arc::clone(&queue.0);
         std::thread::Builder::new()
             .name("log".to_owned())
@@ -63,7 +88,9 @@ impl LogQueue {
     pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.0.lock();
         state.queue(line);
-        self.0.wake(&mut state);
+        if state.is_worth_waking() {
+            self.0.wake(&mut state);
+        }
     }
 
     /// Waits until everything is written, for `timeout` at most.
@@ -114,6 +141,17 @@ impl QueueState {
     }
 }
 
+impl QueueState {
+    /// Returns true if the thread waits and the queued lines are reason enough to wake it.
+    fn is_worth_waking(&self) -> bool {
+        match self.writer {
+            WriterState::Asleep => true,
+            WriterState::Gathering => self.batches.len() > 1,
+            WriterState::Writing => false,
+        }
+    }
+}
+
 impl SharedQueue {
     fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -121,13 +159,14 @@ impl SharedQueue {
 
     /// Wakes the thread if it waits.
     fn wake(&self, state: &mut QueueState) {
-        if std::mem::take(&mut state.is_asleep) {
+        if std::mem::replace(&mut state.writer, WriterState::Writing) != WriterState::Writing {
             self.filled.notify_one();
         }
     }
 
     fn write_lines(&self, mut output: impl Write, notice: impl Fn(u64) -> Vec<u8>) {
         let mut state = self.lock();
+        let mut has_written = false;
         loop {
             // There is room by now: the lines queued before are written, or being written, in part.
             if state.dropped > 0 {
@@ -140,13 +179,39 @@ impl SharedQueue {
                 write_through(&mut output, &batch);
                 state = self.lock();
                 state.bytes -= batch.len();
+                has_written = true;
                 continue;
             }
             self.emptied.notify_all();
-            state.is_asleep = true;
-            let waited = self.filled.wait_while(state, |state| state.is_asleep);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
+            state = if std::mem::take(&mut has_written) {
+                self.gather_lines(state)
+            } else {
+                self.wait_for_line(state)
+            };
         }
+    }
+
+    /// Waits for as long as lines gather, or until there are many or somebody waits for them.
+    fn gather_lines<'s>(
+        &self,
+        mut state: MutexGuard<'s, QueueState>,
+    ) -> MutexGuard<'s, QueueState> {
+        state.writer = WriterState::Gathering;
+        let is_gathering = |state: &mut QueueState| state.writer == WriterState::Gathering;
+        let waited = self.filled.wait_timeout_while(state, self.gathering, is_gathering);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.writer = WriterState::Writing;
+        state
+    }
+
+    /// Waits until there is a line.
+    fn wait_for_line<'s>(
+        &self,
+        mut state: MutexGuard<'s, QueueState>,
+    ) -> MutexGuard<'s, QueueState> {
+        state.writer = WriterState::Asleep;
+        let is_asleep = |state: &mut QueueState| state.writer == WriterState::Asleep;
+        self.filled.wait_while(state, is_asleep).unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -97,3 +97,47 @@ fn a_standard_error_that_does_not_block_gets_every_byte_in_the_end() {
     queue.flush(SOON);
     assert_eq!(written.try_iter().flatten().collect::<Vec<_>>(), b"eight bytes");
 }
+
+/// Sends what each write gets.
+struct SendingWriter(mpsc::Sender<String>);
+
+impl Write for SendingWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(String::from_utf8(bytes.to_vec()).unwrap()).unwrap();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_quiet_log_is_written_at_once_and_lines_that_follow_soon_are_written_together() {
+    const HOUR: Duration = Duration::from_hours(1);
+    let (sent, written) = mpsc::channel();
+    let queue = LogQueue::start_gathering(SendingWriter(sent), notice, HOUR).unwrap();
+    queue.push(b"a\n");
+    assert_eq!(written.recv_timeout(SOON).unwrap(), "a\n");
+    queue.flush(SOON);
+    queue.push(b"b\n");
+    queue.push(b"c\n");
+    assert!(written.try_recv().is_err(), "these wait for more");
+    queue.flush(SOON);
+    assert_eq!(written.try_recv().unwrap(), "b\nc\n", "the end of the process does not wait");
+    let many = "d".repeat(MAX_WRITTEN - 1) + "\n";
+    queue.push(many.as_bytes());
+    queue.push(b"e\n");
+    assert_eq!(written.recv_timeout(SOON).unwrap(), many, "many lines do not wait");
+    assert_eq!(written.recv_timeout(SOON).unwrap(), "e\n");
+}
+
+#[test]
+fn lines_that_gathered_are_written_after_a_moment_without_further_ones() {
+    let (sent, written) = mpsc::channel();
+    let queue = LogQueue::start(SendingWriter(sent), notice).unwrap();
+    for line in ["a\n", "b\n", "c\n"] {
+        queue.push(line.as_bytes());
+        assert_eq!(written.recv_timeout(SOON).unwrap(), line);
+    }
+}
