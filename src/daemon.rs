@@ -165,7 +165,8 @@ pub async fn run(setup: DaemonSetup, stop: CancellationToken) -> Result<DaemonEn
     let (broker, link) = BrokerHandle::start(amqp.clone(), topology, hang_up.clone());
     let flush = CancellationToken::new();
     let (call_log, flushing) = CallLog::start(broker.clone(), &names.calls(), flush.clone())?;
-    let (ledger_gate, keeping) = start_ledger(&broker, &names, ledger, index, &hang_up);
+    let (ledger_gate, keeping) =
+        start_ledger(&broker, &names, ledger, (index, &call_log), &hang_up);
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let pipeline = Arc::new(Pipeline {
         messages: MessageFactory::new(names.clone(), states, host).with_retry_groups(retry_groups),
@@ -277,7 +278,7 @@ fn start_ledger(
     broker: &BrokerHandle,
     names: &TopologyNames,
     LedgerSetup { retention, slack, .. }: LedgerSetup,
-    index: LedgerIndex,
+    (index, call_log): (LedgerIndex, &CallLog),
     stop: &CancellationToken,
 ) -> (LedgerGate, Vec<JoinHandle<()>>) {
     let defaults = LedgerSettings::default();
@@ -286,7 +287,8 @@ fn start_ledger(
     let (ledger, mut tasks) = Ledger::start(broker.clone(), names, index, settings, stop.clone());
     let calls = short_or_empty(&names.calls());
     let calls = BrokerStream::new(broker.clone(), calls, StreamPosition::First);
-    tasks.push(tokio::spawn(note_offsets(calls, Arc::clone(ledger.index()), stop.clone())));
+    let (index, call_log) = (Arc::clone(ledger.index()), call_log.clone());
+    tasks.push(tokio::spawn(note_offsets(calls, index, call_log, stop.clone())));
     (LedgerGate { ledger, slack }, tasks)
 }
 

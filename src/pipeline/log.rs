@@ -53,7 +53,7 @@ impl Pipeline {
                     call.log(&mask);
                 }
             }
-            self.call_log.write(encoded.line())
+            self.call_log.write(encoded.line(), &command.id, *at)
         };
         writing.await;
     }

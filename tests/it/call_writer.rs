@@ -46,13 +46,14 @@ impl CallWriter {
 
     /// Writes a call as the daemon does.
     pub(crate) async fn write(&self, call: &HttpCall<'static>) {
-        self.calls.write(EncodedCall::new(call).line()).await;
+        self.calls.write(EncodedCall::new(call).line(), &call.command, call.at).await;
     }
 
     /// Starts recording the offsets of calls in `index`, as a daemon does.
     pub(crate) fn note_offsets(&self, index: &Arc<LedgerIndex>) {
         let stream = BrokerStream::new(self.broker.clone(), STREAM.into(), StreamPosition::First);
-        tokio::spawn(note_offsets(stream, Arc::clone(index), self.hang_up.clone()));
+        let (index, call_log) = (Arc::clone(index), self.calls.clone());
+        tokio::spawn(note_offsets(stream, index, call_log, self.hang_up.clone()));
     }
 
     /// Ends in order.

@@ -14,6 +14,7 @@
 mod call_window;
 mod indexed_line;
 mod offsets;
+mod published_calls;
 mod search;
 
 use std::collections::VecDeque;
@@ -31,9 +32,14 @@ pub use call_window::{CallWindow, spans};
 pub use offsets::note_offsets;
 pub use search::{FoundCalls, find, find_on};
 
+use self::published_calls::{PublishedCalls, add_call};
 use super::compression::compress_body;
+use super::index::CallMessage;
 use ferryd_broker::broker::BrokerHandle;
-use ferryd_broker::message::{OutgoingMessage, TextTooLong, persistent_properties, short_string};
+use ferryd_broker::message::{
+    OutgoingMessage, TextTooLong, persistent_properties, short_or_empty, short_string,
+};
+use ferryd_domain::command_id::CommandId;
 
 /// The maximum size of the lines in memory, in bytes, those on their way to the broker included.
 pub const CAPACITY: usize = 8 << 20;
@@ -58,6 +64,7 @@ pub struct CallLog(Arc<SharedCallLog>);
 struct SharedCallLog {
     stream: ShortString,
     waiting: Mutex<WaitingCalls>,
+    published: PublishedCalls,
     /// One permit for each free byte of the buffer.
     room: Semaphore,
     written: Notify,
@@ -68,7 +75,7 @@ struct SharedCallLog {
 #[derive(Default)]
 struct WaitingCalls {
     /// The full batches, and behind them one that is being filled.
-    batches: VecDeque<Vec<u8>>,
+    batches: VecDeque<CallBatch>,
     bytes: usize,
     /// The number of bytes of lines that were ever appended.
     appended: u64,
@@ -77,6 +84,27 @@ struct WaitingCalls {
     dropped: u64,
     /// The time of the last warning about dropped records, and their number by then.
     last_warning: Option<(Instant, u64)>,
+}
+
+/// The calls of one message.
+#[derive(Default)]
+struct CallBatch {
+    lines: Vec<u8>,
+    calls: CallMessage,
+}
+
+impl CallBatch {
+    fn append(&mut self, call: &CallLine<'_>) {
+        self.lines.extend_from_slice(call.line.as_bytes());
+        add_call(&mut self.calls, call.command, call.at);
+    }
+}
+
+/// A line, with the part of it that the index records.
+struct CallLine<'l> {
+    line: &'l str,
+    command: &'l CommandId,
+    at: Timestamp,
 }
 
 impl WaitingCalls {
@@ -101,6 +129,7 @@ impl CallLog {
         let shared = SharedCallLog {
             stream: short_string(stream)?,
             waiting: Mutex::default(),
+            published: PublishedCalls::new(),
             room: Semaphore::new(CAPACITY),
             written: Notify::new(),
             confirmed: watch::Sender::new(0),
@@ -110,21 +139,29 @@ impl CallLog {
         Ok((call_log, publishing))
     }
 
-    /// Writes the record of a call, a line with its line break, into the buffer. Where the buffer is
-    /// full, waits for room, a second at most, then drops the record.
-    pub fn write<'s>(&'s self, line: &str) -> impl Future<Output = ()> + use<'s> {
+    /// Writes the record of a call of `command` that began at `at`, a line with its line break, into
+    /// the buffer. Where the buffer is full, waits for room, a second at most, then drops the
+    /// record.
+    pub fn write<'s>(
+        &'s self,
+        line: &str,
+        command: &CommandId,
+        at: Timestamp,
+    ) -> impl Future<Output = ()> + use<'s> {
         // Only the line is kept while waiting for room: thousands of calls may wait.
         let waiting = match self.free_room(line.len()) {
             Some(room) => {
-                self.append(room, line.as_bytes());
+                self.append(room, &CallLine { line, command, at });
                 None
             }
-            None => Some(line.to_owned()),
+            None => Some((line.to_owned(), command.clone())),
         };
         async move {
-            let Some(line) = waiting else { return };
+            let Some((line, command)) = waiting else { return };
             match self.room_for(line.len()).await {
-                Some(room) => self.append(room, line.as_bytes()),
+                Some(room) => {
+                    self.append(room, &CallLine { line: &line, command: &command, at });
+                }
                 None => self.drop_one(),
             }
         }
@@ -160,19 +197,21 @@ impl CallLog {
         self.waiting().dropped
     }
 
-    fn append(&self, room: SemaphorePermit<'_>, line: &[u8]) {
+    fn append(&self, room: SemaphorePermit<'_>, call: &CallLine<'_>) {
         // The permits are given back when the broker has confirmed the line's batch.
         room.forget();
+        let bytes = call.line.len();
         let mut waiting = self.waiting();
-        waiting.bytes += line.len();
-        waiting.appended += line.len() as u64;
+        waiting.bytes += bytes;
+        waiting.appended += bytes as u64;
         let is_first = waiting.batches.is_empty();
         let has_enough = waiting.bytes >= ENOUGH;
         match waiting.batches.back_mut() {
-            Some(batch) if batch.len() + line.len() <= BATCH => batch.extend_from_slice(line),
+            Some(batch) if batch.lines.len() + bytes <= BATCH => batch.append(call),
             _ => {
-                let mut batch = Vec::with_capacity(line.len().max(ENOUGH));
-                batch.extend_from_slice(line);
+                let lines = Vec::with_capacity(bytes.max(ENOUGH));
+                let mut batch = CallBatch { lines, ..CallBatch::default() };
+                batch.append(call);
                 waiting.batches.push_back(batch);
             }
         }
@@ -202,7 +241,7 @@ impl CallLog {
         let publishing = async {
             while self.gather_batch(&stop).await {
                 while let Some(batch) = self.take() {
-                    let bytes = batch.len();
+                    let bytes = batch.lines.len();
                     if broker.publish(&self.message(batch)).await.is_err() {
                         return;
                     }
@@ -250,19 +289,21 @@ impl CallLog {
         true
     }
 
-    fn take(&self) -> Option<Vec<u8>> {
+    fn take(&self) -> Option<CallBatch> {
         let mut waiting = self.waiting();
         let batch = waiting.batches.pop_front()?;
-        waiting.bytes -= batch.len();
+        waiting.bytes -= batch.lines.len();
         Some(batch)
     }
 
-    fn message(&self, body: Vec<u8>) -> OutgoingMessage {
+    fn message(&self, batch: CallBatch) -> OutgoingMessage {
         let at = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let CallBatch { lines, calls } = batch;
         let properties = persistent_properties()
             .with_content_type("application/x-ndjson".into())
+            .with_message_id(short_or_empty(&self.0.published.add(calls)))
             .with_timestamp(at);
-        let (properties, body) = compress_body(properties, body);
+        let (properties, body) = compress_body(properties, lines);
         OutgoingMessage {
             exchange: ShortString::default(),
             routing_key: self.0.stream.clone(),

@@ -1,7 +1,8 @@
 //! Records in the index at which offsets the stream of calls holds the calls of each command.
 //!
 //! The broker does not report the offset of a message to its publisher. So each instance reads the
-//! stream once and records what each message holds. It begins with the oldest message, and after a
+//! stream once and records what each message holds; of its own new messages it knows that and does
+//! not unpack them. It begins with the oldest message, and after a
 //! restart with the last one that it recorded. Where that message differs or never arrives, the stream is
 //! another one and is recorded from its beginning. Nothing waits for this reader; a search reads
 //! the part that is not recorded yet by itself.
@@ -17,6 +18,7 @@ use tracing::warn;
 use super::super::batch::fingerprint;
 use super::super::compression::decompress_body;
 use super::super::index::{CallCheckpoint, CallMessage, IndexError, LedgerIndex};
+use super::CallLog;
 use super::indexed_line::IndexedLine;
 use ferryd_broker::stream::{BrokerStream, StreamEntry, StreamPosition};
 
@@ -33,12 +35,18 @@ const EXPECTED_WITHIN: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Reads the stream of calls and records the offsets of its messages in the index, until `stop` is
-/// cancelled or the link has ended.
-pub async fn note_offsets(stream: BrokerStream, index: Arc<LedgerIndex>, stop: CancellationToken) {
+/// cancelled or the link has ended. `call_log` is the one of this process.
+pub async fn note_offsets(
+    stream: BrokerStream,
+    index: Arc<LedgerIndex>,
+    call_log: CallLog,
+    stop: CancellationToken,
+) {
     let stream = stream.with_prefetch(PREFETCH);
     let mut notes = OffsetNotes {
         stream,
         index,
+        call_log,
         noted: None,
         read: None,
         expected: None,
@@ -53,6 +61,7 @@ pub async fn note_offsets(stream: BrokerStream, index: Arc<LedgerIndex>, stop: C
 struct OffsetNotes {
     stream: BrokerStream,
     index: Arc<LedgerIndex>,
+    call_log: CallLog,
     /// The last message that the index has recorded.
     noted: Option<CallCheckpoint>,
     /// The last message that was read.
@@ -142,7 +151,8 @@ impl OffsetNotes {
         let before = self.read.as_ref().map(|read| read.published);
         let before = before.or(self.noted.map(|noted| noted.published)).unwrap_or_default();
         let published = entry.properties.timestamp().unwrap_or(before);
-        self.messages.push(calls(&entry));
+        let known = self.call_log.0.published.take(&entry.properties, entry.offset);
+        self.messages.push(known.unwrap_or_else(|| unpack_calls(&entry)));
         self.read = Some(ReadMessage { entry, published });
         true
     }
@@ -162,7 +172,7 @@ impl OffsetNotes {
 }
 
 /// Lists the calls that a message holds. A message that can't be unpacked can't be searched either.
-fn calls(entry: &StreamEntry) -> CallMessage {
+fn unpack_calls(entry: &StreamEntry) -> CallMessage {
     let mut message = CallMessage::new(entry.offset);
     let Ok(data) = decompress_body(&entry.properties, &entry.data) else { return message };
     let mut rest = &*data;
@@ -174,4 +184,28 @@ fn calls(entry: &StreamEntry) -> CallMessage {
         rest = after;
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use lapin::BasicProperties;
+
+    use super::super::{CallBatch, CallLine};
+    use super::*;
+
+    #[test]
+    fn a_message_has_the_calls_that_were_appended_to_it() {
+        let mut batch = CallBatch::default();
+        for (number, at) in [(1, 0), (2, 9), (3, 10), (1, 3_600), (4, -1)] {
+            let at = Timestamp::from_second(at).unwrap() + Duration::from_millis(number);
+            let command = format!("order-{number}").parse().unwrap();
+            let line = format!("{{\"at\":\"{at}\",\"command\":\"{command}\",\"host\":\"a\"}}\n");
+            batch.append(&CallLine { line: &line, command: &command, at });
+        }
+        let entry =
+            StreamEntry { offset: 7, properties: BasicProperties::default(), data: batch.lines };
+        batch.calls.offset = 7;
+        assert_eq!(unpack_calls(&entry), batch.calls);
+    }
 }
