@@ -11,8 +11,9 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
+use ferryd_domain::json_writer::JsonWriter;
 use ferryd_domain::timestamp_text::push_timestamp_micros;
-use ferryd_redact::escape::{JsonEscaper, JsonTextEscaper, TextEscaper};
+use ferryd_redact::escape::{JsonEscaper, JsonTextEscaper, TextEscaper, push_json_text};
 
 /// The size of most lines, in bytes.
 const USUAL_SIZE: usize = 2048;
@@ -112,7 +113,8 @@ impl Visit for JsonFieldWriter<'_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push_value(field, value);
+        push_name(self.line, field.name());
+        JsonWriter::new(self.line).number("", value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -128,23 +130,17 @@ impl Visit for JsonFieldWriter<'_> {
     }
 }
 
+/// Appends the name of a member. Names are of this program and its libraries, so no terminal has to
+/// be protected from them.
 fn push_name(line: &mut String, name: &str) {
-    line.push(',');
-    push_text(line, name);
-    line.push(':');
+    let mut json = JsonWriter::new(line);
+    json.text(",", name);
+    json.raw(":");
 }
 
 fn push_member(line: &mut String, name: &str, value: &str) {
     push_name(line, name);
-    push_text(line, value);
-}
-
-/// Appends a text as a JSON value.
-fn push_text(line: &mut String, text: &str) {
-    line.push('"');
-    // Writing to memory does not fail.
-    let _ = JsonTextEscaper(&mut *line).write_str(text);
-    line.push('"');
+    push_json_text(line, value);
 }
 
 /// Appends a span, whose fields were formatted as a JSON object when it was entered.
@@ -161,6 +157,6 @@ where
     // Writing to memory does not fail.
     let _ = JsonEscaper(&mut *line).write_str(fields);
     line.push_str(if fields.is_empty() { "\"name\":" } else { ",\"name\":" });
-    push_text(line, span.name());
+    push_json_text(line, span.name());
     line.push('}');
 }

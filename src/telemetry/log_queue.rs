@@ -49,6 +49,8 @@ enum WriterState {
 struct QueueState {
     /// The full batches of lines, and behind them one that is being filled.
     batches: VecDeque<Vec<u8>>,
+    /// The room of a batch that was written, for the next one.
+    spare: Vec<u8>,
     /// The bytes of the lines, those that are being written included.
     bytes: usize,
     /// The number of lines that were dropped since the log last stated a number.
@@ -73,8 +75,7 @@ impl LogQueue {
         notice: impl Fn(u64) -> Vec<u8> + Send + 'static,
         gathering: Duration,
     ) -> io::Result<Self> {
-        let (batches, writer) = (VecDeque::new(), WriterState::Writing);
-        let state = Mutex::new(QueueState { batches, bytes: 0, dropped: 0, writer });
+        let state = Mutex::new(QueueState::new());
         let (filled, emptied) = (Condvar::new(), Condvar::new());
         let queue = Self(Arc::new(SharedQueue { state, filled, emptied, gathering }));
         let shared = Arc::clone(&queue.0);
@@ -122,6 +123,16 @@ impl Write for LogQueue {
 }
 
 impl QueueState {
+    fn new() -> Self {
+        Self {
+            batches: VecDeque::new(),
+            spare: Vec::new(),
+            bytes: 0,
+            dropped: 0,
+            writer: WriterState::Writing,
+        }
+    }
+
     /// Queues a line. After a dropped line all others are dropped too, until the gap is stated at
     /// its place.
     fn queue(&mut self, line: &[u8]) {
@@ -136,12 +147,14 @@ impl QueueState {
         self.bytes += line.len();
         match self.batches.back_mut() {
             Some(batch) if batch.len() + line.len() <= MAX_WRITTEN => batch.extend_from_slice(line),
-            _ => self.batches.push_back(line.to_vec()),
+            _ => {
+                let mut batch = std::mem::take(&mut self.spare);
+                batch.extend_from_slice(line);
+                self.batches.push_back(batch);
+            }
         }
     }
-}
 
-impl QueueState {
     /// Returns true if the thread waits and the queued lines are reason enough to wake it.
     fn is_worth_waking(&self) -> bool {
         match self.writer {
@@ -174,11 +187,15 @@ impl SharedQueue {
                 state.push(&line);
             }
             // The bytes of a batch count as queued until they are written.
-            if let Some(batch) = state.batches.pop_front() {
+            if let Some(mut batch) = state.batches.pop_front() {
                 drop(state);
                 write_through(&mut output, &batch);
                 state = self.lock();
                 state.bytes -= batch.len();
+                batch.clear();
+                // A very long line leaves no room behind.
+                batch.shrink_to(2 * MAX_WRITTEN);
+                state.spare = batch;
                 has_written = true;
                 continue;
             }

@@ -202,10 +202,13 @@ fn place(command: &CommandId, moment: EventMoment, kind: &EventKind) -> (String,
     let EventMoment { generation, attempt, .. } = moment;
     let state = kind.state();
     match kind {
-        _ if !command.is_refused() => (
-            format!("{command}/{generation}/{attempt}/{}", state.as_str()),
-            sequence(generation, attempt, state),
-        ),
+        _ if !command.is_refused() => {
+            let (command, state_name) = (command.as_str(), state.as_str());
+            let (generation_text, attempt_text) = (generation.to_string(), attempt.to_string());
+            // Joined, the text is allocated once.
+            let id = [command, &generation_text, &attempt_text, state_name].join("/");
+            (id, sequence(generation, attempt, state))
+        }
         EventKind::Failed(FailureKind::Discarded, _) => {
             (format!("{command}/{}", FailureKind::Discarded.as_str()), REFUSED_SEQUENCE)
         }
@@ -248,7 +251,7 @@ impl Event {
             specversion: "1.0".to_owned(),
             id,
             source: source(&data.command),
-            r#type: format!("ferry.command.{}", state.as_str()),
+            r#type: ["ferry.command.", state.as_str()].concat(),
             subject: data.command.id.to_string(),
             time: at,
             datacontenttype: "application/json".to_owned(),
@@ -369,7 +372,7 @@ impl TraceContext {
 }
 
 fn source(command: &EchoedIdentity) -> String {
-    format!("/ferryd/{}", word(command.provider.as_ref()))
+    ["/ferryd/", word(command.provider.as_ref())].concat()
 }
 
 fn word(name: Option<&Name>) -> &str {

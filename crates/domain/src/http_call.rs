@@ -96,9 +96,7 @@ impl HttpRequest {
                 hash.update(part);
             }
         }
-        let mut half = [0; 16];
-        half.copy_from_slice(&hash.finalize()[..16]);
-        format!("{:032x}", u128::from_be_bytes(half))
+        hex::encode(&hash.finalize()[..16])
     }
 }
 

@@ -78,18 +78,30 @@ pub struct JsonTextEscaper<W>(pub W);
 
 impl<W: Write> Write for JsonTextEscaper<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let is_special = |c| matches!(c, '"' | '\\') || is_escaped(c);
-        write_runs(&mut self.0, text, is_special, |writer, c| match c {
-            '"' => writer.write_str("\\\""),
-            '\\' => writer.write_str("\\\\"),
-            '\n' => writer.write_str("\\n"),
-            '\r' => writer.write_str("\\r"),
-            '\t' => writer.write_str("\\t"),
-            '\u{8}' => writer.write_str("\\b"),
-            '\u{c}' => writer.write_str("\\f"),
-            c => write_units(writer, c),
-        })
+        write_json_text(&mut self.0, text)
     }
+}
+
+/// Appends a text in quotes to a JSON document, and escapes those characters too.
+pub fn push_json_text(json: &mut String, text: &str) {
+    json.push('"');
+    // Writing to a string does not fail.
+    let _ = write_json_text(json, text);
+    json.push('"');
+}
+
+fn write_json_text<W: Write>(writer: &mut W, text: &str) -> fmt::Result {
+    let is_special = |c| matches!(c, '"' | '\\') || is_escaped(c);
+    write_runs(writer, text, is_special, |writer, c| match c {
+        '"' => writer.write_str("\\\""),
+        '\\' => writer.write_str("\\\\"),
+        '\n' => writer.write_str("\\n"),
+        '\r' => writer.write_str("\\r"),
+        '\t' => writer.write_str("\\t"),
+        '\u{8}' => writer.write_str("\\b"),
+        '\u{c}' => writer.write_str("\\f"),
+        c => write_units(writer, c),
+    })
 }
 
 /// Writes a character as JSON escapes it: `\u202e`, two of these beyond the first 65,536.
@@ -223,10 +235,9 @@ mod tests {
     #[test]
     fn a_text_is_written_as_serde_json_writes_it_and_then_escaped() {
         for c in (0..=0x10_FFFF).filter_map(char::from_u32) {
-            let (text, mut inside) = (format!("{c}a{c}{c}"), String::from("\""));
-            JsonTextEscaper(&mut inside).write_str(&text).unwrap();
-            inside.push('"');
-            assert_eq!(inside, escape_json(&serde_json::to_string(&text).unwrap()), "{c:?}");
+            let (text, mut whole) = (format!("{c}a{c}{c}"), String::new());
+            push_json_text(&mut whole, &text);
+            assert_eq!(whole, escape_json(&serde_json::to_string(&text).unwrap()), "{c:?}");
         }
     }
 

@@ -1,12 +1,11 @@
 //! Writes a call as JSON, once: the line of the stream of calls and the line of the log hold the
 //! same bytes of its request and response.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::call_log::{HttpCall, MaskedReply, MaskedRequest, ReplyFault};
 use ferryd_domain::json_writer::JsonWriter;
-use ferryd_redact::escape::JsonTextEscaper;
+use ferryd_redact::escape::push_json_text;
 use ferryd_redact::{MaskedHeaders, cut_note};
 
 /// The size of most lines, in bytes.
@@ -189,12 +188,10 @@ impl CallWriter<'_> {
     /// Writes a text in quotes, and returns its place.
     fn text(&mut self, name: &str, text: &str) -> Range<usize> {
         self.json.raw(name);
-        let start = self.json.buffer().len();
-        self.json.raw("\"");
-        // Writing to memory does not fail.
-        let _ = JsonTextEscaper(&mut *self.json.buffer()).write_str(text);
-        self.json.raw("\"");
-        start..self.json.buffer().len()
+        let line = self.json.buffer();
+        let start = line.len();
+        push_json_text(line, text);
+        start..line.len()
     }
 }
 
