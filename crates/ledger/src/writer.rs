@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// system publishes at once.
 const BUSY: u64 = 8;
 /// The length of that pause.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(3);
 
 /// The result of publishing a batch: writing goes on, or ends.
 enum WriteResult {
