@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use tempfile::TempDir;
 
 use super::*;
@@ -56,7 +54,7 @@ fn only_what_retention_does_not_explain_is_a_difference() {
 fn index(dir: &TempDir, ids: &[String]) -> LedgerIndex {
     let index = LedgerIndex::open(dir.path(), "key").unwrap();
     let states =
-        ids.iter().map(|id| (id.parse().unwrap(), Arc::new(cancel_requested(1, "ann")))).collect();
+        ids.iter().map(|id| (id.parse().unwrap(), cancel_requested(1, "ann").into())).collect();
     let checkpoint = IndexCheckpoint { offset: 1, hash: 1 };
     let changes = IndexChanges {
         cases: states,

@@ -260,7 +260,7 @@ fn exits_of_answer(site: &HostileSite, reply: HttpReply) -> Vec<String> {
     };
     exits.push(String::from_utf8(record.encode()).unwrap());
     // The index holds this case, and the API answers from the index.
-    let mut state = None;
+    let mut state: Option<CommandState> = None;
     CommandState::apply_record(
         &mut state,
         RecordId { writer: uuid::Uuid::nil(), number: 1 },

@@ -1,5 +1,7 @@
 //! Applies the lines of a message of the stream, and keeps those that it can't read.
 
+use std::sync::Arc;
+
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -183,7 +185,7 @@ impl LedgerFollower {
         }
         let (ruling, result) = self.change(id, &record.command, bytes, |slot| {
             let ruling = CommandState::apply_record(slot, id, record);
-            (ruling, slot.as_mut().and_then(CommandState::take_replay_result))
+            (ruling, slot.as_mut().and_then(|state| Arc::make_mut(state).take_replay_result()))
         })?;
         if let Some(job) = job.filter(|_| matches!(ruling, Ruling::Counts(_))) {
             self.store.change_job(job, JobState::count_recorded);
@@ -210,7 +212,7 @@ impl LedgerFollower {
         id: RecordId,
         command: &CommandId,
         bytes: usize,
-        change: impl FnOnce(&mut Option<CommandState>) -> T,
+        change: impl FnOnce(&mut Option<Arc<CommandState>>) -> T,
     ) -> Result<T, IndexError> {
         let mut state = self.store.lock();
         let mut loaded = None;
@@ -220,7 +222,7 @@ impl LedgerFollower {
             loaded = self.store.index.command_state(command)?;
             state = self.store.lock();
         }
-        let outcome = state.cache.change(command, loaded, bytes, change);
+        let outcome = state.cache.change(command, loaded, bytes, change)?;
         state.cache.note_record(id);
         drop(state);
         self.store.watchers.notify_watchers(command);

@@ -22,9 +22,9 @@ impl LedgerFollower {
         if !matches!(record.fact, RecordBody::Finished(_)) {
             return Ok(None);
         }
-        let known = self.store.lock().cache.get(&record.command).map(|state| awaiting(state));
+        let known = self.store.lock().cache.get(&record.command);
         match known {
-            Some(job) => Ok(job),
+            Some(state) => Ok(awaiting(&*state.whole(&record.command)?)),
             None => {
                 Ok(self.store.index.command_state(&record.command)?.as_ref().and_then(awaiting))
             }

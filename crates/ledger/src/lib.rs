@@ -181,13 +181,14 @@ impl Ledger {
     #[must_use]
     pub fn command_state(&self, id: &CommandId) -> Option<Arc<CommandState>> {
         let store = &self.0.store;
-        let cached = store.lock().cache.get(id).cloned();
-        cached.or_else(|| {
-            let saved = store.index.command_state(id).unwrap_or_else(|error| {
-                warn!(%error, "failed to read the ledger's index");
-                None
-            });
-            saved.map(Arc::new)
+        let cached = store.lock().cache.get(id);
+        let found = match cached {
+            Some(state) => state.whole(id).map(Some),
+            None => store.index.command_state(id).map(|saved| saved.map(Arc::new)),
+        };
+        found.unwrap_or_else(|error| {
+            warn!(%error, "failed to read the ledger's index");
+            None
         })
     }
 

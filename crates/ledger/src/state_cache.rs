@@ -1,5 +1,6 @@
 //! The view: the states of commands in memory, both those that changed and are not saved yet, and
-//! those in progress that changed lately. The index has the others.
+//! those in progress that changed lately. The index has the others. The state of a command that is
+//! finished is packed at once.
 //!
 //! An unsaved state always stays in memory. So a state that is not in memory is in the index, and
 //! current there.
@@ -10,7 +11,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::batch::{BatchSource, fingerprint};
-use super::index::{IndexChanges, IndexCheckpoint, UnreadableEntry};
+use super::index::{
+    CachedState, IndexChanges, IndexCheckpoint, IndexError, StatePacker, UnreadableEntry,
+};
 use super::job_table::JobTable;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::{JobId, JobState};
@@ -24,7 +27,8 @@ const GENERATION: usize = 4_000;
 const GENERATION_BYTES: usize = 8 << 20;
 /// The maximum number of unsaved states, above which reading has to wait.
 const MAX_UNSAVED: usize = 10_000;
-/// The maximum size of the records that changed unsaved states, in bytes.
+/// The maximum size of unsaved states, in bytes: that of a packed state, and for any other that of
+/// the records that changed it.
 const MAX_UNSAVED_BYTES: usize = 24 << 20;
 
 /// The current states in memory, with those that are not saved.
@@ -37,6 +41,7 @@ pub(super) struct StateCache {
     young_bytes: usize,
     old: HashMap<CommandId, Arc<CommandState>>,
     numbers: HashMap<Uuid, WriterNumber>,
+    packer: StatePacker,
     /// The jobs that have not ended, and those that changed.
     pub jobs: JobTable,
     reached: Option<Arc<StreamReach>>,
@@ -51,14 +56,24 @@ pub(super) struct UnsavedChanges {
     cases: HashMap<CommandId, ChangedCommand>,
     writers: Vec<Uuid>,
     unreadable: Vec<UnreadableEntry>,
-    /// The size of the records that made the changes.
+    /// The size of the states.
     bytes: usize,
 }
 
 struct ChangedCommand {
     order: u64,
-    state: Arc<CommandState>,
-    /// The size of the records that changed the command.
+    state: CachedState,
+    /// The size of the packed state, or of the records that changed the whole one.
+    bytes: usize,
+}
+
+/// The state of a command while it is changed.
+struct TakenState {
+    id: CommandId,
+    order: u64,
+    /// `None` where the command is not in memory.
+    state: Option<Arc<CommandState>>,
+    /// The size that is counted for the state.
     bytes: usize,
 }
 
@@ -129,41 +144,66 @@ impl StateCache {
     }
 
     /// Returns the state of a command, if it is in memory.
-    pub fn get(&self, id: &CommandId) -> Option<&Arc<CommandState>> {
+    pub fn get(&self, id: &CommandId) -> Option<CachedState> {
         let changed = self.unsaved.cases.get(id).or_else(|| self.saving.cases.get(id));
-        changed
-            .map(|changed| &changed.state)
-            .or_else(|| self.young.get(id))
-            .or_else(|| self.old.get(id))
+        changed.map(|changed| changed.state.clone()).or_else(|| {
+            let saved = self.young.get(id).or_else(|| self.old.get(id));
+            saved.map(|state| CachedState::Whole(Arc::clone(state)))
+        })
     }
 
     /// Changes the state of a command. `loaded` is the state in the index, where [`get`](Self::get)
     /// returns none.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`]: the state can't be unpacked. Nothing has changed then.
     pub fn change<T>(
         &mut self,
         id: &CommandId,
         loaded: Option<CommandState>,
         bytes: usize,
-        change: impl FnOnce(&mut Option<CommandState>) -> T,
-    ) -> T {
-        let before = self.unsaved.cases.remove_entry(id);
-        let (key, order, known, size) = if let Some((key, changed)) = before {
-            (key, changed.order, Some(changed.state), changed.bytes)
-        } else {
-            self.order += 1;
-            let saving = || self.saving.cases.get(id).map(|changed| Arc::clone(&changed.state));
-            let saved = self.young.remove(id).or_else(|| self.old.remove(id));
-            (id.clone(), self.order, saving().or(saved), 0)
-        };
-        let mut slot = known.map(Arc::unwrap_or_clone).or(loaded);
+        change: impl FnOnce(&mut Option<Arc<CommandState>>) -> T,
+    ) -> Result<T, IndexError> {
+        let TakenState { id, order, state, bytes: size } = self.take_state(id)?;
+        let mut slot = state.or_else(|| loaded.map(Arc::new));
         let outcome = change(&mut slot);
         if let Some(state) = slot {
-            let size = size.saturating_add(bytes);
-            let changed = ChangedCommand { order, state: Arc::new(state), bytes: size };
-            self.unsaved.cases.insert(key, changed);
-            self.unsaved.bytes = self.unsaved.bytes.saturating_add(bytes);
+            let changed = if is_finished(&state) {
+                let packed = self.packer.pack(&id, &state);
+                let bytes = packed.size();
+                ChangedCommand { order, state: CachedState::Packed(Arc::new(packed)), bytes }
+            } else {
+                let bytes = size.saturating_add(bytes);
+                ChangedCommand { order, state: CachedState::Whole(state), bytes }
+            };
+            self.unsaved.insert(id, changed);
         }
-        outcome
+        Ok(outcome)
+    }
+
+    /// Takes the state of a command that is about to change.
+    fn take_state(&mut self, id: &CommandId) -> Result<TakenState, IndexError> {
+        if let Some((id, changed)) = self.unsaved.remove(id) {
+            let ChangedCommand { order, state, bytes } = changed;
+            return match state {
+                CachedState::Whole(state) => {
+                    Ok(TakenState { id, order, state: Some(state), bytes })
+                }
+                CachedState::Packed(packed) => match packed.unpack(&id) {
+                    Ok(state) => Ok(TakenState { id, order, state: Some(Arc::new(state)), bytes }),
+                    Err(error) => {
+                        let state = CachedState::Packed(packed);
+                        self.unsaved.insert(id, ChangedCommand { order, state, bytes });
+                        Err(error)
+                    }
+                },
+            };
+        }
+        let saving =
+            self.saving.cases.get(id).map(|changed| changed.state.whole(id)).transpose()?;
+        let saved = self.young.remove(id).or_else(|| self.old.remove(id));
+        self.order += 1;
+        Ok(TakenState { id: id.clone(), order: self.order, state: saving.or(saved), bytes: 0 })
     }
 
     /// Returns the highest number of a writer that was applied; 0 where none was.
@@ -253,8 +293,10 @@ impl StateCache {
         self.saving = Arc::default();
         self.jobs.saved(taken.jobs);
         let mut saved = Arc::into_inner(taken.unsaved)?;
-        let open = saved.cases.extract_if(|_, changed| !is_finished(&changed.state));
+        let open =
+            saved.cases.extract_if(|_, changed| matches!(changed.state, CachedState::Whole(_)));
         for (id, ChangedCommand { state, bytes, .. }) in open {
+            let CachedState::Whole(state) = state else { continue };
             if self.unsaved.cases.contains_key(&id) {
                 continue;
             }
@@ -284,6 +326,17 @@ fn is_finished(state: &CommandState) -> bool {
 }
 
 impl UnsavedChanges {
+    fn insert(&mut self, id: CommandId, changed: ChangedCommand) {
+        self.bytes = self.bytes.saturating_add(changed.bytes);
+        self.cases.insert(id, changed);
+    }
+
+    fn remove(&mut self, id: &CommandId) -> Option<(CommandId, ChangedCommand)> {
+        let removed = self.cases.remove_entry(id)?;
+        self.bytes = self.bytes.saturating_sub(removed.1.bytes);
+        Some(removed)
+    }
+
     fn is_empty(&self) -> bool {
         self.cases.is_empty() && self.writers.is_empty() && self.unreadable.is_empty()
     }
@@ -296,7 +349,7 @@ impl TakenChanges {
         let mut ordered: Vec<_> = cases.iter().collect();
         ordered.sort_unstable_by_key(|(_, changed)| changed.order);
         let state =
-            |(id, changed): (&CommandId, &ChangedCommand)| (id.clone(), Arc::clone(&changed.state));
+            |(id, changed): (&CommandId, &ChangedCommand)| (id.clone(), changed.state.clone());
         IndexChanges {
             cases: ordered.into_iter().map(state).collect(),
             writers: self.writers.clone(),
@@ -310,3 +363,7 @@ impl TakenChanges {
 #[cfg(test)]
 #[path = "state_cache_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "packed_state_tests.rs"]
+mod packed_state_tests;

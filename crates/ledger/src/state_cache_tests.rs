@@ -8,13 +8,16 @@ fn id(number: usize) -> CommandId {
 
 /// Adds a command, or changes it.
 fn touch(cache: &mut StateCache, number: usize) {
-    cache.change(&id(number), None, 100, |slot| {
-        CommandState::block(slot, &format!("kind-{number}"));
-    });
+    let block = |slot: &mut _| CommandState::block(slot, &format!("kind-{number}"));
+    cache.change(&id(number), None, 100, block).unwrap();
 }
 
 fn reached(offset: u64) -> StreamReach {
     StreamReach::Message { offset, source: None, body: offset.to_be_bytes().to_vec() }
+}
+
+fn whole(state: &CachedState) -> Arc<CommandState> {
+    state.whole(&id(1)).unwrap()
 }
 
 fn view() -> StateCache {
@@ -55,7 +58,7 @@ fn what_is_saved_and_large_is_forgotten_sooner() {
     let mut cache = view();
     for number in 0..10 {
         let large = GENERATION_BYTES / 2 - 1;
-        cache.change(&id(number), None, large, |slot| CommandState::block(slot, "large"));
+        cache.change(&id(number), None, large, |slot| CommandState::block(slot, "large")).unwrap();
         save(&mut cache);
         assert!(cache.get(&id(number)).is_some());
         assert!(cache.young.len() + cache.old.len() <= 4, "{}", cache.young.len());
@@ -87,12 +90,16 @@ fn what_changes_while_it_is_being_saved_is_saved_again_as_it_is_then() {
     let mut cache = view();
     touch(&mut cache, 1);
     let first = cache.take().unwrap();
-    cache.change(&id(1), None, 1, |slot| slot.as_mut().unwrap().published_sequence = 7);
-    assert_eq!(cache.get(&id(1)).unwrap().published_sequence, 7);
+    let publish = |slot: &mut Option<Arc<CommandState>>| {
+        Arc::make_mut(slot.as_mut().unwrap()).published_sequence = 7;
+    };
+    cache.change(&id(1), None, 1, publish).unwrap();
+    assert_eq!(whole(&cache.get(&id(1)).unwrap()).published_sequence, 7);
     cache.note_saved(first);
-    assert_eq!(cache.get(&id(1)).unwrap().published_sequence, 7);
-    assert_eq!(save(&mut cache).cases[0].1.published_sequence, 7);
-    assert_eq!(cache.get(&id(1)).unwrap().published_sequence, 7);
+    assert_eq!(whole(&cache.get(&id(1)).unwrap()).published_sequence, 7);
+    let saved = save(&mut cache).cases.remove(0).1;
+    assert_eq!(whole(&saved).published_sequence, 7);
+    assert_eq!(whole(&cache.get(&id(1)).unwrap()).published_sequence, 7);
 }
 
 #[test]
@@ -101,6 +108,7 @@ fn what_the_index_has_is_changed_as_if_it_were_here() {
     let mut slot = None;
     CommandState::block(&mut slot, "kind");
     let known = cache.change(&id(1), slot, 1, |slot| slot.as_ref().unwrap().blocked.clone());
+    let known = known.unwrap();
     assert_eq!(known.as_deref(), Some("kind"));
 }
 
@@ -150,9 +158,9 @@ fn what_was_taken_before_everything_was_forgotten_does_not_come_back() {
 fn what_has_ended_is_forgotten_once_it_is_saved() {
     let mut cache = view();
     let ended = SampleCommand::new("ended", 0);
-    cache.change(&ended.id(), None, 100, |slot| *slot = Some(ended.completed()));
+    cache.change(&ended.id(), None, 100, |slot| *slot = Some(ended.completed().into())).unwrap();
     let open = SampleCommand::new("open", 1);
-    cache.change(&open.id(), None, 100, |slot| *slot = Some(open.waiting()));
+    cache.change(&open.id(), None, 100, |slot| *slot = Some(open.waiting().into())).unwrap();
     let saving = cache.take().unwrap();
     assert!(cache.get(&ended.id()).is_some());
     let left = cache.note_saved(saving).unwrap();

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
-use std::sync::Arc;
 
 use ferryd_broker::topology::TopologyNames;
 use ferryd_domain::ledger::command_state::CommandState;
@@ -104,9 +103,9 @@ fn falsify(rig: &TestRig) {
     let case = index.command_state(&id).unwrap().unwrap();
     let case =
         CommandState { published_sequence: case.published_sequence + 1, ending: None, ..case };
-    let invented = ("invented".parse().unwrap(), Arc::new(case.clone()));
+    let invented = ("invented".parse().unwrap(), case.clone().into());
     let checkpoint = index.checkpoint().unwrap().unwrap();
-    let cases = vec![(id, Arc::new(case)), invented];
+    let cases = vec![(id, case.into()), invented];
     let changes = IndexChanges {
         cases,
         writers: Vec::new(),

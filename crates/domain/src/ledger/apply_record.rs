@@ -10,24 +10,25 @@ use super::record::{
     WaitReason,
 };
 use super::ruling::{Ruling, RulingGrant, TooLate};
+use super::state_slot::StateSlot;
 use crate::conflict::ConflictNote;
 use crate::lifecycle::LifecycleState;
 
 impl CommandState {
     /// Applies a record to the state of its command, and returns the ruling on the record. `id` is
     /// the record's own; repeats of a record must not get here.
-    pub fn apply_record(slot: &mut Option<Self>, id: RecordId, record: &Record) -> Ruling {
-        if let Some(kind) = slot.as_ref().and_then(|state| state.blocked.clone()) {
+    pub fn apply_record(slot: &mut impl StateSlot, id: RecordId, record: &Record) -> Ruling {
+        if let Some(kind) = slot.state().and_then(|state| state.blocked.clone()) {
             return Ruling::Blocked(kind);
         }
         let ruling = Self::apply_body(slot, id, record);
-        if let Some(state) = slot {
+        if let Some(state) = slot.state_mut() {
             state.keep_erased();
         }
         ruling
     }
 
-    fn apply_body(slot: &mut Option<Self>, id: RecordId, record: &Record) -> Ruling {
+    fn apply_body(slot: &mut impl StateSlot, id: RecordId, record: &Record) -> Ruling {
         match &record.fact {
             RecordBody::Opened(opened) => Self::open(slot, record.at, opened),
             RecordBody::Started(started) => Self::start(slot, id, record.at, started),
@@ -54,11 +55,11 @@ impl CommandState {
         }
     }
 
-    fn known(slot: &mut Option<Self>, then: impl FnOnce(&mut Self) -> Ruling) -> Ruling {
-        slot.as_mut().map_or(Ruling::Superseded, then)
+    fn known(slot: &mut impl StateSlot, then: impl FnOnce(&mut Self) -> Ruling) -> Ruling {
+        slot.state_mut().map_or(Ruling::Superseded, then)
     }
 
-    fn open(slot: &mut Option<Self>, at: Timestamp, opened: &OpenedRecord) -> Ruling {
+    fn open(slot: &mut impl StateSlot, at: Timestamp, opened: &OpenedRecord) -> Ruling {
         let OpenedRecord {
             identity: command_identity,
             step,
@@ -68,8 +69,8 @@ impl CommandState {
             until,
             submitted_by: by,
         } = opened;
-        let new = slot.is_none();
-        let state = slot.get_or_insert_with(Self::unopened);
+        let new = slot.state().is_none();
+        let state = slot.get_or_insert_state(Self::unopened);
         if state.is_other(*fresh, Some(command_identity)) {
             return Ruling::ContentConflict;
         }
@@ -132,14 +133,14 @@ impl CommandState {
     }
 
     fn start(
-        slot: &mut Option<Self>,
+        slot: &mut impl StateSlot,
         id: RecordId,
         at: Timestamp,
         started: &StartedRecord,
     ) -> Ruling {
         let StartedRecord { step, identity: command_identity, fresh, recorded, .. } = started;
         let lost = *recorded && started.guard != CallGuard::ReadOnly;
-        let state = slot.get_or_insert_with(Self::unopened);
+        let state = slot.get_or_insert_state(Self::unopened);
         if state.is_other(*fresh, command_identity.as_ref()) {
             return Ruling::ContentConflict;
         }
@@ -274,9 +275,13 @@ impl CommandState {
         if is_known { Ruling::Superseded } else { Ruling::Counts(RulingGrant::default()) }
     }
 
-    fn request_cancel(slot: &mut Option<Self>, at: Timestamp, request: &CancelRequested) -> Ruling {
-        let new = slot.is_none();
-        let state = slot.get_or_insert_with(Self::unopened);
+    fn request_cancel(
+        slot: &mut impl StateSlot,
+        at: Timestamp,
+        request: &CancelRequested,
+    ) -> Ruling {
+        let new = slot.state().is_none();
+        let state = slot.get_or_insert_state(Self::unopened);
         if state.identity.is_some() {
             return Ruling::Superseded;
         }
@@ -297,7 +302,7 @@ impl CommandState {
         Ruling::Counts(RulingGrant::default())
     }
 
-    fn replay(slot: &mut Option<Self>, at: Timestamp, replayed: &ReplayedRecord) -> Ruling {
+    fn replay(slot: &mut impl StateSlot, at: Timestamp, replayed: &ReplayedRecord) -> Ruling {
         let ReplayedRecord {
             identity: command_identity,
             from,
@@ -310,7 +315,7 @@ impl CommandState {
             job,
         } = replayed;
         let step = Step::call(from.saturating_add(1), 1);
-        if let Some(state) = slot {
+        if let Some(state) = slot.state() {
             if state.step.generation > *from {
                 return Ruling::TooLate(TooLate::Replayed);
             }
@@ -318,7 +323,7 @@ impl CommandState {
                 return Ruling::TooLate(too_late);
             }
         }
-        let state = slot.get_or_insert_with(|| Self::opened(Some(command_identity), step));
+        let state = slot.get_or_insert_state(|| Self::opened(Some(command_identity), step));
         state.identify(Some(command_identity));
         (state.step, state.phase, state.ending) = (step, CallPhase::Open, None);
         state.job = job.map(|id| JobMark { id, awaits_end: true });

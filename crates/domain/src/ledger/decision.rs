@@ -12,6 +12,7 @@ use super::effects::RecordedEffects;
 use super::job_mark::JobMark;
 use super::record::{CallGuard, DecidedBy, FinishedRecord, JobDecision, RecordId, Step};
 use super::ruling::{Ruling, RulingGrant, TooLate};
+use super::state_slot::StateSlot;
 use super::transition::StateTransition;
 use crate::event::{Event, EventData, REFUSED_SEQUENCE, attempt_of, sequence};
 use crate::lifecycle::{FailureKind, LifecycleState};
@@ -54,18 +55,18 @@ fn is_answer(finished: &FinishedRecord) -> bool {
 
 impl CommandState {
     pub(super) fn finish(
-        slot: &mut Option<Self>,
+        slot: &mut impl StateSlot,
         id: RecordId,
         at: Timestamp,
         finished: &FinishedRecord,
     ) -> Ruling {
         let FinishedRecord { step, identity: command_identity, fresh, decided_by: by, .. } =
             finished;
-        let Some(state) = slot else {
+        let Some(state) = slot.state_mut() else {
             if matches!(by, DecidedBy::Canceller(_)) {
                 return Ruling::Superseded;
             }
-            let state = slot.insert(Self::opened(command_identity.as_ref(), *step));
+            let state = slot.get_or_insert_state(|| Self::opened(command_identity.as_ref(), *step));
             return state.decide(id, at, finished);
         };
         if state.is_other(*fresh, command_identity.as_ref()) {

@@ -36,5 +36,6 @@ mod record_json;
 pub mod refusal_note;
 mod remember_prompt;
 pub mod ruling;
+pub mod state_slot;
 mod step;
 pub mod transition;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::packed_state::CachedState;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::{JobId, JobState};
-use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::RecordId;
 
 /// A position in the stream, and a hash of the message there.
@@ -34,7 +34,7 @@ pub struct UnreadableEntry {
 pub struct IndexChanges {
     /// The changed commands in their new state. Those that are new are listed in this order, the
     /// last as the newest.
-    pub cases: Vec<(CommandId, Arc<CommandState>)>,
+    pub cases: Vec<(CommandId, CachedState)>,
     /// The highest number applied of each writer that was read.
     pub writers: Vec<(Uuid, u64)>,
     /// The changed jobs in their new state.

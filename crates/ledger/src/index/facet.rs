@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
@@ -11,7 +12,7 @@ use ferryd_domain::ledger::command_state::{CommandEnding, CommandState};
 
 /// One combination of properties that filters select commands by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct CommandFacet<'a> {
+pub(super) struct CommandFacet<'a> {
     /// The type, the provider, the account and the operation.
     names: [Option<Cow<'a, str>>; 4],
     state: Cow<'a, str>,
@@ -27,7 +28,7 @@ struct CommandFacet<'a> {
 
 impl<'a> CommandFacet<'a> {
     /// Returns the facet that a command has now.
-    fn of(command_state: &'a CommandState) -> Self {
+    pub fn of(command_state: &'a CommandState) -> Self {
         let identity =
             command_state.identity.as_ref().map(|command_identity| &*command_identity.command);
         let ending = command_state.ending.as_ref();
@@ -67,9 +68,37 @@ fn names(identity: &EchoedIdentity) -> [Option<Cow<'_, str>>; 4] {
         .map(|name| name.as_ref().map(|name| name.as_str().into()))
 }
 
+/// The maximum number of facets that packed states share: few are common.
+const MAX_SHARED: usize = 1_024;
+
+/// The facets that packed states share.
+#[derive(Default)]
+pub(super) struct SharedFacets(HashMap<CommandFacet<'static>, Arc<CommandFacet<'static>>>);
+
+impl SharedFacets {
+    /// Returns a facet that equals this one.
+    pub fn share(&mut self, facet: CommandFacet<'_>) -> Arc<CommandFacet<'static>> {
+        let known: &HashMap<CommandFacet<'_>, _> = &self.0;
+        if let Some(shared) = known.get(&facet) {
+            return Arc::clone(shared);
+        }
+        if self.0.len() >= MAX_SHARED {
+            self.0.clear();
+        }
+        let facet = facet.into_owned();
+        let shared = Arc::new(facet.clone());
+        self.0.insert(facet, Arc::clone(&shared));
+        shared
+    }
+}
+
 /// The known facets, with their numbers.
 #[derive(Default)]
-pub(super) struct FacetTable(HashMap<CommandFacet<'static>, i64>);
+pub(super) struct FacetTable {
+    numbers: HashMap<CommandFacet<'static>, i64>,
+    /// The shared facet that was looked up last.
+    latest: Option<(Arc<CommandFacet<'static>>, i64)>,
+}
 
 impl FacetTable {
     /// Reads all facets from the database.
@@ -92,17 +121,33 @@ impl FacetTable {
             };
             Ok((facet, row.get(0)?))
         };
-        all.query_map((), read)?.collect::<Result<_, _>>().map(Self)
+        let numbers = all.query_map((), read)?.collect::<Result<_, _>>()?;
+        Ok(Self { numbers, latest: None })
     }
 
-    /// Returns the number of the facet that a command has now; a new facet is inserted.
-    pub fn number(&mut self, conn: &Connection, state: &CommandState) -> rusqlite::Result<i64> {
+    /// Returns the number of a shared facet; a new facet is inserted.
+    pub fn number_of_shared(
+        &mut self,
+        conn: &Connection,
+        facet: &Arc<CommandFacet<'static>>,
+    ) -> rusqlite::Result<i64> {
+        if let Some((latest, number)) = &self.latest
+            && Arc::ptr_eq(latest, facet)
+        {
+            return Ok(*number);
+        }
+        let number = self.number(conn, facet)?;
+        self.latest = Some((Arc::clone(facet), number));
+        Ok(number)
+    }
+
+    /// Returns the number of a facet; a new one is inserted.
+    pub fn number(&mut self, conn: &Connection, facet: &CommandFacet<'_>) -> rusqlite::Result<i64> {
         const ADD: &str = "INSERT INTO facets (count, type, provider, account, operation, state, kind, code, http_status, \
                            generation, dead, cancel_requested, conflicts) \
                            VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-        let facet = CommandFacet::of(state);
-        let known: &HashMap<CommandFacet<'_>, i64> = &self.0;
-        if let Some(number) = known.get(&facet) {
+        let known: &HashMap<CommandFacet<'_>, i64> = &self.numbers;
+        if let Some(number) = known.get(facet) {
             return Ok(*number);
         }
         let [r#type, provider, account, operation] = &facet.names;
@@ -116,7 +161,7 @@ impl FacetTable {
             cancel_requested,
             conflicts,
             ..
-        } = &facet;
+        } = facet;
         conn.prepare_cached(ADD)?.execute(params![
             r#type,
             provider,
@@ -132,7 +177,7 @@ impl FacetTable {
             conflicts
         ])?;
         let number = conn.last_insert_rowid();
-        self.0.insert(facet.into_owned(), number);
+        self.numbers.insert(facet.clone().into_owned(), number);
         Ok(number)
     }
 }

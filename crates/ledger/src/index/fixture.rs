@@ -1,7 +1,5 @@
 //! Commands for tests, built from records as the ledger builds them.
 
-use std::sync::Arc;
-
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
@@ -247,7 +245,7 @@ pub fn changes<'a>(
     states: impl IntoIterator<Item = (&'a SampleCommand, CommandState)>,
     offset: u64,
 ) -> IndexChanges {
-    let states = states.into_iter().map(|(sample, state)| (sample.id(), Arc::new(state))).collect();
+    let states = states.into_iter().map(|(sample, state)| (sample.id(), state.into())).collect();
     let checkpoint = IndexCheckpoint { offset, hash: offset.wrapping_mul(u64::MAX / 3) };
     IndexChanges {
         cases: states,

@@ -4,12 +4,11 @@ use std::ops::Range;
 
 use rusqlite::{CachedStatement, Connection};
 
-use super::body::write_body;
 use super::error::IndexError;
+use super::packed_state::CachedState;
 use super::reference::{self, ReferenceKey};
 use super::row_inserter::{RowInserter, SEVERAL};
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::command_state::CommandState;
 
 /// The size of the bodies that are gathered for one insertion, in bytes: one may be large.
 const GATHERED_BYTES: usize = 64 << 10;
@@ -65,29 +64,28 @@ impl<'a> NewCommands<'a> {
         })
     }
 
-    /// Adds a command.
+    /// Adds a command, and returns its row.
     pub fn add(
         &mut self,
         id: &'a CommandId,
         columns: CommandColumns,
-        state: &CommandState,
-    ) -> Result<(), IndexError> {
+        state: &CachedState,
+    ) -> Result<i64, IndexError> {
         let last = self.last.map_or_else(|| self.newest.query_row((), |row| row.get(0)), Ok)?;
         let (seq, start) = (last + 1, self.gathered_bodies.len());
         self.last = Some(seq);
-        write_body(id, state, &mut self.gathered_bodies);
+        state.put_body(id, &mut self.gathered_bodies);
         let body = start..self.gathered_bodies.len();
         self.gathered.push(NewRow { seq, id: id.as_str(), columns, body });
-        self.add_keys(seq, state);
         if self.gathered.len() == SEVERAL || self.gathered_bodies.len() >= GATHERED_BYTES {
             self.insert()?;
         }
-        Ok(())
+        Ok(seq)
     }
 
     /// Adds the references of a command, where they are not known yet.
-    pub fn add_keys(&mut self, seq: i64, state: &CommandState) {
-        self.gathered_keys.extend(reference::keys(seq, state));
+    pub fn add_keys(&mut self, keys: impl Iterator<Item = ReferenceKey>) {
+        self.gathered_keys.extend(keys);
     }
 
     /// Inserts all that was added.

@@ -42,6 +42,10 @@ pub(super) struct ReferenceKey {
     pub seq: i64,
 }
 
+/// The hashes of the references by which a command is found: the publisher's, and the provider's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReferenceHashes([Option<i64>; 2]);
+
 impl CommandReference<'_> {
     fn hash(self) -> i64 {
         let (seed, text) = match self {
@@ -53,7 +57,7 @@ impl CommandReference<'_> {
     }
 
     fn key_of(self, seq: i64) -> ReferenceKey {
-        ReferenceKey { key: ((seq >> ERA_BITS) << HASH_BITS) | self.hash(), seq }
+        ReferenceKey::new(self.hash(), seq)
     }
 
     /// Returns true if a command has this reference now.
@@ -113,11 +117,24 @@ fn of_publisher(state: &CommandState) -> Option<&str> {
     state.identity.as_ref().and_then(|identity| identity.command.reference.as_deref())
 }
 
-/// Returns the keys by which a command is found.
-pub(super) fn keys(seq: i64, state: &CommandState) -> impl Iterator<Item = ReferenceKey> {
-    let publisher = of_publisher(state).map(CommandReference::Publisher);
-    let provider = state.provider_reference.as_deref().map(CommandReference::Provider);
-    publisher.into_iter().chain(provider).map(move |reference| reference.key_of(seq))
+impl ReferenceHashes {
+    /// Returns the hashes of the references that a command has now.
+    pub fn of(state: &CommandState) -> Self {
+        let publisher = of_publisher(state).map(CommandReference::Publisher);
+        let provider = state.provider_reference.as_deref().map(CommandReference::Provider);
+        Self([publisher, provider].map(|reference| reference.map(CommandReference::hash)))
+    }
+
+    /// Returns the keys by which the command in a row is found.
+    pub fn keys(self, seq: i64) -> impl Iterator<Item = ReferenceKey> {
+        self.0.into_iter().flatten().map(move |hash| ReferenceKey::new(hash, seq))
+    }
+}
+
+impl ReferenceKey {
+    fn new(hash: i64, seq: i64) -> Self {
+        Self { key: ((seq >> ERA_BITS) << HASH_BITS) | hash, seq }
+    }
 }
 
 /// Deletes keys of commands.
@@ -134,7 +151,7 @@ impl<'a> KeyRemover<'a> {
     pub fn remove(&mut self, seq: i64, state: &CommandState) -> rusqlite::Result<()> {
         let former = state.references.iter().chain(&state.former_reference);
         let former = former.map(|reference| CommandReference::Provider(reference).key_of(seq));
-        for ReferenceKey { key, seq } in keys(seq, state).chain(former) {
+        for ReferenceKey { key, seq } in ReferenceHashes::of(state).keys(seq).chain(former) {
             self.0.execute((key, seq))?;
         }
         Ok(())

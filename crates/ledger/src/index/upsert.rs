@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 
-use super::body::{read_body, write_body};
+use super::body::read_body;
 use super::erasing::ErasedRow;
 use super::error::IndexError;
-use super::facet::FacetTable;
+use super::facet::{CommandFacet, FacetTable};
 use super::new_commands::{CommandColumns, NewCommands};
+use super::packed_state::CachedState;
 use super::reference::KeyRemover;
 use super::retention;
+use super::state_columns::StateColumns;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::ledger::command_state::CommandState;
 
 /// The statements that save commands, prepared once for many, and what they change.
 pub(super) struct CommandUpserts<'a> {
@@ -57,26 +58,40 @@ impl<'a> CommandUpserts<'a> {
     pub fn put(
         &mut self,
         facets: &mut FacetTable,
-        (id, state): (&'a CommandId, &CommandState),
+        (id, state): (&'a CommandId, &CachedState),
         may_be_known: bool,
         now: i64,
     ) -> Result<(), IndexError> {
+        let (facet, from_state) = match state {
+            CachedState::Whole(state) => {
+                (facets.number(self.conn, &CommandFacet::of(state))?, StateColumns::of(state))
+            }
+            CachedState::Packed(packed) => {
+                (facets.number_of_shared(self.conn, &packed.facet)?, packed.columns)
+            }
+        };
+        let StateColumns { created, updated, over, removal, is_end_unpublished, references } =
+            from_state;
         let columns = CommandColumns {
-            facet: facets.number(self.conn, state)?,
-            updated: state.history.last().map_or(now, |last| last.at.as_millisecond()),
-            over: retention::is_over(state),
-            removal: retention::removal_rank(state),
+            facet,
+            updated: updated.unwrap_or(now),
+            over,
+            removal,
             // The clock of this host: the one that ended the command may differ.
-            unpublished: state.is_end_unpublished().then_some(now),
+            unpublished: is_end_unpublished.then_some(now),
         };
         let known = if may_be_known { self.find(id)? } else { None };
         if let Some((seq, before)) = known {
-            return self.change((seq, before), (id, state), columns);
+            self.change((seq, before), (id, state), columns)?;
+            self.new.add_keys(references.keys(seq));
+            return Ok(());
         }
         *self.counts.entry(columns.facet).or_default() += 1;
-        let created = state.history.first().map_or(now, |first| first.at.as_millisecond());
+        let created = created.unwrap_or(now);
         self.oldest = Some(self.oldest.map_or(created, |oldest| oldest.min(created)));
-        self.new.add(id, columns, state)
+        let seq = self.new.add(id, columns, state)?;
+        self.new.add_keys(references.keys(seq));
+        Ok(())
     }
 
     fn find(&mut self, id: &CommandId) -> rusqlite::Result<Option<(i64, CommandColumns)>> {
@@ -96,7 +111,7 @@ impl<'a> CommandUpserts<'a> {
     fn change(
         &mut self,
         (seq, before): (i64, CommandColumns),
-        (id, state): (&CommandId, &CommandState),
+        (id, state): (&CommandId, &CachedState),
         columns: CommandColumns,
     ) -> Result<(), IndexError> {
         let CommandColumns { facet, updated, over, removal, unpublished } = columns;
@@ -113,9 +128,8 @@ impl<'a> CommandUpserts<'a> {
             self.remove_keys(seq, id)?;
             self.erased.push(ErasedRow { seq, id: id.clone() });
         }
-        self.new.add_keys(seq, state);
         self.body.clear();
-        write_body(id, state, &mut self.body);
+        state.put_body(id, &mut self.body);
         self.change_body.execute((seq, &self.body))?;
         Ok(())
     }
