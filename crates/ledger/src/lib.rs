@@ -27,6 +27,7 @@ mod pending_records;
 mod read_back;
 pub mod record_encoder;
 pub mod regular_file;
+mod seeded_hash;
 mod state_cache;
 mod store;
 mod unread_record;

@@ -15,6 +15,7 @@ use super::index::{
     CachedState, IndexChanges, IndexCheckpoint, IndexError, StatePacker, UnreadableEntry,
 };
 use super::job_table::JobTable;
+use super::seeded_hash::SeededHash;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::job::{JobId, JobState};
 use ferryd_domain::ledger::command_state::{CallPhase, CommandState};
@@ -31,16 +32,18 @@ const MAX_UNSAVED: usize = 10_000;
 /// the records that changed it.
 const MAX_UNSAVED_BYTES: usize = 24 << 20;
 
+type CommandMap<T> = HashMap<CommandId, T, SeededHash>;
+
 /// The current states in memory, with those that are not saved.
 #[derive(Default)]
 pub(super) struct StateCache {
     unsaved: UnsavedChanges,
     /// The changes that the thread is saving now.
     saving: Arc<UnsavedChanges>,
-    young: HashMap<CommandId, Arc<CommandState>>,
+    young: CommandMap<Arc<CommandState>>,
     young_bytes: usize,
-    old: HashMap<CommandId, Arc<CommandState>>,
-    numbers: HashMap<Uuid, WriterNumber>,
+    old: CommandMap<Arc<CommandState>>,
+    numbers: HashMap<Uuid, WriterNumber, SeededHash>,
     packer: StatePacker,
     /// The jobs that have not ended, and those that changed.
     pub jobs: JobTable,
@@ -53,7 +56,7 @@ pub(super) struct StateCache {
 
 #[derive(Default)]
 pub(super) struct UnsavedChanges {
-    cases: HashMap<CommandId, ChangedCommand>,
+    cases: CommandMap<ChangedCommand>,
     writers: Vec<Uuid>,
     unreadable: Vec<UnreadableEntry>,
     /// The size of the states.

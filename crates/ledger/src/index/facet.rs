@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
+use crate::seeded_hash::SeededHash;
 use ferryd_domain::command::EchoedIdentity;
 use ferryd_domain::dead_letter::shorten;
 use ferryd_domain::ledger::command_state::{CommandEnding, CommandState};
@@ -68,17 +69,19 @@ fn names(identity: &EchoedIdentity) -> [Option<Cow<'_, str>>; 4] {
         .map(|name| name.as_ref().map(|name| name.as_str().into()))
 }
 
+type FacetMap<'a, T> = HashMap<CommandFacet<'a>, T, SeededHash>;
+
 /// The maximum number of facets that packed states share: few are common.
 const MAX_SHARED: usize = 1_024;
 
 /// The facets that packed states share.
 #[derive(Default)]
-pub(super) struct SharedFacets(HashMap<CommandFacet<'static>, Arc<CommandFacet<'static>>>);
+pub(super) struct SharedFacets(FacetMap<'static, Arc<CommandFacet<'static>>>);
 
 impl SharedFacets {
     /// Returns a facet that equals this one.
     pub fn share(&mut self, facet: CommandFacet<'_>) -> Arc<CommandFacet<'static>> {
-        let known: &HashMap<CommandFacet<'_>, _> = &self.0;
+        let known: &FacetMap<'_, _> = &self.0;
         if let Some(shared) = known.get(&facet) {
             return Arc::clone(shared);
         }
@@ -95,7 +98,7 @@ impl SharedFacets {
 /// The known facets, with their numbers.
 #[derive(Default)]
 pub(super) struct FacetTable {
-    numbers: HashMap<CommandFacet<'static>, i64>,
+    numbers: FacetMap<'static, i64>,
     /// The shared facet that was looked up last.
     latest: Option<(Arc<CommandFacet<'static>>, i64)>,
 }
@@ -146,7 +149,7 @@ impl FacetTable {
         const ADD: &str = "INSERT INTO facets (count, type, provider, account, operation, state, kind, code, http_status, \
                            generation, dead, cancel_requested, conflicts) \
                            VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-        let known: &HashMap<CommandFacet<'_>, i64> = &self.numbers;
+        let known: &FacetMap<'_, i64> = &self.numbers;
         if let Some(number) = known.get(facet) {
             return Ok(*number);
         }

@@ -6,11 +6,12 @@
 //! until then every id may be in the index. Its size is bounded. Beyond that, more look-ups are in
 //! vain.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rusqlite::Connection;
 
+use crate::seeded_hash::SeededHash;
 use ferryd_domain::command_id::CommandId;
 
 /// The smallest and the largest number of blocks: 1 MiB and 32 MiB.
@@ -37,7 +38,7 @@ type FilterBlock = [u32; 8];
 pub(super) struct IdFilter(RwLock<Option<FilledFilter>>);
 
 struct FilledFilter {
-    hasher: RandomState,
+    hasher: SeededHash,
     blocks: Vec<FilterBlock>,
     /// The number of ids that were added.
     added: usize,
@@ -94,7 +95,7 @@ impl FilledFilter {
     fn with_room(ids: usize) -> Self {
         let [least, most] = BLOCKS;
         let blocks = (2 * ids / IDS_OF_BLOCK).clamp(least, most);
-        Self { hasher: RandomState::new(), blocks: vec![[0; 8]; blocks], added: 0 }
+        Self { hasher: SeededHash::default(), blocks: vec![[0; 8]; blocks], added: 0 }
     }
 
     fn is_full(&self) -> bool {

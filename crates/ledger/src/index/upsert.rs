@@ -13,6 +13,7 @@ use super::packed_state::CachedState;
 use super::reference::KeyRemover;
 use super::retention;
 use super::state_columns::StateColumns;
+use crate::seeded_hash::SeededHash;
 use ferryd_domain::command_id::CommandId;
 
 /// The statements that save commands, prepared once for many, and what they change.
@@ -26,7 +27,7 @@ pub(super) struct CommandUpserts<'a> {
     /// The body of the command that is changed.
     body: Vec<u8>,
     /// The change of each facet's count.
-    counts: HashMap<i64, i64>,
+    counts: HashMap<i64, i64, SeededHash>,
     /// The earliest creation time among the new commands.
     oldest: Option<i64>,
     /// The commands whose contents were in the index before, and are erased now.
@@ -48,7 +49,7 @@ impl<'a> CommandUpserts<'a> {
             publish: conn.prepare_cached("UPDATE commands SET unpublished = ?2 WHERE seq = ?1")?,
             change_body: conn.prepare_cached("UPDATE bodies SET body = ?2 WHERE seq = ?1")?,
             body: Vec::new(),
-            counts: HashMap::new(),
+            counts: HashMap::default(),
             oldest: None,
             erased: Vec::new(),
         })
