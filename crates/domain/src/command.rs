@@ -96,9 +96,11 @@ impl CommandBody {
             let message = format!("the body has {size} bytes; at most {MAX_BODY} are taken");
             return Err(("too_large", message));
         }
-        // A list would be taken for the fields in their order.
+        // A list would be taken for the fields in their order. The body is checked for UTF-8 once,
+        // not in each of its texts.
         if body.trim_ascii_start().starts_with(b"{")
-            && let Ok(fields) = serde_json::from_slice(body)
+            && let Ok(text) = str::from_utf8(body)
+            && let Ok(fields) = serde_json::from_str(text)
         {
             return Ok(fields);
         }

@@ -178,3 +178,16 @@ proptest! {
         let _ = decode(&body(&json!({field: text})));
     }
 }
+
+#[test]
+fn a_body_that_is_no_utf_8_is_no_json_wherever_the_fault_is() {
+    for body in [
+        &b"{\"id\":\"a\xff\",\"type\":\"payment\",\"operation\":\"charge\"}"[..],
+        b"{\"id\":\"a\",\"type\":\"payment\",\"operation\":\"charge\",\"payload\":{\"b\":\"\xc3(\"}}",
+        b"{\"id\":\"a\",\"type\":\"payment\",\"operation\":\"charge\",\"x_note\":\"\xff\"}",
+        b"{\"id\":\"a\",\"type\":\"payment\",\"operation\":\"charge\"}\xff",
+    ] {
+        let invalid = Command::decode(body, CommandEnvelope::default()).unwrap_err();
+        assert_eq!(invalid.failure.code.as_deref(), Some("not_json"));
+    }
+}

@@ -63,9 +63,9 @@ impl<'j> JsonWriter<'j> {
     /// Writes a text in quotes.
     pub fn text(&mut self, name: &str, text: &str) {
         self.raw(name);
-        self.raw("\"");
+        self.json.push('"');
         self.push_escaped(text);
-        self.raw("\"");
+        self.json.push('"');
     }
 
     /// Writes a text, where there is one.
@@ -90,9 +90,9 @@ impl<'j> JsonWriter<'j> {
     /// Writes a time in quotes.
     pub fn time(&mut self, name: &str, at: Timestamp) {
         self.raw(name);
-        self.raw("\"");
+        self.json.push('"');
         push_timestamp(self.json, at);
-        self.raw("\"");
+        self.json.push('"');
     }
 
     /// Writes a value.

@@ -90,7 +90,9 @@ impl ReplyBody {
                 pairs.map(|(key, value)| (key.into_owned(), Json::String(value.into_owned())));
             return Self(Some(Json::Object(fields.collect())));
         }
-        Self(serde_json::from_slice(&reply.body).ok())
+        // Checked for UTF-8 once, not in each of its texts.
+        let text = str::from_utf8(&reply.body).ok();
+        Self(text.and_then(|text| serde_json::from_str(text).ok()))
     }
 
     /// The value at a JSON pointer.
