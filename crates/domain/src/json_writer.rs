@@ -192,11 +192,17 @@ const HIGH_BITS: u64 = ONES << 7;
 /// Finds the first byte that JSON escapes in a text.
 fn find_special(bytes: &[u8]) -> Option<(usize, u8)> {
     let (eights, rest) = bytes.as_chunks::<8>();
-    let marked = eights.iter().map(|eight| mark_special(u64::from_le_bytes(*eight)));
-    let at = match marked.enumerate().find(|(_, marks)| *marks != 0) {
-        Some((index, marks)) => index * 8 + marks.trailing_zeros() as usize / 8,
-        None => eights.len() * 8 + rest.iter().position(|byte| is_special(*byte))?,
+    let in_eight = |start: usize, eight: [u8; 8]| {
+        let marks = mark_special(u64::from_le_bytes(eight));
+        (marks != 0).then(|| start + marks.trailing_zeros() as usize / 8)
     };
+    let in_rest = || match bytes.last_chunk() {
+        // The bytes before the rest, which are looked at once more, are not special.
+        Some(last) if !rest.is_empty() => in_eight(bytes.len() - 8, *last),
+        _ => rest.iter().position(|byte| is_special(*byte)),
+    };
+    let mut numbered = eights.iter().enumerate();
+    let at = numbered.find_map(|(index, eight)| in_eight(index * 8, *eight)).or_else(in_rest)?;
     Some((at, bytes[at]))
 }
 

@@ -120,9 +120,11 @@ fn write_runs<W: Write>(
     let bytes = text.as_bytes();
     let mut written = 0;
     for start in (0..bytes.len()).step_by(8) {
-        let eight =
-            bytes[start..].first_chunk().copied().unwrap_or_else(|| padded(&bytes[start..]));
-        let mut marks = mark_candidates(u64::from_le_bytes(eight));
+        let eight = match bytes[start..].first_chunk() {
+            Some(eight) => u64::from_le_bytes(*eight),
+            None => last_bytes(bytes, bytes.len() - start),
+        };
+        let mut marks = mark_candidates(eight);
         while marks != 0 {
             let at = start + marks.trailing_zeros() as usize / 8;
             marks &= marks - 1;
@@ -145,11 +147,16 @@ fn char_at(text: &str, at: usize) -> Option<char> {
     }
 }
 
-/// Fills up the last bytes of a text with spaces.
-fn padded(rest: &[u8]) -> [u8; 8] {
+/// The last bytes of a text, less than eight, filled up with spaces.
+fn last_bytes(bytes: &[u8], count: usize) -> u64 {
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    if let Some(eight) = bytes.last_chunk() {
+        // Those before them are shifted out.
+        return (u64::from_le_bytes(*eight) >> (8 * (8 - count))) | (SPACES << (8 * count));
+    }
     let mut eight = [b' '; 8];
-    eight[..rest.len()].copy_from_slice(rest);
-    eight
+    eight[..count].copy_from_slice(bytes);
+    u64::from_le_bytes(eight)
 }
 
 /// Sets the highest bit of each of eight bytes that is not printable ASCII, or is `"` or `\`. Above
