@@ -93,11 +93,24 @@ impl BenchClient {
         self.next_event("completed").await
     }
 
+    /// Waits for the next event, which has to be of a completed command, for this time at most.
+    /// Returns the command's id.
+    pub(crate) async fn completed_within(&mut self, most: Duration) -> Result<String, BenchError> {
+        self.next_event_within("completed", most).await
+    }
+
     /// Waits for the next event, which has to be of this state. Returns the command's id.
     pub(crate) async fn next_event(&mut self, state: &str) -> Result<String, BenchError> {
-        let event = tokio::time::timeout(PATIENCE, self.events.next())
-            .await?
-            .ok_or("the events ended")??;
+        self.next_event_within(state, PATIENCE).await
+    }
+
+    async fn next_event_within(
+        &mut self,
+        state: &str,
+        most: Duration,
+    ) -> Result<String, BenchError> {
+        let event =
+            tokio::time::timeout(most, self.events.next()).await?.ok_or("the events ended")??;
         let id =
             event.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
         match id.split_once('/') {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use crate::BenchError;
 use crate::client::CommandShape;
 use crate::contender::{CommandCarrier, configure, declare};
+use crate::history::RecordedHistory;
 use crate::measure::{BenchSetup, DrainResult};
 use crate::report::mebibytes;
 
@@ -24,7 +26,7 @@ pub(crate) enum GrowthQuestion {
     Daemons,
     /// 1, 10, 100 and 1,000 providers that share the calls in flight
     Providers,
-    /// 10,000 and 1,000,000 commands on record (minutes)
+    /// 10,000, 1 and 10 million commands on record (a quarter of an hour, 8 GB of disk)
     Records,
     /// Payloads of 1, 16 and 256 KiB
     Payloads,
@@ -36,7 +38,12 @@ struct GrowthLine {
     drained: DrainResult,
     /// The bytes of the folder of the index.
     index: u64,
+    /// The time that ferryd took to read what was written while it was away.
+    reading: Duration,
 }
+
+/// The commands on record whose records are copied for more.
+const CARRIED: usize = 10_000;
 
 /// The result, for people and machines.
 #[derive(Default)]
@@ -66,18 +73,7 @@ impl GrowthReport {
                     self.drain(bench, format!("providers: {providers}"), 1, count, &shape).await?;
                 }
             }
-            GrowthQuestion::Records => {
-                let mut recorded = 0;
-                for records in if quick { vec![2_000] } else { vec![10_000, 1_000_000] } {
-                    while recorded < records {
-                        let round = (records - recorded).min(100_000);
-                        bench.drain(CommandCarrier::Ferryd, IN_FLIGHT, round, &usual()).await?;
-                        recorded += round;
-                    }
-                    self.drain(bench, format!("records: {records}"), 1, count, &usual()).await?;
-                    recorded += count;
-                }
-            }
+            GrowthQuestion::Records => self.records(bench, count, quick).await?,
             GrowthQuestion::Payloads => {
                 for kibibytes in [1, 16, 256] {
                     let shape = CommandShape { padding: kibibytes << 10, ..usual() };
@@ -85,6 +81,36 @@ impl GrowthReport {
                     self.drain(bench, format!("payload of {kibibytes} KiB"), 1, count, &shape)
                         .await?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures how the cost grows with the commands on record.
+    async fn records(
+        &mut self,
+        bench: &mut BenchSetup,
+        count: usize,
+        quick: bool,
+    ) -> Result<(), BenchError> {
+        let (carried, most) = if quick {
+            (2_000, vec![2_000, 10_000])
+        } else {
+            (CARRIED, vec![CARRIED, 1_000_000, 10_000_000])
+        };
+        bench.drain(CommandCarrier::Ferryd, IN_FLIGHT, carried, &usual()).await?;
+        let history = RecordedHistory::read(&bench.place.amqp_uri).await?;
+        let mut recorded = carried;
+        for records in most {
+            eprintln!("  writing the records of {} commands", records - recorded);
+            while recorded < records {
+                history.write_copy(recorded).await?;
+                recorded += carried;
+            }
+            let reading = bench.catch_up(IN_FLIGHT).await?;
+            self.drain(bench, format!("records: {records}"), 1, count, &usual()).await?;
+            if let Some(line) = self.0.last_mut() {
+                line.reading = reading;
             }
         }
         Ok(())
@@ -109,7 +135,7 @@ impl GrowthReport {
         let processes = (0..daemons).map(start).collect::<Result<Vec<_>, BenchError>>()?;
         let drained = bench.drained_by(processes, open).await?;
         let index = size(Path::new(&folder(bench, 0)))?;
-        self.0.push(GrowthLine { case, drained, index });
+        self.0.push(GrowthLine { case, drained, index, reading: Duration::ZERO });
         Ok(())
     }
 
@@ -134,7 +160,7 @@ fn size(folder: &Path) -> Result<u64, BenchError> {
 }
 
 impl GrowthLine {
-    fn values(&self) -> [(&'static str, f64); 5] {
+    fn values(&self) -> [(&'static str, f64); 6] {
         let DrainResult { per_second, cpu, broker_cpu, memory } = &self.drained;
         [
             ("commands/s", *per_second),
@@ -142,6 +168,7 @@ impl GrowthLine {
             ("broker µs each", broker_cpu.as_secs_f64() * 1e6),
             ("memory MiB", mebibytes(*memory)),
             ("index MiB", mebibytes(self.index)),
+            ("reading s", self.reading.as_secs_f64()),
         ]
     }
 

@@ -18,6 +18,7 @@ mod client;
 mod contender;
 mod flame_graph;
 mod growth;
+mod history;
 mod instructions;
 mod measure;
 mod minimal;

@@ -21,6 +21,9 @@ const WARM_UP: u32 = 2;
 /// The number of commands that are published at once to a provider that only accepts them.
 const WAITING_AT_ONCE: usize = 5_000;
 
+/// The longest time in which ferryd reads a ledger of millions of commands.
+const READING: Duration = Duration::from_mins(20);
+
 /// The time after which a daemon that used little of it is at rest.
 const REST: Duration = Duration::from_millis(500);
 
@@ -164,6 +167,19 @@ impl BenchSetup {
         }
         process.stop()?;
         Ok(resident)
+    }
+
+    /// Measures the time from the start of ferryd until it completes a command, which it does once it
+    /// has read the whole ledger.
+    pub(crate) async fn catch_up(&mut self, in_flight: u16) -> Result<Duration, BenchError> {
+        configure(&self.place, in_flight, 1)?;
+        self.publish(1, &CommandShape::default()).await?;
+        let begun = Instant::now();
+        let process = CommandCarrier::Ferryd.start(&self.place, in_flight)?;
+        self.client.completed_within(READING).await?;
+        let took = begun.elapsed();
+        process.stop()?;
+        Ok(took)
     }
 
     /// Counts the instructions of ferryd while it carries `count` commands.
