@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::error::IndexError;
 
 /// The version of the tables and of the values in `bodies`. A file of another version is made anew.
-pub(super) const VERSION: i32 = 13;
+pub(super) const VERSION: i32 = 14;
 
 /// Marks a file as an index of ferryd ("frry").
 const APPLICATION: i32 = 0x6672_7279;

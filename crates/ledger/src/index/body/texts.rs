@@ -1,7 +1,7 @@
 //! The texts that a body refers to by their numbers.
 
 /// The texts that every body knows.
-pub(super) const WORDS: [&str; 32] = [
+pub(super) const WORDS: [&str; 48] = [
     "",
     "1.0",
     "application/json",
@@ -34,12 +34,29 @@ pub(super) const WORDS: [&str; 32] = [
     "default",
     "id",
     "status",
+    "payment",
+    "shipping",
+    "notification",
+    "charge",
+    "capture",
+    "refund",
+    "cancel",
+    "amount",
+    "currency",
+    "eur",
+    "usd",
+    "succeeded",
+    "object",
+    "tenant",
+    "tracking_code",
+    "waiting_for",
 ];
 
 /// The maximum number of texts of a body's own that it knows; it writes later ones out each time.
 const MOST: usize = 128;
 
-/// The number of places for texts that may be found again.
+/// The number of places for texts that are found again: more than there are texts, so that one is
+/// always free.
 const PLACES: usize = 256;
 
 /// Marks a place where no text is.
@@ -49,7 +66,11 @@ const NOTHING: u8 = u8::MAX;
 const WORD_PLACES: [u8; PLACES] = {
     let (mut places, mut number) = ([NOTHING; PLACES], 0_u8);
     while (number as usize) < WORDS.len() {
-        places[place(WORDS[number as usize].as_bytes())] = number;
+        let mut place = first_place(WORDS[number as usize].as_bytes());
+        while places[place] != NOTHING {
+            place = (place + 1) % PLACES;
+        }
+        places[place] = number;
         number += 1;
     }
     places
@@ -58,7 +79,8 @@ const WORD_PLACES: [u8; PLACES] = {
 /// The texts that a body knows: the words, and then its own in their order.
 pub(super) struct KnownTexts<'a> {
     own: Vec<&'a str>,
-    /// The number of the latest text of each place.
+    /// The number of the text in each place. A text is in its first place, or in the next that was
+    /// free.
     places: [u8; PLACES],
 }
 
@@ -76,10 +98,17 @@ impl<'a> KnownTexts<'a> {
         WORDS.get(number).or_else(own).copied()
     }
 
-    /// Returns the number of a text, unless another one took its place.
+    /// Returns the number of a text.
     pub fn number(&self, text: &str) -> Option<usize> {
-        let number = usize::from(self.places[place(text.as_bytes())]);
-        self.text(number).filter(|known| *known == text).map(|_| number)
+        let mut place = first_place(text.as_bytes());
+        while self.places[place] != NOTHING {
+            let number = usize::from(self.places[place]);
+            if self.text(number) == Some(text) {
+                return Some(number);
+            }
+            place = (place + 1) % PLACES;
+        }
+        None
     }
 
     /// Adds a text that is written out.
@@ -87,14 +116,18 @@ impl<'a> KnownTexts<'a> {
         if let Ok(number) = u8::try_from(WORDS.len() + self.own.len())
             && self.own.len() < MOST
         {
-            self.places[place(text.as_bytes())] = number;
+            let mut place = first_place(text.as_bytes());
+            while self.places[place] != NOTHING {
+                place = (place + 1) % PLACES;
+            }
+            self.places[place] = number;
             self.own.push(text);
         }
     }
 }
 
-/// Returns the place of a text, from its length and some of its bytes.
-const fn place(text: &[u8]) -> usize {
+/// Returns the first place of a text, from its length and some of its bytes.
+const fn first_place(text: &[u8]) -> usize {
     let length = text.len();
     if length == 0 {
         return 0;
@@ -115,5 +148,24 @@ mod tests {
         for (number, word) in WORDS.iter().enumerate() {
             assert_eq!(texts.number(word), Some(number), "{word}");
         }
+    }
+
+    #[test]
+    fn as_many_texts_as_are_known_are_found_again_and_no_more() {
+        let own: Vec<String> = (0..2 * MOST).map(|number| format!("text-{number:03}")).collect();
+        let mut texts = KnownTexts::new(&own[0]);
+        own[1..].iter().for_each(|text| texts.add(text));
+        for (number, text) in own.iter().enumerate() {
+            let expected = (number < MOST).then_some(WORDS.len() + number);
+            assert_eq!(texts.number(text), expected, "{text}");
+            assert!(expected.is_none_or(|expected| texts.text(expected) == Some(text)), "{text}");
+        }
+    }
+
+    /// Bodies hold the numbers of the words: others are another version of the index.
+    #[test]
+    fn the_words_stay_the_same_within_a_version_of_the_index() {
+        let (words, version) = (WORDS.join("\n"), super::super::super::schema::VERSION);
+        insta::assert_snapshot!(format!("version {version}\n{words}"));
     }
 }
