@@ -46,7 +46,8 @@ const MOST_HELD: u16 = 4096;
 
 /// The most bytes of a provider's deliveries that the broker pushes, as a multiple of the bytes
 /// that may be worked on at the same time. With the default bytes that covers the whole window of
-/// up to 256 calls of any size. A fetched delivery costs more than a pushed one.
+/// up to 256 calls of any size. A delivery that is fetched in a batch costs the broker a little more
+/// than a pushed one.
 const PUSHED_SHARE: usize = 5;
 
 /// The most bytes of deliveries that are fetched beyond those pushed: enough for thousands of small

@@ -1,13 +1,16 @@
 //! Tests that the deliveries held of a queue are bounded in number and in bytes, and that no
 //! channel is left behind.
 
+mod batches;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ferryd_broker::broker::BrokerHandle;
 use ferryd_broker::connection::AmqpSettings;
-use ferryd_broker::consumer::{DeliveryHandler, StoppedConsumer, consume};
+use ferryd_broker::consumer::{StoppedConsumer, consume};
 use ferryd_broker::delivery_acks::HeldDelivery;
+use ferryd_broker::delivery_handler::DeliveryHandler;
 use ferryd_broker::delivery_window::{DeliveryPermit, DeliveryWindow};
 use ferryd_broker::stream::{BrokerStream, StreamPosition};
 use ferryd_broker::topology::{Topology, TopologyNames};

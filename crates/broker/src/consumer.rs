@@ -8,18 +8,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Consumer};
+use lapin::Consumer;
+use lapin::options::{BasicCancelOptions, BasicQosOptions};
+use lapin::types::ShortString;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::batch_fetch::{BatchFetcher, CANCEL_TIMEOUT, subscribe};
 use super::broker::{BrokerHandle, BrokerSession};
-use super::delivery_acks::HeldDelivery;
-use super::delivery_window::{ChannelDeliveries, DeliveryPermit, DeliveryWindow};
+use super::delivery_handler::DeliveryHandler;
+use super::delivery_window::{ChannelDeliveries, DeliveryWindow};
 use super::error::BrokerError;
 use super::owned_channel::OwnedChannel;
 
@@ -29,23 +29,6 @@ use super::owned_channel::OwnedChannel;
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest time for the broker to begin a consumer: a queue without a leader never answers.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(15);
-/// The longest time for the broker to end a consumer, or to answer earlier requests.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The maximum number of deliveries that are being fetched at the same time from one queue, beyond
-/// those that the broker pushes.
-const FETCHES: usize = 8;
-
-/// Handles the deliveries of a queue.
-pub trait DeliveryHandler: Send + Sync + 'static {
-    /// Takes a delivery, and keeps its place until it is acked; must not block. Deliveries still
-    /// arrive while consuming is being stopped.
-    fn take_delivery(&self, delivery: HeldDelivery, place: DeliveryPermit);
-
-    /// Reports that the queue is being consumed, for the first time or again.
-    fn queue_attached(&self);
-}
-
 /// The channel of a consumer that was stopped. When the channel is closed, the broker takes back
 /// unacknowledged deliveries, and those that were under way when the consumer ended, which the
 /// client drops.
@@ -84,8 +67,7 @@ pub async fn consume(
             session = broker.session() => session?,
             () = stop.cancelled() => return None,
         };
-        let attaching =
-            timeout(ATTACH_TIMEOUT, AttachedConsumer::begin(&session, &queue, window.pushed));
+        let attaching = timeout(ATTACH_TIMEOUT, AttachedConsumer::begin(&session, &queue, &window));
         let late = |_| {
             Err(BrokerError::Timeout { action: format!("consume {queue}"), after: ATTACH_TIMEOUT })
         };
@@ -136,11 +118,17 @@ impl AttachedConsumer {
     async fn begin(
         session: &Arc<BrokerSession>,
         queue: &ShortString,
-        prefetch: u16,
+        window: &DeliveryWindow,
     ) -> Result<Self, BrokerError> {
         let channel = OwnedChannel::open(session).await?;
-        let consumer = subscribe(channel.channel(), queue, prefetch).await?;
-        Ok(Self { channel, consumer, deliveries: Arc::default() })
+        let consuming = async {
+            channel.channel().basic_qos(window.pushed, BasicQosOptions::default()).await?;
+            subscribe(channel.channel(), queue).await
+        };
+        let consumer =
+            consuming.await.map_err(BrokerError::while_doing(format!("consume {queue}")))?;
+        let deliveries = Arc::new(ChannelDeliveries::new(window));
+        Ok(Self { channel, consumer, deliveries })
     }
 
     async fn feed(
@@ -151,13 +139,13 @@ impl AttachedConsumer {
         stop: &CancellationToken,
     ) -> ConsumerEnd {
         let Self { channel: owned, consumer, deliveries } = self;
-        let (session, channel) = (owned.session(), owned.channel());
+        let (session, channel, over) = (owned.session(), owned.channel(), &stop.child_token());
         let take_pushed = |delivery| {
             let place = deliveries.pushed();
             handler.take_delivery(place.hold(delivery), place);
         };
-        let fetch = || window.fetch(channel, queue, deliveries, stop);
-        let mut fetching: FuturesUnordered<_> = (0..FETCHES).map(|_| fetch()).collect();
+        let batches = BatchFetcher { channel, queue, window, deliveries, handler, stop, over };
+        let (mut fetching, mut fetched) = (pin!(batches.run()), None);
         // Made once, and not for each delivery.
         let (mut stopped, mut ended) = (pin!(stop.cancelled()), pin!(session.ended()));
         let end = loop {
@@ -166,17 +154,9 @@ impl AttachedConsumer {
                 () = &mut stopped => break ConsumerEnd::Stopped,
                 () = &mut ended => break ConsumerEnd::SessionOver,
                 next = consumer.next() => next,
-                Some(fetched) = fetching.next() => {
-                    match fetched {
-                        Ok(Some((delivery, place))) => handler.take_delivery(place.hold(delivery), place),
-                        Ok(None) => {}
-                        Err(error) => {
-                            debug!(%error, "failed to fetch from a queue");
-                            break ConsumerEnd::ConsumerLost;
-                        }
-                    }
-                    fetching.push(fetch());
-                    continue;
+                end = &mut fetching => {
+                    fetched = Some(end);
+                    break ConsumerEnd::ConsumerLost;
                 }
             };
             match next {
@@ -185,16 +165,15 @@ impl AttachedConsumer {
                 None => break ConsumerEnd::ConsumerLost,
             }
         };
+        over.cancel();
+        let fetched = match fetched {
+            Some(fetched) => fetched,
+            None => fetching.await,
+        };
+        if let Err(error) = fetched {
+            debug!(%error, "failed to fetch from a queue");
+        }
         if end == ConsumerEnd::Stopped {
-            // Some fetches may have been answered already, and nothing else takes their deliveries.
-            let answered = async {
-                while let Some(fetched) = fetching.next().await {
-                    if let Ok(Some((delivery, place))) = fetched {
-                        handler.take_delivery(place.hold(delivery), place);
-                    }
-                }
-            };
-            let _ = timeout(CANCEL_TIMEOUT, answered).await;
             let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
             let _ = timeout(CANCEL_TIMEOUT, cancelled).await;
         }
@@ -209,24 +188,4 @@ impl AttachedConsumer {
         }
         end
     }
-}
-
-async fn subscribe(
-    channel: &Channel,
-    queue: &ShortString,
-    prefetch: u16,
-) -> Result<Consumer, BrokerError> {
-    let action = || format!("consume {queue}");
-    channel
-        .basic_qos(prefetch, BasicQosOptions::default())
-        .await
-        .map_err(BrokerError::while_doing(action()))?;
-    let tag = ShortString::from("");
-    let consuming = channel.basic_consume(
-        queue.clone(),
-        tag,
-        BasicConsumeOptions::default(),
-        FieldTable::default(),
-    );
-    consuming.await.map_err(BrokerError::while_doing(action()))
 }

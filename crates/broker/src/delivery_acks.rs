@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,8 +33,26 @@ impl HeldDelivery {
     /// Joins a delivery of a channel and the acks of that channel.
     #[must_use]
     pub fn new(acks: &Arc<ChannelAcks>, delivery: Delivery) -> Self {
+        Self::joined(acks, delivery, None)
+    }
+
+    /// Joins a delivery of a batch and the acks of its channel.
+    pub(super) fn of_batch(
+        acks: &Arc<ChannelAcks>,
+        delivery: Delivery,
+        credit: &Arc<BatchCredit>,
+    ) -> Self {
+        credit.unacked.fetch_add(1, Ordering::Relaxed);
+        Self::joined(acks, delivery, Some(Arc::clone(credit)))
+    }
+
+    fn joined(
+        acks: &Arc<ChannelAcks>,
+        delivery: Delivery,
+        credit: Option<Arc<BatchCredit>>,
+    ) -> Self {
         let (tag, acker) = (delivery.delivery_tag, delivery.acker.clone());
-        let acker = DeliveryAcker { tag, acker, acks: Arc::clone(acks) };
+        let acker = DeliveryAcker { due: DueAck { tag, acker, credit }, acks: Arc::clone(acks) };
         Self { delivery, acker }
     }
 }
@@ -50,9 +69,46 @@ impl Deref for HeldDelivery {
 /// broker keeps the delivery for its channel until the channel closes.
 #[derive(Debug, Clone)]
 pub struct DeliveryAcker {
+    due: DueAck,
+    acks: Arc<ChannelAcks>,
+}
+
+#[derive(Debug, Clone)]
+struct DueAck {
     tag: u64,
     acker: Acker,
-    acks: Arc<ChannelAcks>,
+    /// The credit that the ack gives back to the consumer of a batch.
+    credit: Option<Arc<BatchCredit>>,
+}
+
+/// The credit of the consumer of a batch: the broker has nothing under way to it once as many of
+/// its deliveries are unacked as its prefetch is.
+#[derive(Debug)]
+pub(super) struct BatchCredit {
+    prefetch: usize,
+    /// The deliveries that have arrived and whose acks are not sent.
+    unacked: AtomicUsize,
+}
+
+impl BatchCredit {
+    pub(super) fn new(prefetch: u16) -> Self {
+        Self { prefetch: prefetch.into(), unacked: AtomicUsize::new(0) }
+    }
+
+    /// Returns true if nothing is under way to the consumer, as long as no ack is sent.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.unacked.load(Ordering::Relaxed) >= self.prefetch
+    }
+}
+
+impl DueAck {
+    /// Notes that the broker may deliver another in the place of this one. To be called while acks
+    /// are sent.
+    fn give_credit(&self) {
+        if let Some(credit) = &self.credit {
+            credit.unacked.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The acks of the deliveries of one channel.
@@ -68,7 +124,7 @@ pub struct ChannelAcks {
 struct AckState {
     /// The deliveries that are acked or requeued, or are due to be acked.
     settled: TagRanges,
-    due: Vec<(u64, Acker)>,
+    due: Vec<DueAck>,
     /// Wakes those that wait for the acks that are due.
     sent: Arc<Notify>,
 }
@@ -109,6 +165,16 @@ impl ChannelAcks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Runs `cancelling` if the credit is used up, and before any further ack is sent.
+    pub(super) async fn run_if_used_up<T>(
+        &self,
+        credit: &BatchCredit,
+        cancelling: impl Future<Output = T>,
+    ) -> Option<T> {
+        let _sending = self.sending.lock().await;
+        if credit.is_used_up() { Some(cancelling.await) } else { None }
+    }
+
     /// Sends the acks that are due after they have gathered.
     async fn send_gathered(self: Arc<Self>) {
         tokio::time::sleep(GATHER).await;
@@ -118,6 +184,7 @@ impl ChannelAcks {
             let due = std::mem::take(&mut state.due);
             (due, state.settled.complete_up_to(), std::mem::take(&mut state.sent))
         };
+        due.iter().for_each(DueAck::give_credit);
         let acks = plan_acks(due, complete);
         join_all(acks.iter().map(|(acker, multiple)| send_ack(acker, *multiple))).await;
         sent.notify_waiters();
@@ -126,14 +193,14 @@ impl ChannelAcks {
 
 /// Plans the acks of deliveries: one for all with a tag up to `complete`, and one for each other.
 /// The second value says whether an ack is for several.
-fn plan_acks(mut due: Vec<(u64, Acker)>, complete: u64) -> Vec<(Acker, bool)> {
-    due.sort_unstable_by_key(|(tag, _)| *tag);
-    let covered = due.partition_point(|(tag, _)| *tag <= complete);
+fn plan_acks(mut due: Vec<DueAck>, complete: u64) -> Vec<(Acker, bool)> {
+    due.sort_unstable_by_key(|due| due.tag);
+    let covered = due.partition_point(|due| due.tag <= complete);
     let multiple = covered > 1;
     due.into_iter()
         .skip(covered.saturating_sub(1))
         .enumerate()
-        .map(|(nr, (_, acker))| (acker, nr == 0 && multiple))
+        .map(|(nr, due)| (due.acker, nr == 0 && multiple))
         .collect()
 }
 
@@ -151,15 +218,15 @@ impl DeliveryAcker {
     /// Acks the delivery, and returns once the ack is sent. A failed ack is no error: the delivery
     /// comes back and is recognised.
     pub async fn ack(self) {
-        let Self { tag, acker, acks } = self;
+        let Self { due, acks } = self;
         let (sent, is_first) = {
             let mut state = acks.lock();
-            if !state.settled.insert(tag) {
+            if !state.settled.insert(due.tag) {
                 // A second use of the client's acker would send nothing, neither for this delivery
                 // nor for those before it.
                 return;
             }
-            state.due.push((tag, acker));
+            state.due.push(due);
             (Arc::clone(&state.sent).notified_owned(), state.due.len() == 1)
         };
         if is_first {
@@ -171,13 +238,14 @@ impl DeliveryAcker {
     /// Gives the delivery back to its queue, unchanged.
     pub async fn requeue(self) {
         let again = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-        match self.acker.nack(again).await {
-            Ok(_) => {
-                self.acks.lock().settled.insert(self.tag);
-            }
-            Err(error) => {
-                debug!(%error, "failed to give a delivery back; the broker takes it back with the connection");
-            }
+        // No ack of several may cover the delivery before it is given back.
+        let _sending = self.acks.sending.lock().await;
+        if !self.acks.lock().settled.insert(self.due.tag) {
+            return;
+        }
+        self.due.give_credit();
+        if let Err(error) = self.due.acker.nack(again).await {
+            debug!(%error, "failed to give a delivery back; the broker takes it back with the connection");
         }
     }
 }

@@ -42,7 +42,10 @@ fn one_ack_is_for_all_up_to_the_first_delivery_that_is_still_handled() {
         (&[4, 7], 5, &[(4, false), (7, false)]),
         (&[4, 6], 6, &[(6, true)]),
     ] {
-        let due = due.iter().map(|tag| (*tag, delivery(*tag).acker)).collect();
+        let due = due
+            .iter()
+            .map(|tag| DueAck { tag: *tag, acker: delivery(*tag).acker, credit: None })
+            .collect();
         let planned = plan_acks(due, complete);
         let expected: Vec<_> =
             expected.iter().map(|(tag, multiple)| (delivery(*tag).acker, *multiple)).collect();
@@ -64,4 +67,42 @@ async fn what_is_requeued_does_not_keep_later_deliveries_from_one_ack() {
     let acks = Arc::<ChannelAcks>::default();
     HeldDelivery::new(&acks, delivery(1)).acker.requeue().await;
     assert_eq!(acks.lock().settled.complete_up_to(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_runs_for_a_credit_after_an_ack_has_given_some_back() {
+    let (acks, credit) = (Arc::<ChannelAcks>::default(), Arc::new(BatchCredit::new(2)));
+    let of_batch = |tag| HeldDelivery::of_batch(&acks, delivery(tag), &credit);
+    let (first, second) = (of_batch(1), of_batch(3));
+    HeldDelivery::new(&acks, delivery(2)).acker.ack().await;
+    assert!(credit.is_used_up());
+    assert_eq!(acks.run_if_used_up(&credit, async { true }).await, Some(true));
+
+    // An ack that is due is not sent yet.
+    let acking = tokio::spawn(first.acker.ack());
+    tokio::task::yield_now().await;
+    assert_eq!(acks.run_if_used_up(&credit, async { true }).await, Some(true));
+    acking.await.unwrap();
+    assert_eq!(acks.run_if_used_up(&credit, async { true }).await, None);
+
+    let third = of_batch(4);
+    assert!(credit.is_used_up());
+    second.acker.requeue().await;
+    assert!(!credit.is_used_up());
+    third.acker.clone().ack().await;
+    third.acker.requeue().await;
+    assert_eq!(credit.unacked.load(Ordering::Relaxed), 0, "the first use counts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_ack_is_sent_while_something_runs_for_a_credit() {
+    let (acks, credit) = (Arc::<ChannelAcks>::default(), Arc::new(BatchCredit::new(1)));
+    let held = HeldDelivery::of_batch(&acks, delivery(1), &credit);
+    let running = acks.run_if_used_up(&credit, async {
+        assert!(tokio::time::timeout(100 * GATHER, held.acker.ack()).await.is_err());
+        credit.is_used_up()
+    });
+    assert_eq!(running.await, Some(true));
+    tokio::time::sleep(GATHER).await;
+    assert!(!credit.is_used_up());
 }

@@ -1,12 +1,15 @@
 //! RabbitMQ: the topology, the link to the broker, publishing with confirms, consuming, and the
 //! form of ferryd's own messages.
 
+mod batch_fetch;
+mod batch_room;
 pub mod broker;
 pub mod connection;
 pub mod consumer;
 mod copied_properties;
 pub mod declare;
 pub mod delivery_acks;
+pub mod delivery_handler;
 pub mod delivery_window;
 pub mod destination;
 mod destination_health;
