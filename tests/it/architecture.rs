@@ -33,7 +33,7 @@ const IMPURE: [&str; 14] = [
 const SHARED_VALUE: &str = "std::sync::Arc;";
 
 /// The crates that the core is made of: none of them does I/O by itself.
-const PURE_CRATES: [&str; 14] = [
+const PURE_CRATES: [&str; 13] = [
     "base64",
     "bytes",
     "hex",
@@ -44,7 +44,6 @@ const PURE_CRATES: [&str; 14] = [
     "serde",
     "serde_json",
     "serde_path_to_error",
-    "sha2",
     "thiserror",
     "url",
     "uuid",

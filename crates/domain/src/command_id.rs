@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use sha2::{Digest as _, Sha256};
 
+use super::digest::PartialDigest;
 use super::name::excerpt;
 use super::parsed_text;
 
@@ -86,16 +86,14 @@ impl CommandId {
 /// Returns a digest of 128 bits of several texts, in hexadecimal digits. The digest of a single
 /// text is that of its bytes alone.
 fn digest_of(parts: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
+    let mut hash = PartialDigest::new();
     for part in parts {
         if parts.len() > 1 {
             hash.update(part.len().to_be_bytes());
         }
         hash.update(part);
     }
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash.finalize()[..16]);
-    format!("{:032x}", u128::from_be_bytes(half))
+    hash.finish()
 }
 
 fn is_published_form(text: &str) -> bool {

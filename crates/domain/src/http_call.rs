@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::command_id::CommandId;
+use super::digest::PartialDigest;
 use super::outcome::Failure;
 
 /// The record of a call, with the properties that distinguish calls.
@@ -82,7 +82,7 @@ impl HttpRequest {
     /// of the same call.
     #[must_use]
     pub fn digest(&self) -> String {
-        let mut hash = Sha256::new();
+        let mut hash = PartialDigest::new();
         for part in [self.method.as_str().as_bytes(), self.url.as_str().as_bytes()] {
             hash.update(part);
             hash.update([0]);
@@ -96,7 +96,7 @@ impl HttpRequest {
                 hash.update(part);
             }
         }
-        hex::encode(&hash.finalize()[..16])
+        hash.finish()
     }
 }
 

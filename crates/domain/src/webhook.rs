@@ -6,10 +6,10 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::command_id::CommandId;
+use super::digest::PartialDigest;
 use super::money::StatedAmount;
 use super::outcome::{Failure, Success};
 
@@ -118,21 +118,18 @@ pub struct UnverifiedNotice {
     pub starts_query: bool,
 }
 
-/// The number of characters of a digest that identify a notice.
-const DIGEST_LENGTH: usize = 32;
-
 impl UnverifiedNotice {
     /// Reduces a notice to what it is about.
     #[must_use]
     pub fn of(notice: &WebhookNotice) -> Self {
         let WebhookNotice { event, id, reference, meaning, .. } = notice;
-        let mut hash = Sha256::new();
+        let mut hash = PartialDigest::new();
         for part in [event, id, reference] {
             let part = part.as_deref().unwrap_or_default().as_bytes();
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        let digest = hex::encode(hash.finalize()).chars().take(DIGEST_LENGTH).collect();
+        let digest = hash.finish();
         // A final outcome in an unverified notice does not count: the provider is queried instead.
         let starts_query = !matches!(meaning, NoticeMeaning::Progress(_) | NoticeMeaning::Nothing);
         Self { event: event.clone(), reference: reference.clone(), digest, starts_query }
