@@ -141,6 +141,24 @@ fn a_packed_state_is_counted_by_the_memory_that_it_takes() {
 }
 
 #[test]
+fn a_packed_state_that_cannot_be_read_is_damage_and_never_a_command_that_is_unknown() {
+    let (mut cache, sample) = (view(), SampleCommand::new("order-1", 0));
+    put(&mut cache, &sample.id(), sample.completed());
+    let cut = StatePacker::default().pack(&sample.id(), &sample.completed()).cut();
+    let (id, mut changed) = cache.unsaved.remove(&sample.id()).unwrap();
+    changed.state = CachedState::Packed(Arc::new(cut));
+    cache.unsaved.insert(id, changed);
+    let bytes = cache.unsaved.bytes;
+    for is_saving in [false, true] {
+        let _taken = is_saving.then(|| cache.take().unwrap());
+        let changed = cache.change(&sample.id(), None, 1, |_| panic!("nothing is to be changed"));
+        assert!(changed.unwrap_err().is_damaged());
+        assert!(is_packed(&cache, &sample.id()));
+        assert_eq!(cache.unsaved.bytes, if is_saving { 0 } else { bytes });
+    }
+}
+
+#[test]
 fn contents_that_are_erased_before_they_are_saved_never_reach_the_disk() {
     let (mut cache, dir) = (view(), TempDir::new().unwrap());
     let index = LedgerIndex::open(dir.path(), "key").unwrap();

@@ -82,6 +82,13 @@ impl PackedState {
         read_body(id, &self.body)
     }
 
+    /// Cuts the last byte off, so that the state can't be read.
+    #[cfg(test)]
+    pub(crate) fn cut(self) -> Self {
+        let body = self.body.split_last().map(|(_, rest)| rest.into()).unwrap_or_default();
+        Self { body, ..self }
+    }
+
     /// Returns the memory that the state takes, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
