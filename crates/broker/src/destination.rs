@@ -40,6 +40,12 @@ impl LinkPurpose {
             Self::Webhooks => "publish-webhooks",
         }
     }
+
+    /// Returns true where ferryd itself makes all headers of the messages, and few: the others take
+    /// over those of a publisher.
+    pub(super) fn has_few_headers(self) -> bool {
+        matches!(self, Self::Ledger | Self::Events)
+    }
 }
 
 /// The destination that messages share if the same trouble at the broker holds them up.

@@ -28,7 +28,11 @@ impl PublishingLink {
         purpose: LinkPurpose,
         end: &Arc<SessionEnd>,
     ) -> Result<Self, BrokerError> {
-        let connection = settings.connect(purpose.as_str()).await?;
+        let connection = if purpose.has_few_headers() {
+            settings.connect_for_few_headers(purpose.as_str()).await?
+        } else {
+            settings.connect(purpose.as_str()).await?
+        };
         let (sender, clock) = watch::channel(LinkClock::start());
         follow_events(&connection, Some(sender), Arc::clone(end));
         Ok(Self { connection, clock, publish_timeout: settings.publish_timeout })

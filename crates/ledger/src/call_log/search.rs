@@ -64,7 +64,7 @@ pub async fn find<R: CallRecord>(
     windows: &[CallWindow],
     noted: Option<&IndexedCalls>,
 ) -> Result<FoundCalls<R>, BrokerError> {
-    let connection = amqp.connect_for_query("calls").await?;
+    let connection = amqp.connect_for_few_headers("calls").await?;
     let found = find_on(&connection, stream, command, windows, noted).await;
     say_goodbye(&connection).await;
     found
