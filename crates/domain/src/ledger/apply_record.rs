@@ -28,6 +28,12 @@ impl CommandState {
         ruling
     }
 
+    /// Records that the ledger holds a record about the command that must not be skipped and is not
+    /// understood.
+    pub fn block(slot: &mut impl StateSlot, kind: &str) {
+        slot.get_or_insert_state(Self::unopened).blocked.get_or_insert_with(|| kind.to_owned());
+    }
+
     fn apply_body(slot: &mut impl StateSlot, id: RecordId, record: &Record) -> Ruling {
         match &record.fact {
             RecordBody::Opened(opened) => Self::open(slot, record.at, opened),

@@ -25,7 +25,6 @@ use super::record::{
     Actor, CallGuard, CommandIdentity, RecordId, ReplyTarget, RetainedMessage, Step,
 };
 use super::ruling::{DecidedCommand, Ruling, TooLate};
-use super::state_slot::StateSlot;
 use super::transition::StateTransition;
 use crate::conflict::ConflictNote;
 use crate::job::JobId;
@@ -160,12 +159,6 @@ pub enum CallPhase {
 }
 
 impl CommandState {
-    /// Records that the ledger holds a record about the command that must not be skipped and is not
-    /// understood.
-    pub fn block(slot: &mut impl StateSlot, kind: &str) {
-        slot.get_or_insert_state(Self::unopened).blocked.get_or_insert_with(|| kind.to_owned());
-    }
-
     /// Returns the state that the command is in.
     #[must_use]
     pub fn state(&self) -> LifecycleState {
