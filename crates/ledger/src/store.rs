@@ -19,6 +19,11 @@ use ferryd_domain::job::{JobId, JobState};
 /// The time for which changes gather before they are saved: a command that is carried out in this
 /// time is saved once.
 const GATHERING: Duration = Duration::from_secs(1);
+/// The number of changed commands below which saving pauses again and again: a core on which some
+/// hundred are saved at once is missing to commands whose events are due, for milliseconds.
+const FEW_CHANGES: usize = 1_250;
+/// The length of such a pause.
+const BREATHER: Duration = Duration::from_millis(1);
 /// The pause between two transactions that prune commands.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The pause after the index refused a change for a reason that may pass, such as a full disk.
@@ -243,7 +248,9 @@ impl StateStore {
     fn save(&self, taken: TakenChanges) {
         let changes = taken.changes();
         loop {
-            let error = match self.index.save(&changes, Timestamp::now()) {
+            let mut pause = || self.give_way(changes.cases.len());
+            let saved = self.index.save_with_pauses(&changes, Timestamp::now(), &mut pause);
+            let error = match saved {
                 Ok(()) => {
                     drop(changes);
                     let number = taken.number;
@@ -261,6 +268,18 @@ impl StateStore {
             if self.interrupted() {
                 return;
             }
+        }
+    }
+
+    /// Lets other threads have the processor for a moment, where few changes are saved and nobody
+    /// waits for that.
+    fn give_way(&self, changed: usize) {
+        let is_pressed = || {
+            let StoreState { cache, hurry, ending, .. } = &*self.lock();
+            *hurry || *ending || cache.is_laden()
+        };
+        if changed < FEW_CHANGES && !is_pressed() {
+            std::thread::sleep(BREATHER);
         }
     }
 

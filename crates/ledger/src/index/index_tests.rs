@@ -48,6 +48,24 @@ proptest! {
 }
 
 #[test]
+fn a_save_pauses_after_every_few_commands_and_is_seen_whole_or_not_at_all() {
+    let dir = TempDir::new().unwrap();
+    let index = open(&dir);
+    let samples: Vec<_> = (0..100).map(|n| SampleCommand::new(&format!("c-{n}"), n)).collect();
+    let saved = changes(samples.iter().map(|sample| (sample, sample.completed())), 7);
+    let mut pauses = 0;
+    let mut pause = || {
+        pauses += 1;
+        assert_eq!(index.command_state(&samples[0].id()).unwrap(), None, "half a save is seen");
+    };
+    index.save_with_pauses(&saved, seconds(0), &mut pause).unwrap();
+    assert_eq!(pauses, 3);
+    for sample in &samples {
+        assert_eq!(index.command_state(&sample.id()).unwrap(), Some(sample.completed()));
+    }
+}
+
+#[test]
 fn what_was_saved_is_there_after_the_next_start() {
     let dir = TempDir::new().unwrap();
     let writer = Uuid::from_u128(1);

@@ -266,7 +266,21 @@ impl LedgerIndex {
     /// [`IndexError::Damaged`]: [clear](Self::clear) it and read the stream from its beginning. Else `SQLite` refuses, and
     /// the same may be saved again later.
     pub fn save(&self, changes: &IndexChanges, now: Timestamp) -> Result<(), IndexError> {
-        self.write(|writer| writer.save(changes, now))
+        self.save_with_pauses(changes, now, &mut || ())
+    }
+
+    /// Saves all of `changes`, or nothing, and calls `pause` after every few commands, within the
+    /// transaction.
+    ///
+    /// # Errors
+    /// As of [`save`](Self::save).
+    pub fn save_with_pauses(
+        &self,
+        changes: &IndexChanges,
+        now: Timestamp,
+        pause: &mut dyn FnMut(),
+    ) -> Result<(), IndexError> {
+        self.write(|writer| writer.save(changes, now, pause))
     }
 
     /// Prunes some of the commands that are over since before `older_than`: call it again until it

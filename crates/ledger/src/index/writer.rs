@@ -25,6 +25,9 @@ const KEPT_LINES: i64 = 1_000;
 const VISITORS_KEPT: i64 = 24 * 3_600 * 1_000;
 const KEPT_BYTES: usize = 4_096;
 
+/// The number of commands that are saved without a pause.
+const UNPAUSED: usize = 32;
+
 /// The only connection that writes.
 pub(super) struct IndexWriter {
     conn: Connection,
@@ -67,9 +70,14 @@ impl IndexWriter {
         Ok(Self { conn, facets, ids: Arc::clone(ids), unscrubbed })
     }
 
-    /// Saves all of `changes`, or nothing.
-    pub fn save(&mut self, changes: &IndexChanges, now: Timestamp) -> Result<(), IndexError> {
-        let saved = self.try_save(changes, now);
+    /// Saves all of `changes`, or nothing, and calls `pause` now and then.
+    pub fn save(
+        &mut self,
+        changes: &IndexChanges,
+        now: Timestamp,
+        pause: &mut dyn FnMut(),
+    ) -> Result<(), IndexError> {
+        let saved = self.try_save(changes, now, pause);
         if saved.is_err() {
             // The facets that the failed transaction added are not in the database.
             self.facets = FacetTable::load(&self.conn).unwrap_or_default();
@@ -126,7 +134,12 @@ impl IndexWriter {
         Ok(forgotten)
     }
 
-    fn try_save(&mut self, changes: &IndexChanges, now: Timestamp) -> Result<(), IndexError> {
+    fn try_save(
+        &mut self,
+        changes: &IndexChanges,
+        now: Timestamp,
+        pause: &mut dyn FnMut(),
+    ) -> Result<(), IndexError> {
         let IndexChanges { cases: states, writers, jobs, unreadable, checkpoint } = changes;
         let at = now.as_millisecond();
         if self.ids.is_due() {
@@ -136,7 +149,10 @@ impl IndexWriter {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         store_unreadable(&tx, unreadable)?;
         let mut upserts = CommandUpserts::prepare(&tx)?;
-        for ((id, state), known) in states.iter().zip(known) {
+        for (row, ((id, state), known)) in states.iter().zip(known).enumerate() {
+            if row % UNPAUSED == UNPAUSED - 1 {
+                pause();
+            }
             upserts.put(&mut self.facets, (id, state), known, at)?;
         }
         let erased = upserts.finish()?;
