@@ -12,7 +12,7 @@ use crate::process::ChildProcess;
 use crate::setup::BenchPlace;
 
 /// The function that saves to the index.
-const INDEX: &str = "ferryd_ledger::index::LedgerIndex::save";
+const INDEX: &str = "ferryd_ledger::index::LedgerIndex::save_with_pauses";
 /// The function that opens a connection to the provider, which is closed when it was idle for four
 /// seconds.
 const CONNECT: &str = "reqwest::connect::with_timeout::{{closure}}";
