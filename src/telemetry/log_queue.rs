@@ -35,7 +35,7 @@ struct SharedQueue {
     gathering: Duration,
 }
 
-/// What the thread that writes does.
+/// The occupation of the thread that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriterState {
     /// Everything was written for a while: the thread waits for a line.

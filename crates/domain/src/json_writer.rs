@@ -2,8 +2,8 @@
 //! the punctuation around it, numbers and times are written without the machinery of formatting,
 //! and of a text eight bytes are looked at together.
 //!
-//! What ferryd encodes for each command, records, events and calls, is written by this; all else by
-//! serde. Reading is serde's. Tests hold that a type which has both forms is written the same.
+//! Records, events and calls, which ferryd encodes for each command, are written by this; all else
+//! by serde. Reading is serde's. Tests hold that a type which has both forms is written the same.
 
 use std::fmt::Write as _;
 
