@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use clap::ValueEnum;
+
 use crate::BenchError;
 use crate::process::ChildProcess;
 use crate::setup::{BenchPlace, FERRYD};
@@ -23,7 +25,7 @@ bindings = ["#"]
 const NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/node");
 
 /// A program that carries the commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum CommandCarrier {
     /// The minimal consumer.
     Minimal,

@@ -58,6 +58,9 @@ struct BenchArguments {
     /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<MeasuredQuestion>,
+    /// Measure only these contenders
+    #[arg(long, value_enum, value_delimiter = ',')]
+    contenders: Vec<CommandCarrier>,
     /// Count the instructions of a command, and compare them with `benches/instructions.toml`
     #[arg(long)]
     instructions: bool,
@@ -180,7 +183,10 @@ async fn measure_all(arguments: &BenchArguments) -> Result<(), BenchError> {
         return print_result(arguments, &growth, &growth.json());
     }
     let mut report = BenchReport::default();
-    let contenders = CommandCarrier::installed();
+    let mut contenders = CommandCarrier::installed();
+    if !arguments.contenders.is_empty() {
+        contenders.retain(|contender| arguments.contenders.contains(contender));
+    }
     for round in 1..=sizes.rounds {
         eprintln!("round {round} of {}", sizes.rounds);
         measure_round(&mut bench, &mut report, &contenders, &sizes, &arguments.only).await?;
