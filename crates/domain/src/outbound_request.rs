@@ -15,6 +15,15 @@ pub enum OutboundRequest {
 }
 
 impl OutboundRequest {
+    /// Returns the HTTP request; `None` for a message.
+    #[must_use]
+    pub fn into_http(self) -> Option<HttpRequest> {
+        match self {
+            Self::Http(request) => Some(request),
+            Self::Message(_) => None,
+        }
+    }
+
     /// Returns a digest of the operation's input, without the credentials.
     #[must_use]
     pub fn digest(&self) -> String {

@@ -41,6 +41,7 @@ pub fn account_schema() -> &'static Json {
 }
 
 /// A provider with the credentials of one account.
+#[derive(Clone)]
 pub struct Account {
     /// The account's name.
     pub name: Name,
@@ -52,9 +53,25 @@ pub struct Account {
     pub publishers: Option<PublisherList>,
     /// The base URL of the provider for this account.
     pub base_url: Url,
+    /// The way to the provider.
+    pub link: ProviderLink,
     /// Every secret of the account, and the encoded credentials that contain one, so that each is
     /// masked wherever it appears.
     pub secrets: Vec<SecretString>,
+}
+
+/// The way to a provider.
+#[derive(Debug, Clone)]
+pub enum ProviderLink {
+    /// HTTPS; each request carries its own authorisation.
+    Https,
+    /// AMQP 0-9-1 to the provider's broker.
+    Amqp {
+        /// The user at the broker.
+        username: String,
+        /// The user's password.
+        password: SecretString,
+    },
 }
 
 /// An account of a provider of ferryd: its values override those of the provider file.

@@ -70,7 +70,7 @@ fn request(account: &Account) -> HttpRequest {
         command_token: "",
         in_doubt: false,
     };
-    account.adapter.build_request(&call).unwrap()
+    account.adapter.build_request(&call).unwrap().into_http().unwrap()
 }
 
 #[test]

@@ -11,6 +11,7 @@ use ferryd_domain::credentials::CredentialCheck;
 use ferryd_domain::http_call::{CallResult, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::money::MoneyAmount;
+use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::outcome::{Failure, LookupOutcome, Outcome, PollOutcome};
 use ferryd_domain::query::QueryPurpose;
 use ferryd_domain::token::{AccessToken, TokenUnavailable};
@@ -26,7 +27,10 @@ pub trait Adapter: Send + Sync {
     /// # Errors
     /// The failure, of kind `invalid`, if the command lacks a value that the request needs. Nothing
     /// was sent then.
-    fn build_request(&self, call: &CallContext<'_>) -> Result<HttpRequest, UnmaskedValue<Failure>>;
+    fn build_request(
+        &self,
+        call: &CallContext<'_>,
+    ) -> Result<OutboundRequest, UnmaskedValue<Failure>>;
 
     /// The amount of money that a command asks for; `None` where the file does not state it.
     fn requested_amount(&self, call: &CallContext<'_>) -> Option<MoneyAmount>;

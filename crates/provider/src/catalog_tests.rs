@@ -242,6 +242,7 @@ fn sent(name: &str, operation: &str, payload: &Value, token: &str) -> Value {
         in_doubt: false,
     };
     let request = provider(name).default_account().unwrap().adapter.build_request(&call).unwrap();
+    let request = request.into_http().unwrap();
     serde_json::from_slice(&request.body).unwrap_or_else(|_| json!(pairs(&request.body)))
 }
 

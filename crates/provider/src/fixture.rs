@@ -11,6 +11,7 @@ use super::{Adapter, CallContext, Provider};
 use ferryd_domain::command::{Command, CommandEnvelope};
 use ferryd_domain::http_call::{CallResult, HttpReply, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::outcome::{Failure, Outcome};
 use ferryd_domain::retry::RetryPolicy;
 use ferryd_domain::webhook_token::TokenKey;
@@ -86,6 +87,17 @@ pub(super) fn request_under(
     payload: &Value,
     key: Option<&str>,
 ) -> Result<HttpRequest, Failure> {
+    let request = outbound(provider, operation, payload, key)?;
+    Ok(request.into_http().expect("an HTTP request"))
+}
+
+/// The request or message of a first attempt, under a key where there is one.
+pub(super) fn outbound(
+    provider: &Provider,
+    operation: &str,
+    payload: &Value,
+    key: Option<&str>,
+) -> Result<OutboundRequest, Failure> {
     let key = key.map(IdempotencyKey::from_header);
     let command = command(operation, payload);
     let call = CallContext {
@@ -121,6 +133,16 @@ pub(super) fn interpret(
     payload: &Value,
     reply: HttpReply,
 ) -> Outcome {
+    interpret_result(provider, operation, payload, &CallResult::Reply(reply))
+}
+
+/// The meaning of the result of a first attempt.
+pub(super) fn interpret_result(
+    provider: &Provider,
+    operation: &str,
+    payload: &Value,
+    result: &CallResult,
+) -> Outcome {
     let command = command(operation, payload);
     let call = CallContext {
         command: &command,
@@ -132,7 +154,7 @@ pub(super) fn interpret(
         command_token: "",
         in_doubt: false,
     };
-    opened(provider, |adapter| adapter.interpret_reply(&call, &CallResult::Reply(reply)))
+    opened(provider, |adapter| adapter.interpret_reply(&call, result))
 }
 
 /// An answer in JSON.

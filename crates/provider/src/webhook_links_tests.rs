@@ -48,7 +48,8 @@ fn request(provider: &Provider, account: &str) -> HttpRequest {
         command_token: "",
         in_doubt: false,
     };
-    provider.default_account().unwrap().adapter.build_request(&call).unwrap()
+    let account = provider.default_account().unwrap();
+    account.adapter.build_request(&call).unwrap().into_http().unwrap()
 }
 
 fn notify(request: &HttpRequest) -> String {
@@ -211,7 +212,8 @@ fn sent_to_twilio(
         command_token: "",
         in_doubt: false,
     };
-    let body = provider.default_account().unwrap().adapter.build_request(&call).unwrap().body;
+    let request = provider.default_account().unwrap().adapter.build_request(&call).unwrap();
+    let body = request.into_http().unwrap().body;
     (provider, url::form_urlencoded::parse(&body).into_owned().collect())
 }
 

@@ -26,9 +26,11 @@ pub(crate) struct ExampleFile {
     pub(super) command: ExampleCommandFile,
     /// The expected request.
     pub(super) request: Option<ExpectedRequestFile>,
+    /// The expected message, of a provider that is reached by messages.
+    pub(super) message: Option<ExpectedMessageFile>,
     /// An answer of the provider.
     pub(super) reply: Option<ReplyFile>,
-    /// The expected meaning of that answer.
+    /// The expected meaning of that answer, or of the acknowledgement of a message.
     pub(super) outcome: Option<ExpectedOutcomeFile>,
 }
 
@@ -56,6 +58,24 @@ pub(crate) struct ExpectedRequestFile {
     /// The whole query, decoded.
     pub(super) query: Option<BTreeMap<String, String>>,
     /// Some of the headers. The header of an access token is not among them.
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    /// The whole body: a map or list, for a form as well; or a text, compared as JSON where the
+    /// body is JSON.
+    pub(super) body: Option<Json>,
+}
+
+/// The message that is expected. Keys that are left out are not compared.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExpectedMessageFile {
+    /// The exchange; empty for the default exchange.
+    pub(super) exchange: Option<String>,
+    /// The routing key.
+    pub(super) routing_key: Option<String>,
+    /// The message's id.
+    pub(super) message_id: Option<String>,
+    /// Some of the headers.
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
     /// The whole body: a map or list, for a form as well; or a text, compared as JSON where the

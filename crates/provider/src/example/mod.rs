@@ -5,6 +5,7 @@
 //! each of its examples.
 
 mod difference;
+mod expected_request;
 pub(crate) mod file;
 mod message;
 mod sample;
@@ -14,19 +15,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use url::form_urlencoded;
 
 pub use self::difference::ExampleDifference;
-use self::difference::{compare, of_pairs};
-use self::file::{ExampleFile, ExpectedOutcomeFile, ExpectedRequestFile, ReplyFile};
-use self::message::{header_of, message};
+use self::difference::compare;
+use self::expected_request::compare_outbound;
+use self::file::{ExampleFile, ExpectedOutcomeFile, ReplyFile};
+use self::message::message;
 pub use self::sample::{WebhookSample, samples};
 use super::parse::{self, SecretSource};
 use super::registry::ProviderDefaults;
 use super::webhook_links::LinkSettings;
-use super::{CallContext, Operation, Provider, catalog, rest};
+use super::{CallContext, Operation, Provider, catalog};
 use ferryd_domain::command::{Command, CommandEnvelope};
-use ferryd_domain::http_call::{CallResult, HttpMethod, HttpReply, HttpRequest};
+use ferryd_domain::http_call::{CallResult, HttpReply};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::name::Name;
 use ferryd_domain::outcome::{Outcome, OutcomeName};
@@ -158,20 +159,21 @@ fn differences(
         command_token: "",
         in_doubt: false,
     };
-    if example.request.is_some() || example.reply.is_none() {
-        match (account.adapter.build_request(&call), &example.request) {
-            (Ok(request), Some(expected)) => compare_request(expected, &request, &mut found),
-            (Ok(_), None) => {}
-            (Err(failure), _) => found.push(ExampleDifference::new(
+    let stated = example.request.is_some() || example.message.is_some();
+    if stated || example.reply.is_none() {
+        match account.adapter.build_request(&call) {
+            Ok(request) => compare_outbound(example, &request, &mut found),
+            Err(failure) => found.push(ExampleDifference::new(
                 "request",
                 "a request",
                 failure.masked(&mask).message,
             )),
         }
     }
-    if let Some(reply) = &example.reply {
-        let outcome =
-            account.adapter.interpret_reply(&call, &CallResult::Reply(answer(reply))).masked(&mask);
+    let acknowledged = example.outcome.as_ref().map(|_| CallResult::Acknowledged);
+    let replied = example.reply.as_ref().map(|reply| CallResult::Reply(answer(reply)));
+    if let Some(answer) = replied.or(acknowledged) {
+        let outcome = account.adapter.interpret_reply(&call, &answer).masked(&mask);
         let outcome = if operation.repeatable { outcome.for_read_only() } else { outcome };
         match &example.outcome {
             Some(expected) => compare_outcome(expected, &outcome, &mut found),
@@ -200,67 +202,6 @@ fn command(
     }
     Command::decode(body.to_string().as_bytes(), CommandEnvelope::default())
         .map_err(|invalid| invalid.failure.message)
-}
-
-fn compare_request(
-    expected: &ExpectedRequestFile,
-    request: &HttpRequest,
-    found: &mut Vec<ExampleDifference>,
-) {
-    let mut scalar = |at: &str, expected: Option<&str>, got: &str| {
-        if let Some(expected) = expected.filter(|expected| *expected != got) {
-            found.push(ExampleDifference::new(at, expected, got));
-        }
-    };
-    scalar("request.method", expected.method.map(HttpMethod::as_str), request.method.as_str());
-    scalar("request.path", expected.path.as_deref(), request.url.path());
-    if let Some(query) = &expected.query {
-        compare(
-            "request.query",
-            &json!(query),
-            &of_pairs(request.url.query_pairs().into_owned()),
-            found,
-        );
-    }
-    for (name, value) in &expected.headers {
-        let got = header_of(&request.headers, name);
-        if got != Some(value.as_str()) {
-            found.push(ExampleDifference::new(
-                format!("request.headers.{name}"),
-                value.as_str(),
-                got,
-            ));
-        }
-    }
-    if let Some(body) = &expected.body {
-        compare_body(body, request, found);
-    }
-}
-
-/// Compares decoded bodies: JSON as JSON, a form as its pairs, any other body as text.
-fn compare_body(expected: &Json, request: &HttpRequest, found: &mut Vec<ExampleDifference>) {
-    let content_type = header_of(&request.headers, "content-type").unwrap_or_default();
-    let text = || Json::String(String::from_utf8_lossy(&request.body).into_owned());
-    if content_type.starts_with("application/x-www-form-urlencoded") {
-        let got = of_pairs(form_urlencoded::parse(&request.body).into_owned());
-        let expected = match expected {
-            Json::String(text) => of_pairs(form_urlencoded::parse(text.as_bytes()).into_owned()),
-            map => {
-                // The file may encode lists in either way.
-                let [nested, repeated] = rest::form_pairs(map).map(of_pairs);
-                if repeated == got { repeated } else { nested }
-            }
-        };
-        return compare("request.body", &expected, &got, found);
-    }
-    let got = serde_json::from_slice(&request.body).unwrap_or_else(|_| text());
-    match expected {
-        Json::String(text) => {
-            let expected = serde_json::from_str(text).unwrap_or_else(|_| expected.clone());
-            compare("request.body", &expected, &got, found);
-        }
-        expected => compare("request.body", expected, &got, found),
-    }
 }
 
 fn answer(file: &ReplyFile) -> HttpReply {

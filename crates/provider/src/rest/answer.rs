@@ -154,16 +154,28 @@ impl AnswerReader {
             OutcomeName::Completed => match self.find_mismatch(reply, scope) {
                 // The provider may have acted, but not as requested.
                 Some(mismatch) => Outcome::Unknown(mismatch),
-                None => Outcome::Completed(self.read_success(reply, scope)),
+                None => Outcome::Completed(self.read_success(Some(reply.status), scope)),
             },
             OutcomeName::Waiting => {
-                Outcome::Waiting(self.read_success(reply, scope), self.read_waiting_for(scope))
+                let success = self.read_success(Some(reply.status), scope);
+                Outcome::Waiting(success, self.read_waiting_for(scope))
             }
             OutcomeName::Declined => Outcome::Declined(failure()),
             OutcomeName::Rejected => Outcome::Rejected(failure()),
             OutcomeName::Transient => Outcome::Transient(failure(), retry_after),
             OutcomeName::Unknown => Outcome::Unknown(failure()),
             OutcomeName::Lookup => Outcome::Lookup(failure()),
+        }
+    }
+
+    /// Determines the outcome of a message that the provider's broker has taken. Nothing of the
+    /// provider itself is known: the expressions read the request.
+    pub(super) fn read_acknowledgement(&self, scope: &ExpressionScope<'_>) -> Outcome {
+        let success = self.read_success(None, scope);
+        if self.accepted.as_ref().is_some_and(|accepted| accepted.holds(scope)) {
+            Outcome::Waiting(success, self.read_waiting_for(scope))
+        } else {
+            Outcome::Completed(success)
         }
     }
 
@@ -182,7 +194,11 @@ impl AnswerReader {
     }
 
     /// Reads the result of a successful call.
-    pub(super) fn read_success(&self, reply: &HttpReply, scope: &ExpressionScope<'_>) -> Success {
+    pub(super) fn read_success(
+        &self,
+        http_status: Option<u16>,
+        scope: &ExpressionScope<'_>,
+    ) -> Success {
         let mut warnings = Vec::new();
         let result = self
             .result
@@ -209,7 +225,7 @@ impl AnswerReader {
                 Err(error) => warnings.push(format!("warnings[{n}]: {error}")),
             }
         }
-        Success { result, provider_reference, warnings, http_status: Some(reply.status) }
+        Success { result, provider_reference, warnings, http_status }
     }
 
     /// Reads the party that has to act next.

@@ -11,9 +11,11 @@ use secrecy::SecretString;
 use super::RestAdapter;
 use super::compiled_operation::RestOperation;
 use super::expression::{ExpressionScope, KnownVariables};
-use super::file::ProviderFile;
+use super::file::{ProviderFile, ProviderProtocol};
+use super::foreign_keys::refuse_foreign_keys;
 use super::header::{self, RequestAuth};
 use super::inherited::{InheritedSettings, duration, size};
+use super::message;
 use super::operation::{self, retry, timeout};
 use super::path::BaseUrl;
 use super::request::SharedRequestParts;
@@ -21,7 +23,7 @@ use super::secret::ProviderSecrets;
 use super::token::GrantContext;
 use super::verification::{self, CredentialProbe};
 use super::webhook_url::WebhookUrl;
-use crate::account::{AccountNames, AccountSpec, AccountValues};
+use crate::account::{AccountNames, AccountSpec, AccountValues, ProviderLink};
 use crate::registry::ProviderDefaults;
 use crate::webhook::compile as webhook;
 use crate::webhook::file::WebhookFile;
@@ -68,8 +70,9 @@ pub(crate) fn compile(
     }
     let kind = stated_name(file.r#type.as_deref(), "type", r#"type = "payment""#, root);
     if file.protocol.is_none() {
-        root.key("protocol").refuse(r#"is missing; write protocol = "rest""#);
+        root.key("protocol").refuse(r#"is missing; write protocol = "rest" or protocol = "amqp""#);
     }
+    refuse_foreign_keys(file, root);
     let names = AccountNames::of(file, accounts);
     let settings = around.defaults.links.as_ref();
     let has_address = settings.is_some_and(|settings| settings.public_url.is_some());
@@ -83,9 +86,11 @@ pub(crate) fn compile(
         .and_then(|text| size(text, &root.key("max_bytes_in_flight")));
     let connect_timeout = http.connect_timeout;
     let inherited = InheritedSettings {
+        protocol: file.spoken(),
         in_request: KnownVariables::in_request(&names.secrets)
             .with_account(&names.values)
             .with(&webhook_url),
+        in_address: KnownVariables::in_base_url(&names.values),
         in_answer: KnownVariables::in_answer(&names.secrets)
             .with_account(&names.values)
             .with(&webhook_url),
@@ -123,7 +128,9 @@ pub(crate) fn compile(
     let retry_group =
         file.retry_group.as_ref().and_then(|group| root.key("retry_group").check(group.parse()));
     let (name, rest) = (name?, Arc::new(rest));
-    let accounts = opened.into_iter().map(|opened| opened.account(&name, &rest, probe.as_ref()));
+    let accounts = opened
+        .into_iter()
+        .map(|opened| opened.account((&name, file.spoken()), &rest, probe.as_ref()));
     let accounts: Option<Vec<Account>> = accounts.collect();
     Some(Provider {
         name,
@@ -200,7 +207,7 @@ impl AccountDraft {
 
     fn account(
         self,
-        provider: &Name,
+        (provider, protocol): (&Name, ProviderProtocol),
         operations: &Arc<BTreeMap<Name, RestOperation>>,
         probe: Option<&Arc<CredentialProbe>>,
     ) -> Option<Account> {
@@ -213,6 +220,13 @@ impl AccountDraft {
         ]);
         let credentials = shared.auth.as_ref().and_then(|auth| auth.basic_credentials(&scope));
         let values = secrets.values().cloned().chain(credentials).collect();
+        let link = match protocol {
+            ProviderProtocol::Rest => ProviderLink::Https,
+            ProviderProtocol::Amqp => {
+                let (username, password) = shared.auth.as_ref()?.login(&scope)?.ok()?;
+                ProviderLink::Amqp { username, password }
+            }
+        };
         let verification = probe.cloned();
         let adapter = RestAdapter {
             name: provider,
@@ -228,6 +242,7 @@ impl AccountDraft {
             webhook,
             publishers,
             base_url,
+            link,
             secrets: values,
         })
     }
@@ -290,7 +305,8 @@ fn shared(
         place.refuse(r#"is missing; write base_url = "https://api.example.com""#);
     }
     let base_url = |text: &String| {
-        place.check(BaseUrl::read_account_url(text, account, file.allow_insecure_loopback))
+        let (protocol, loopback) = (file.spoken(), file.allow_insecure_loopback);
+        place.check(BaseUrl::read_account_url(text, account, protocol, loopback))
     };
     let base_url = file.base_url.as_ref().and_then(base_url);
     let context = GrantContext {
@@ -303,7 +319,10 @@ fn shared(
         .auth
         .as_ref()
         .and_then(|auth| RequestAuth::compile(auth, known, &context, &root.key("auth")));
-    let headers = header::compile(&file.headers, known, &root.key("headers"));
+    let headers = match file.spoken() {
+        ProviderProtocol::Rest => header::compile(&file.headers, known, &root.key("headers")),
+        ProviderProtocol::Amqp => message::headers(&file.headers, known, &root.key("headers")),
+    };
     if let Some(name) =
         auth.as_ref().map(RequestAuth::header).filter(|name| headers.contains_key(*name))
     {

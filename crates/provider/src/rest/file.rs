@@ -6,6 +6,7 @@
 
 mod auth;
 mod lookup;
+mod message;
 mod request;
 mod verification;
 
@@ -20,6 +21,7 @@ use serde_json::{Map, Value as Json};
 
 pub(super) use self::auth::{AuthFile, ClientAuthFile, GrantFile};
 pub(super) use self::lookup::{LookupChoice, LookupFile};
+pub(super) use self::message::MessageFile;
 pub(super) use self::request::{BodyEncoding, ListEncoding, RequestFile};
 pub(super) use self::verification::VerificationFile;
 use super::answer_meaning::AnswerMeaning;
@@ -46,7 +48,8 @@ pub(crate) struct ProviderFile {
     pub(super) r#type: Option<String>,
     /// The provider's protocol.
     pub(super) protocol: Option<ProviderProtocol>,
-    /// The `https://` address before every path; expressions that may use `account`. No query.
+    /// The `https://` address before every path, or the `amqps://` address of the broker with its
+    /// virtual host; expressions that may use `account`. No query.
     pub(super) base_url: Option<String>,
     /// The authorisation of requests. Absent: none.
     pub(super) auth: Option<AuthFile>,
@@ -91,7 +94,8 @@ pub(crate) struct ProviderFile {
     pub(super) retry_group: Option<String>,
     /// PEM file of the authorities to trust instead of the system's; relative to this file.
     pub(super) ca_file: Option<String>,
-    /// True where `base_url` may be plain HTTP to this machine (`127.0.0.0/8`, `::1`, `localhost`).
+    /// True where `base_url` may be plain HTTP or AMQP to this machine (`127.0.0.0/8`, `::1`,
+    /// `localhost`).
     /// Default: false.
     #[serde(default)]
     pub(super) allow_insecure_loopback: bool,
@@ -115,6 +119,12 @@ pub(crate) struct ProviderFile {
 }
 
 impl ProviderFile {
+    /// Returns the provider's protocol; the one of most providers where the file states none,
+    /// which is a fault of its own.
+    pub(super) fn spoken(&self) -> ProviderProtocol {
+        self.protocol.unwrap_or(ProviderProtocol::Rest)
+    }
+
     /// Takes the examples of an operation out of the file.
     pub(crate) fn take_examples(&mut self, operation: &str) -> Vec<ExampleFile> {
         self.operations
@@ -135,6 +145,8 @@ impl ProviderFile {
 pub(super) enum ProviderProtocol {
     /// HTTP requests that this file describes.
     Rest,
+    /// Messages to the provider's own RabbitMQ, or another broker that speaks AMQP 0-9-1.
+    Amqp,
 }
 
 /// The retries of commands; absent keys are inherited.
@@ -201,7 +213,9 @@ pub(super) struct RuleFile {
 pub(super) struct OperationFile {
     /// The request.
     pub(super) request: Option<RequestFile>,
-    /// The request's body: a map, list or text; expressions. Absent: no body.
+    /// The message, of a provider with `protocol = "amqp"`.
+    pub(super) message: Option<MessageFile>,
+    /// The body of the request or message: a map, list or text; expressions. Absent: no body.
     pub(super) body: Option<Json>,
     /// The amount of money that the command asks for, such as `{{ payload.amount }}`, in the unit
     /// of the provider's answers and webhooks. The amount that the provider reports has to

@@ -176,6 +176,16 @@ impl RequestAuth {
         value.strip_prefix("Basic ").map(SecretString::from)
     }
 
+    /// The user and password of the scheme `Basic`, for a broker; `None` for other schemes.
+    pub(super) fn login(
+        &self,
+        scope: &ExpressionScope<'_>,
+    ) -> Option<Result<(String, SecretString), HeaderValueError>> {
+        let Self::Basic(username, password) = self else { return None };
+        let login = || Ok((filled(username, scope)?, filled(password, scope)?.into()));
+        Some(login())
+    }
+
     /// The name of the header that is set.
     pub(super) fn header(&self) -> &str {
         match self {

@@ -4,15 +4,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::expression::KnownVariables;
-use super::file::{ErrorFile, RuleFile};
+use super::file::{ErrorFile, ProviderProtocol, RuleFile};
 use ferryd_domain::retry::RetryPolicy;
 use ferryd_settings::findings::SettingsCursor;
 use ferryd_settings::units::parse_size;
 
 /// The settings that an operation inherits from its provider.
 pub(super) struct InheritedSettings<'f> {
+    /// The provider's protocol.
+    pub(super) protocol: ProviderProtocol,
     /// The variables that requests may name.
     pub(super) in_request: KnownVariables<'f>,
+    /// The variables that addresses may name.
+    pub(super) in_address: KnownVariables<'f>,
     /// The variables that answers may name.
     pub(super) in_answer: KnownVariables<'f>,
     /// The folder against which relative paths are resolved.

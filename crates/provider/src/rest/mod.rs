@@ -1,11 +1,12 @@
-//! Providers with an HTTP API that their file describes.
+//! Providers that their file describes: with an HTTP API, or reached by messages.
 //!
 //! [`file`] is the structure of a file, [`compile`] makes a provider of it, [`request`] renders a
-//! request, [`answer`] reads the answer.
+//! request and [`message`] a message, [`answer`] reads the answer.
 
 pub(super) mod amount;
 mod answer;
 pub(super) mod answer_meaning;
+mod body;
 mod comparison;
 pub(super) mod compile;
 mod compiled_operation;
@@ -18,8 +19,10 @@ pub(super) mod expression_error;
 pub(super) mod expression_scope;
 mod expression_source;
 pub(super) mod file;
+mod foreign_keys;
 mod header;
 pub(super) mod inherited;
+mod message;
 pub(super) mod operation;
 mod path;
 mod query;
@@ -52,6 +55,7 @@ use ferryd_domain::http_call::{CallResult, HttpReply, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::money::MoneyAmount;
 use ferryd_domain::name::Name;
+use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::outcome::{Failure, LookupOutcome, Outcome, PollOutcome};
 use ferryd_domain::query::QueryPurpose;
 use ferryd_domain::token::{AccessToken, TokenUnavailable};
@@ -61,6 +65,11 @@ use ferryd_redact::UnmaskedValue;
 pub(super) fn form_pairs(map: &Json) -> [Vec<(String, String)>; 2] {
     [file::ListEncoding::Brackets, file::ListEncoding::Repeat]
         .map(|lists| encode::pairs(map, lists))
+}
+
+/// Describes an acknowledgement where an answer was expected.
+pub(super) fn only_acknowledged() -> Failure {
+    Failure::new("no_answer", "a message was acknowledged, which answers no question")
 }
 
 /// The adapter of an account of a provider that a file describes.
@@ -76,14 +85,17 @@ struct RestAdapter {
 }
 
 impl Adapter for RestAdapter {
-    fn build_request(&self, call: &CallContext<'_>) -> Result<HttpRequest, UnmaskedValue<Failure>> {
+    fn build_request(
+        &self,
+        call: &CallContext<'_>,
+    ) -> Result<OutboundRequest, UnmaskedValue<Failure>> {
         let operation = self.operation(call).map_err(UnmaskedValue::new)?;
         let (scope, without_token) = (self.scope(call), Value::UNDEFINED.into());
         let scope = match call.command_token {
             "" => &scope.with([(expression::COMMAND_TOKEN, without_token)]),
             _ => &scope,
         };
-        operation.request.render(&self.shared, scope, call.key).map_err(UnmaskedValue::new)
+        operation.call.render(&self.shared, scope, call).map_err(UnmaskedValue::new)
     }
 
     fn requested_amount(&self, call: &CallContext<'_>) -> Option<MoneyAmount> {
@@ -186,6 +198,7 @@ impl RestAdapter {
             CallResult::NotSent(failure) | CallResult::Incomplete(failure) => {
                 PollOutcome::Still(Some(failure.clone()))
             }
+            CallResult::Acknowledged => PollOutcome::Still(Some(only_acknowledged())),
             CallResult::Reply(reply) => {
                 self.hear(call, reply, |heard| poll.read_poll(reading, heard))
             }
@@ -201,6 +214,7 @@ impl RestAdapter {
             CallResult::NotSent(failure) | CallResult::Incomplete(failure) => {
                 return LookupOutcome::Unclear(failure.clone());
             }
+            CallResult::Acknowledged => return LookupOutcome::Unclear(only_acknowledged()),
             CallResult::Reply(reply) => reply,
         };
         self.hear(call, reply, |heard| match (operation, &operation.lookup) {
@@ -222,6 +236,7 @@ impl RestAdapter {
         match answer {
             CallResult::NotSent(failure) => Outcome::Transient(failure.clone(), None),
             CallResult::Incomplete(failure) => Outcome::Unknown(failure.clone()),
+            CallResult::Acknowledged => operation.reading.read_acknowledgement(&self.scope(call)),
             CallResult::Reply(reply) => {
                 self.hear(call, reply, |QueryReply { body, scope, .. }| {
                     operation.reading.read_outcome(reply, body, scope)

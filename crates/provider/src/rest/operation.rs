@@ -6,10 +6,14 @@ use std::time::Duration;
 use super::amount::{AmountSource, AmountTemplate};
 use super::answer::{AnswerReader, AnswerRule, ErrorMapping};
 use super::answer_meaning::AnswerMeaning;
-use super::compiled_operation::RestOperation;
+use super::compiled_operation::{CallTemplate, RestOperation};
 use super::expression::{Condition, KnownVariables};
-use super::file::{ErrorFile, IdempotencyFile, OperationFile, ResponseFile, RetryFile, RuleFile};
+use super::file::{
+    ErrorFile, IdempotencyFile, MessageFile, OperationFile, ProviderProtocol, ResponseFile,
+    RetryFile, RuleFile,
+};
 use super::inherited::{InheritedSettings, duration};
+use super::message::MessageTemplate;
 use super::query;
 use super::request::{KeySlot, RequestSource, RequestTemplate, SharedRequestParts, key_slot};
 use super::text::TextTemplate;
@@ -35,18 +39,26 @@ pub(super) fn compile(
     from: &InheritedSettings<'_>,
     place: &SettingsCursor<'_>,
 ) -> Option<(Operation, RestOperation)> {
-    let (idempotency, key) = match &file.idempotency {
-        Some(table) => idempotency(table, &place.key("idempotency")).unzip(),
-        None => (None, None),
+    let (idempotency, key) = match (&file.idempotency, &file.message) {
+        (Some(table), _) => idempotency(table, &place.key("idempotency")).unzip(),
+        (None, Some(message)) => (deduplication(message, &place.key("message")), None),
+        (None, None) => (None, None),
     };
     let timeout =
         timeout(file.timeout.as_deref(), from.timeout, from.connect_timeout, &place.key("timeout"));
     let retry = retry(file.retry.as_ref(), &from.retry, &place.key("retry"));
-    let source = RequestSource { request: file.request.as_ref(), body: file.body.as_ref() };
-    let request = RequestTemplate::compile(source, key.clone(), timeout, &from.in_request, place);
-    if let (Some(request), Some(shared)) = (&request, shared) {
-        refuse_rivals(request, key.as_ref(), shared, place);
-    }
+    let call = match from.protocol {
+        ProviderProtocol::Rest => {
+            let source = RequestSource { request: file.request.as_ref(), body: file.body.as_ref() };
+            let request =
+                RequestTemplate::compile(source, key.clone(), timeout, &from.in_request, place);
+            if let (Some(request), Some(shared)) = (&request, shared) {
+                refuse_rivals(request, key.as_ref(), shared, place);
+            }
+            request.map(CallTemplate::Http)
+        }
+        ProviderProtocol::Amqp => message(file, timeout, from, place).map(CallTemplate::Message),
+    };
     let reading = reading(file, from, place);
     let deadline = file.deadline.as_ref().and_then(|text| duration(text, &place.key("deadline")));
     let (poll, asking_end) = query::poll(file, from, timeout, place).unzip();
@@ -77,8 +89,30 @@ pub(super) fn compile(
     };
     Some((
         operation,
-        RestOperation { request: request?, reading, poll: asking_end, lookup: asking_act, affects },
+        RestOperation { call: call?, reading, poll: asking_end, lookup: asking_act, affects },
     ))
+}
+
+fn message(
+    file: &OperationFile,
+    timeout: Duration,
+    from: &InheritedSettings<'_>,
+    place: &SettingsCursor<'_>,
+) -> Option<MessageTemplate> {
+    let Some(message) = &file.message else {
+        place
+            .key("message")
+            .refuse(r#"is missing; write message = { exchange = "…", routing_key = "…" }"#);
+        return None;
+    };
+    let variables = (&from.in_request, &from.in_address);
+    MessageTemplate::compile(message, file.body.as_ref(), timeout, variables, place)
+}
+
+/// The receiver's guarantee to drop a message that it has seen.
+fn deduplication(file: &MessageFile, place: &SettingsCursor<'_>) -> Option<IdempotencyPolicy> {
+    let retention = duration(file.deduplicates.as_ref()?, &place.key("deduplicates"))?;
+    Some(IdempotencyPolicy { retention, max_length: None })
 }
 
 /// Refuses rules that ask for a lookup where there is none.

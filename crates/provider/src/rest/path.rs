@@ -7,6 +7,7 @@ use url::Url;
 
 use super::expression::{EvalError, Expression, ExpressionScope, KnownVariables};
 use super::expression_error::ExpressionError;
+use super::file::ProviderProtocol;
 use super::text::{self, TextPart, TextTemplate};
 use crate::account::AccountValues;
 use ferryd_domain::loopback::is_loopback_host;
@@ -62,6 +63,20 @@ pub(super) enum BaseUrlError {
         "plain HTTP to this machine has to be allowed; write `https://…` or `allow_insecure_loopback = true`"
     )]
     Loopback,
+    /// Plain AMQP to another machine.
+    #[error("`amqp` would send secrets and personal data in the clear; write `amqps://…`")]
+    InsecureBroker,
+    /// Plain AMQP to this machine.
+    #[error(
+        "plain AMQP to this machine has to be allowed; write `amqps://…` or `allow_insecure_loopback = true`"
+    )]
+    LoopbackBroker,
+    /// The text is not the address of a broker.
+    #[error("is not a broker's address; write one such as `amqps://broker.example.com/orders`")]
+    NotABroker,
+    /// The path of a broker's address has more than one segment.
+    #[error("names no virtual host; write its name behind the host, and `%2f` for a slash in it")]
+    VirtualHost,
     /// The scheme is neither `https` nor `http`.
     #[error("`{0}` is not spoken; write `https://…`")]
     Scheme(String),
@@ -89,15 +104,44 @@ impl BaseUrl {
     pub(super) fn read_account_url(
         text: &str,
         account: &AccountValues<'_>,
+        protocol: ProviderProtocol,
         allow_insecure_loopback: bool,
     ) -> Result<Self, BaseUrlError> {
         let template = TextTemplate::compile(text, &KnownVariables::in_base_url(account.names))?;
         let scope = ExpressionScope::new([("account", account.variable().into())]);
         let no_value = |error| BaseUrlError::NoValue { account: account.name.to_string(), error };
-        Self::parse(
-            &template.string(&scope).map_err(no_value)?.unwrap_or_default(),
-            allow_insecure_loopback,
-        )
+        let text = template.string(&scope).map_err(no_value)?.unwrap_or_default();
+        match protocol {
+            ProviderProtocol::Rest => Self::parse(&text, allow_insecure_loopback),
+            ProviderProtocol::Amqp => Self::parse_broker(&text, allow_insecure_loopback),
+        }
+    }
+
+    /// Parses the address of a broker (RabbitMQ URI specification, without credentials and query).
+    pub(super) fn parse_broker(
+        text: &str,
+        allow_insecure_loopback: bool,
+    ) -> Result<Self, BaseUrlError> {
+        let url = Url::parse(text).map_err(|_| BaseUrlError::NotABroker)?;
+        let host = url.host_str().filter(|host| !host.is_empty() && !host.contains('{'));
+        let Some(host) = host else { return Err(BaseUrlError::NotABroker) };
+        match url.scheme() {
+            "amqp" if !is_loopback_host(host) => return Err(BaseUrlError::InsecureBroker),
+            "amqp" if !allow_insecure_loopback => return Err(BaseUrlError::LoopbackBroker),
+            "amqps" | "amqp" => {}
+            _ => return Err(BaseUrlError::NotABroker),
+        }
+        let refuse = |part, remedy| Err(BaseUrlError::Part { part, remedy });
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("user or password", "write them under `auth`");
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return refuse("query", "leave it out: other keys of this file set what it would");
+        }
+        if url.path().trim_start_matches('/').contains('/') {
+            return Err(BaseUrlError::VirtualHost);
+        }
+        Ok(Self(url))
     }
 
     /// Parses an address.

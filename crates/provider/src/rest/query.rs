@@ -85,7 +85,7 @@ impl PollRequest {
         if read && done {
             return match reading.find_mismatch(reply, scope) {
                 Some(mismatch) => PollOutcome::Still(Some(mismatch)),
-                None => PollOutcome::Completed(reading.read_success(reply, scope)),
+                None => PollOutcome::Completed(reading.read_success(Some(reply.status), scope)),
             };
         }
         PollOutcome::Still((!read).then(failure))
@@ -105,7 +105,7 @@ impl PollRequest {
             PollOutcome::Still(None) => {
                 let QueryReply { reply, scope, .. } = heard;
                 LookupOutcome::Found(Outcome::Waiting(
-                    reading.read_success(reply, scope),
+                    reading.read_success(Some(reply.status), scope),
                     reading.read_waiting_for(scope),
                 ))
             }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::Value as Json;
 
+use super::body::{BodySource, BodyTemplate};
 use super::encode;
 use super::expression::{ExpressionScope, KnownVariables};
-use super::file::{BodyEncoding, IdempotencyFile, ListEncoding, RequestFile};
+use super::file::{IdempotencyFile, RequestFile};
 use super::header::{self, RequestAuth};
 use super::path::{BaseUrl, PathTemplate};
 use super::text::TextTemplate;
@@ -21,9 +21,6 @@ use ferryd_settings::findings::SettingsCursor;
 
 /// The variables that distinguish one command from another.
 const OF_COMMAND: [&str; 4] = ["command", "payload", "metadata", "key"];
-
-/// The usual size of a body, in bytes: most are shorter.
-const USUAL_BODY: usize = 512;
 
 /// The place of the idempotency key in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,9 +58,7 @@ pub(super) struct RequestTemplate {
     path: PathTemplate,
     query: Option<TreeTemplate>,
     headers: BTreeMap<String, TextTemplate>,
-    body: Option<TreeTemplate>,
-    encoding: BodyEncoding,
-    lists: ListEncoding,
+    body: BodyTemplate,
     key: Option<KeySlot>,
     timeout: Duration,
 }
@@ -87,30 +82,24 @@ impl RequestTemplate {
         let query = file.query.clone().map(Json::Object);
         let query = query.map(|query| TreeTemplate::compile(&query, known, &at.key("query")));
         let headers = header::compile(&file.headers, known, &at.key("headers"));
-        let body = source.body.map(|body| TreeTemplate::compile(body, known, &place.key("body")));
         if source.body.is_some() && method == Some(HttpMethod::Get) {
             place.key("body").refuse(
                 "a GET has no body; write the values as `request.query`, or another method",
             );
         }
-        let form = file.encoding == Some(BodyEncoding::Form);
-        if form && !matches!(source.body, None | Some(Json::Object(_) | Json::String(_))) {
-            place.key("body").refuse("a form is a map; write a table of fields");
-        }
-        if matches!(key, Some(KeySlot::Field(_))) && !matches!(source.body, Some(Json::Object(_))) {
-            place
-                .key("idempotency")
-                .key("field")
-                .refuse("there is no body with fields; write `header`, or a `body`");
-        }
+        let key_field = match &key {
+            Some(KeySlot::Field(field)) => Some(field.as_str()),
+            _ => None,
+        };
+        let body =
+            BodySource { body: source.body, encoding: file.encoding, lists: file.lists, key_field };
+        let body = BodyTemplate::compile(body, known, place);
         Some(Self {
             method: method?,
             path: path?,
             query: query.flatten(),
             headers,
-            body: body.flatten(),
-            encoding: file.encoding.unwrap_or_default(),
-            lists: file.lists.unwrap_or_default(),
+            body: body?,
             key,
             timeout,
         })
@@ -148,7 +137,7 @@ impl RequestTemplate {
     /// variable, or nothing else in the request identifies the command.
     pub(super) fn needs(&self, variable: &str) -> bool {
         let of_path = self.path.expressions().map(|expression| (expression, false));
-        let trees = self.query.iter().chain(&self.body).flat_map(TreeTemplate::uses);
+        let trees = self.query.iter().chain(self.body.tree()).flat_map(TreeTemplate::uses);
         let uses: Vec<_> = of_path
             .chain(trees)
             .chain(self.headers.values().flat_map(TextTemplate::uses))
@@ -173,12 +162,12 @@ impl RequestTemplate {
             .join(&path)
             .ok_or_else(|| invalid("request.path", &"leads out of `base_url`"))?;
         if let Some(query) = tree(self.query.as_ref(), "query", scope)? {
-            let pairs = encode::pairs(&query, self.lists);
+            let pairs = encode::pairs(&query, self.body.lists());
             if !pairs.is_empty() {
                 url.query_pairs_mut().extend_pairs(pairs);
             }
         }
-        let body = self.body(scope, key)?;
+        let body = self.body.render(scope, key)?;
         let headers = self.headers(shared, scope, key, !body.is_empty())?;
         let input_headers = self
             .all_headers(shared)
@@ -194,38 +183,6 @@ impl RequestTemplate {
         })
     }
 
-    fn body(
-        &self,
-        scope: &ExpressionScope<'_>,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Bytes, Failure> {
-        if self.encoding == BodyEncoding::Json && !matches!(self.key, Some(KeySlot::Field(_))) {
-            return self.written_body(scope);
-        }
-        let Some(mut value) = tree(self.body.as_ref(), "body", scope)? else {
-            return Ok(Bytes::new());
-        };
-        if let (Some(KeySlot::Field(field)), Some(key)) = (&self.key, key) {
-            let fields = value
-                .as_object_mut()
-                .ok_or_else(|| invalid("body", &"is no map, so it cannot hold the key"))?;
-            fields.insert(field.clone(), key.as_str().into());
-        }
-        if self.encoding == BodyEncoding::Form && !value.is_object() {
-            return Err(invalid("body", &"is no map, as a form has to be"));
-        }
-        Ok(encode::body(&value, self.encoding, self.lists))
-    }
-
-    /// Writes a body that is JSON and does not contain the key.
-    fn written_body(&self, scope: &ExpressionScope<'_>) -> Result<Bytes, Failure> {
-        let Some(tree) = &self.body else { return Ok(Bytes::new()) };
-        let mut text = Vec::with_capacity(USUAL_BODY);
-        tree.write_json(scope, TreeKey::Root("body"), &mut text)
-            .map_err(|error| unfilled(&error))?;
-        Ok(text.into())
-    }
-
     fn headers(
         &self,
         shared: &SharedRequestParts,
@@ -235,8 +192,7 @@ impl RequestTemplate {
     ) -> Result<Vec<(String, String)>, Failure> {
         let mut headers = BTreeMap::new();
         if has_body {
-            headers
-                .insert("content-type".to_owned(), encode::content_type(self.encoding).to_owned());
+            headers.insert("content-type".to_owned(), self.body.content_type().to_owned());
         }
         for (name, text) in self.all_headers(shared) {
             let refuse = |error: &dyn fmt::Display| invalid(&format!("header {name}"), error);
@@ -261,11 +217,12 @@ impl RequestTemplate {
 }
 
 /// The failure of a command that lacks a value for its request.
-fn invalid(place: &str, problem: &dyn fmt::Display) -> Failure {
+pub(super) fn invalid(place: &str, problem: &dyn fmt::Display) -> Failure {
     Failure::new("invalid_request", format!("{place}: {problem}"))
 }
 
-fn tree(
+/// Renders a tree; `None` where there is none, or where it has no value.
+pub(super) fn tree(
     tree: Option<&TreeTemplate>,
     name: &str,
     scope: &ExpressionScope<'_>,
@@ -275,7 +232,8 @@ fn tree(
         .map_err(|error| unfilled(&error))
 }
 
-fn unfilled(error: &TreeError) -> Failure {
+/// The failure of a command that lacks a value of a tree.
+pub(super) fn unfilled(error: &TreeError) -> Failure {
     Failure::new("invalid_request", error.to_string())
 }
 
