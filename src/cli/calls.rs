@@ -157,6 +157,10 @@ fn print(call: &HttpCall<'_>, out: &mut TerminalOutput) -> Result<(), CommandErr
             out,
         )?;
     }
+    if response.is_none() && error.is_none() {
+        // A message has no other answer.
+        out.line("< acknowledged")?;
+    }
     if let Some(error) = error {
         let code = error.code.as_deref().map(|code| format!("{code}: ")).unwrap_or_default();
         out.line(format!("! {code}{}", error.message))?;

@@ -20,7 +20,7 @@ use super::retained_data::{self, RetainedData, kept_data};
 use super::token_scopes;
 use crate::config::{AmqpUri, Config};
 use ferryd_broker::connection::AmqpSettings;
-use ferryd_provider::Provider;
+use ferryd_provider::{Provider, ProviderLink};
 use ferryd_transport::handshake::try_handshake;
 
 const EXAMPLES: &str = "\
@@ -260,7 +260,10 @@ async fn reach_providers(setup: &LoadedConfig) -> Vec<ReachResult> {
 /// Returns one address for each host that a provider's accounts call.
 fn hosts(provider: &Provider) -> Vec<Url> {
     let mut hosts: Vec<Url> = Vec::new();
-    for account in provider.accounts.values() {
+    // The login at a broker is tried with the credentials.
+    let by_https =
+        provider.accounts.values().filter(|account| matches!(account.link, ProviderLink::Https));
+    for account in by_https {
         let token_endpoint =
             account.adapter.build_token_request(Duration::ZERO).map(|request| request.url);
         for url in std::iter::once(account.base_url.clone()).chain(token_endpoint) {

@@ -16,6 +16,7 @@ use ferryd_domain::outcome::Failure;
 use ferryd_domain::token::AccessToken;
 use ferryd_provider::{Account, Provider};
 use ferryd_redact::{Mask, UnmaskedValue};
+use ferryd_transport::amqp::{AmqpLinkSettings, AmqpPublisher, LOGIN_REFUSED};
 use ferryd_transport::http::HttpClient;
 
 /// The most accounts that are tried at the same time.
@@ -63,6 +64,10 @@ pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCrede
         provider.accounts.values().map(move |account| (*provider, account.as_ref(), http.as_ref()))
     });
     let tried = accounts.map(|(provider, account, http)| async move {
+        if let Some(settings) = AmqpLinkSettings::of(provider, account) {
+            let check = Some(try_login(settings, &provider.mask_of(account)).await);
+            return TriedCredentials::new(provider, account, check);
+        }
         let check = match (provider.verification.is_some(), http) {
             (false, _) => None,
             // The fault of the file reports this already.
@@ -74,6 +79,23 @@ pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCrede
         TriedCredentials::new(provider, account, check)
     });
     stream::iter(tried).buffered(AT_ONCE).collect().await
+}
+
+/// Logs in at a provider's broker, and opens its virtual host.
+async fn try_login(settings: AmqpLinkSettings, mask: &Mask) -> CredentialCheck {
+    let publisher = match AmqpPublisher::new(&settings) {
+        Ok(publisher) => publisher,
+        Err(error) => {
+            return CredentialCheck::Unreachable(Failure::new("tls", error.to_string()));
+        }
+    };
+    match publisher.probe().await.map_err(|failure| UnmaskedValue::new(failure).masked(mask)) {
+        Ok(()) => CredentialCheck::Accepted,
+        Err(failure) if failure.code.as_deref() == Some(LOGIN_REFUSED) => {
+            CredentialCheck::Refused(failure)
+        }
+        Err(failure) => CredentialCheck::Unreachable(failure),
+    }
 }
 
 /// An account whose credentials are tried.

@@ -8,8 +8,10 @@ use super::output::TerminalOutput;
 use crate::captured_text::CapturedText;
 use ferryd_domain::credentials::CredentialCheck;
 use ferryd_domain::http_call::{CallResult, HttpRequest};
+use ferryd_domain::message_call::MessageResult;
 use ferryd_domain::money::MoneyAmount;
 use ferryd_domain::name::Name;
+use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::outcome::{Failure, LookupOutcome, Outcome, PollOutcome};
 use ferryd_domain::query::{LookupPolicy, PollPolicy, QueryPurpose};
 use ferryd_domain::retry::RetryPolicy;
@@ -17,7 +19,7 @@ use ferryd_domain::token::{AccessToken, TokenUnavailable};
 use ferryd_provider::fake_webhook;
 use ferryd_provider::{
     Account, Adapter, CallContext, HttpSettings, IdempotencyPolicy, LogSettings, Operation,
-    PayloadSchema, Provider,
+    PayloadSchema, Provider, ProviderLink,
 };
 use ferryd_redact::UnmaskedValue;
 
@@ -25,7 +27,10 @@ use ferryd_redact::UnmaskedValue;
 struct NeverCalled;
 
 impl Adapter for NeverCalled {
-    fn build_request(&self, _: &CallContext<'_>) -> Result<HttpRequest, UnmaskedValue<Failure>> {
+    fn build_request(
+        &self,
+        _: &CallContext<'_>,
+    ) -> Result<OutboundRequest, UnmaskedValue<Failure>> {
         unreachable!("nothing is called")
     }
 
@@ -34,6 +39,10 @@ impl Adapter for NeverCalled {
     }
 
     fn interpret_reply(&self, _: &CallContext<'_>, _: &CallResult) -> UnmaskedValue<Outcome> {
+        unreachable!("nothing is called")
+    }
+
+    fn interpret_receipt(&self, _: &CallContext<'_>, _: &MessageResult) -> UnmaskedValue<Outcome> {
         unreachable!("nothing is called")
     }
 
@@ -143,6 +152,7 @@ fn provider<const N: usize>(
         webhook: None,
         publishers: None,
         base_url: "https://api.example.com".parse().unwrap(),
+        link: ProviderLink::Https,
         secrets: vec!["sk_live_hunter2".into()],
     };
     let operations: BTreeMap<_, _> =

@@ -110,6 +110,7 @@ mod tests {
                 webhook: None,
                 publishers: user.map(|user| PublisherList::new(vec![allowed(user)])),
                 base_url: template.base_url.clone(),
+                link: template.link.clone(),
                 secrets: Vec::new(),
             };
             provider.accounts.insert(account.name.clone(), Arc::new(account));

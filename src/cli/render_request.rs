@@ -13,11 +13,13 @@ use super::publish::pair;
 use ferryd_domain::command::{Command, CommandEnvelope};
 use ferryd_domain::http_call::HttpRequest;
 use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::message_call::MessageRequest;
 use ferryd_domain::name::Name;
-use ferryd_domain::outcome::Failure;
+use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_provider::webhook_links::EchoTokens;
 use ferryd_provider::{Account, CallContext, Operation, Provider};
-use ferryd_redact::{Mask, UnmaskedValue};
+use ferryd_redact::Mask;
+use ferryd_transport::call_method::CallMethod;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   ferryd provider render stripe charge --payload '{"amount":1099,"currency":"eur"}'
@@ -144,7 +146,11 @@ fn show(
     };
     let sensitive = operation.payload.sensitive_values(&command.payload);
     let mask = provider.mask_of(account).with_values(&sensitive).capped_at(usize::MAX);
-    render_request(account, account.adapter.build_request(&call), &mask)
+    let request = account.adapter.build_request(&call);
+    match request.map_err(|failure| CommandError::Refused(failure.masked(&mask).message))? {
+        OutboundRequest::Http(request) => Ok(render_request(account, request, &mask)),
+        OutboundRequest::Message(message) => Ok(RenderedRequest::of_message(&message, &mask)),
+    }
 }
 
 /// Renders the request that tries the account's credentials.
@@ -154,7 +160,9 @@ fn show_verification(
 ) -> Result<RenderedRequest, CommandError> {
     let mask = provider.mask_of(account).capped_at(usize::MAX);
     if let Some(request) = account.adapter.verification_request() {
-        return render_request(account, request, &mask);
+        let request =
+            request.map_err(|failure| CommandError::Refused(failure.masked(&mask).message))?;
+        return Ok(render_request(account, request, &mask));
     }
     let token = account
         .adapter
@@ -168,18 +176,12 @@ fn show_verification(
     })
 }
 
-fn render_request(
-    account: &Account,
-    request: Result<HttpRequest, UnmaskedValue<Failure>>,
-    mask: &Mask,
-) -> Result<RenderedRequest, CommandError> {
-    let mut request =
-        request.map_err(|failure| CommandError::Refused(failure.masked(mask).message))?;
+fn render_request(account: &Account, mut request: HttpRequest, mask: &Mask) -> RenderedRequest {
     if account.adapter.build_token_request(request.timeout).is_some() {
         // The mask shows no more of a real one.
         request.headers.insert(0, ("authorization".to_owned(), "Bearer".to_owned()));
     }
-    Ok(RenderedRequest::of(&request, mask))
+    RenderedRequest::of(&request, mask)
 }
 
 impl RenderedRequest {
@@ -195,6 +197,16 @@ impl RenderedRequest {
             // The mask prints them as a JSON object.
             headers: serde_json::to_value(mask.headers(&request.headers)).unwrap_or_default(),
             body: mask.body(content_type, &request.body).to_string(),
+        }
+    }
+
+    fn of_message(message: &MessageRequest, mask: &Mask) -> Self {
+        Self {
+            method: CallMethod::Publish.as_str(),
+            url: mask.url(&message.url()),
+            headers: serde_json::to_value(mask.headers(&message.shown_headers()))
+                .unwrap_or_default(),
+            body: mask.body(message.content_type, &message.body).to_string(),
         }
     }
 

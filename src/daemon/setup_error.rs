@@ -1,8 +1,8 @@
 //! The reasons for which the daemon can't start.
 
+use crate::pipeline::lane::LaneSetupError;
 use ferryd_broker::message::TextTooLong;
 use ferryd_ledger::index::IndexError;
-use ferryd_transport::http::HttpSetupError;
 
 /// The reason why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +13,7 @@ pub enum SetupError {
         /// The provider's name.
         provider: String,
         /// The fault in the settings.
-        source: HttpSetupError,
+        source: LaneSetupError,
     },
     /// A queue's name is too long.
     #[error("queue name {0}; choose a shorter `prefix` or provider name")]

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use ferryd_domain::command::{Command, CommandEnvelope};
 use ferryd_domain::http_call::{CallResult, HttpMethod, HttpReply};
 use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::retry::RetryPolicy;
 use ferryd_domain::webhook::RawWebhook;
 use ferryd_provider::registry::ProviderDefaults;
@@ -104,7 +105,8 @@ fn trying_does_nothing(provider: &Provider) {
 }
 
 fn taken(provider: &Provider) {
-    assert_eq!(provider.default_account().unwrap().base_url.scheme(), "https");
+    let scheme = provider.default_account().unwrap().base_url.scheme().to_owned();
+    assert!(["https", "amqps"].contains(&scheme.as_str()), "{scheme}");
     let key = IdempotencyKey::from_header("c-1");
     for operation in provider.operations.keys() {
         let command =
@@ -113,11 +115,15 @@ fn taken(provider: &Provider) {
         let Ok(request) = provider.default_account().unwrap().adapter.build_request(&call) else {
             continue;
         };
-        assert_eq!(
-            request.url.origin(),
-            provider.default_account().unwrap().base_url.origin(),
-            "calls go to the provider's own host"
-        );
+        let base_url = &provider.default_account().unwrap().base_url;
+        match &request {
+            OutboundRequest::Http(request) => assert_eq!(
+                request.url.origin(),
+                base_url.origin(),
+                "calls go to the provider's own host"
+            ),
+            OutboundRequest::Message(message) => assert_eq!(&message.server, base_url),
+        }
         let again = provider.default_account().unwrap().adapter.build_request(&call);
         assert_eq!(
             again.ok().map(|again| again.digest()),

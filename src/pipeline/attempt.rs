@@ -14,14 +14,15 @@ use super::lane::{CallPermit, Lane};
 use super::ledger_gate::ClaimResult;
 use super::log::{log_decision, mask_of, mask_of_call};
 use super::messages::Effects;
-use super::send::CallAttempt;
+use super::send::{CallAttempt, CallExchange};
 use crate::failpoint::{Failpoint, pass_failpoint};
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::event::EventKind;
-use ferryd_domain::http_call::{CallResult, HttpRequest};
+use ferryd_domain::http_call::CallResult;
 use ferryd_domain::ledger::next_action::NextAction;
 use ferryd_domain::ledger::record::WaitReason;
 use ferryd_domain::lifecycle::{self, Admission, Decision, FailureKind};
+use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::outcome::{Failure, Outcome, OutcomeName};
 use ferryd_domain::progress::AttemptSummary;
 use ferryd_domain::retry::Rung;
@@ -131,7 +132,7 @@ impl Pipeline {
     fn prepare_request(
         lane: &Lane,
         command: &mut CommandMessage,
-    ) -> Result<HttpRequest, (FailureKind, Failure)> {
+    ) -> Result<OutboundRequest, (FailureKind, Failure)> {
         let first_sent = command.progress().first_sent.unwrap_or_else(Timestamp::now);
         if command.progress().digest.is_none() {
             // A repeated request carries the same token as the first one, or none.
@@ -168,13 +169,13 @@ impl Pipeline {
         Err((kind, Failure::new("request_changed", message)))
     }
 
-    /// Sends the request, logs every HTTP call that this took, and interprets the answer.
+    /// Sends the request or message, logs every call that this took, and interprets the answer.
     async fn call(
         &self,
         lane: &Lane,
         operation: &Operation,
         command: &mut CommandMessage,
-        request: &HttpRequest,
+        request: &OutboundRequest,
     ) -> Outcome {
         let (started, clock) = (Timestamp::now(), Instant::now());
         let adapter = &lane.account.adapter;
@@ -195,8 +196,11 @@ impl Pipeline {
         let interpret = || {
             pass_failpoint(Failpoint::Interpreting);
             match &sent.last {
-                Ok(CallAttempt { answer, .. }) => {
+                Ok(CallAttempt { exchange: CallExchange::Http(_, answer), .. }) => {
                     adapter.interpret_reply(&call_of(command), answer).masked(&mask)
+                }
+                Ok(CallAttempt { exchange: CallExchange::Message(_, result), .. }) => {
+                    adapter.interpret_receipt(&call_of(command), result).masked(&mask)
                 }
                 Err(TokenUnavailable { failure, retry_after }) => {
                     Outcome::Transient(failure.clone(), *retry_after)

@@ -196,7 +196,7 @@ fn logged(log: impl FnOnce()) -> String {
 fn exits_of_answer(site: &HostileSite, reply: HttpReply) -> Vec<String> {
     let answer = CallResult::Reply(reply);
     let adapter = &site.provider.default_account().unwrap().adapter;
-    let request = adapter.build_request(&site.call()).unwrap();
+    let request = adapter.build_request(&site.call()).unwrap().into_http().unwrap();
     let names = [site.provider.name.clone(), site.command.operation.clone()];
     let step = StepLabel {
         at: at(0),

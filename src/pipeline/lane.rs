@@ -24,6 +24,7 @@ use ferryd_domain::name::Name;
 use ferryd_domain::token::AccessToken;
 use ferryd_provider::{Account, Provider};
 use ferryd_redact::Mask;
+use ferryd_transport::amqp::{AmqpLinkSettings, AmqpPublisher, AmqpSetupError};
 use ferryd_transport::http::{HttpClient, HttpSetupError};
 use ferryd_transport::tokens::TokenCache;
 
@@ -69,8 +70,8 @@ pub struct Lane {
     pub provider: Arc<Provider>,
     /// The account.
     pub account: Arc<Account>,
-    /// The HTTPS connections of the account.
-    pub http: HttpClient,
+    /// The connections of the account.
+    pub link: LaneLink,
     /// The account's access token, where the provider wants one.
     tokens: Option<TokenCache>,
     /// Hides the account's secrets and tokens.
@@ -84,6 +85,25 @@ pub struct Lane {
     jammed: AtomicBool,
     bytes: Arc<Semaphore>,
     bytes_total: u32,
+}
+
+/// The connections to a provider.
+pub enum LaneLink {
+    /// HTTPS.
+    Https(HttpClient),
+    /// AMQP to the provider's broker.
+    Amqp(Box<AmqpPublisher>),
+}
+
+/// The reason why the connections to a provider can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneSetupError {
+    /// The TLS settings of HTTPS can't be used.
+    #[error(transparent)]
+    Http(#[from] HttpSetupError),
+    /// The TLS settings of AMQP can't be used.
+    #[error(transparent)]
+    Amqp(#[from] AmqpSetupError),
 }
 
 /// The right to be worked on.
@@ -121,8 +141,8 @@ impl ProviderLanes {
     /// time, so that the next ones are there while those before them are recorded and published.
     ///
     /// # Errors
-    /// [`HttpSetupError`] where the provider's TLS settings can't be used.
-    pub fn new(provider: &Arc<Provider>) -> Result<Self, HttpSetupError> {
+    /// [`LaneSetupError`] where the provider's TLS settings can't be used.
+    pub fn new(provider: &Arc<Provider>) -> Result<Self, LaneSetupError> {
         let calls = provider.max_in_flight;
         let held = calls.saturating_add(calls.min(AHEAD));
         let accounts = u16::try_from(provider.accounts.len()).unwrap_or(u16::MAX);
@@ -131,11 +151,15 @@ impl ProviderLanes {
             u32::try_from(provider.max_bytes_in_flight).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);
         let (http, bytes) =
             (HttpClient::new(&provider.http)?, Arc::new(Semaphore::new(bytes_total as usize)));
-        let lane = |(name, account): (&Name, &Arc<Account>)| {
+        let lane = |(name, account): (&Name, &Arc<Account>)| -> Result<_, LaneSetupError> {
+            let link = match AmqpLinkSettings::of(provider, account) {
+                Some(settings) => LaneLink::Amqp(Box::new(AmqpPublisher::new(&settings)?)),
+                None => LaneLink::Https(http.clone()),
+            };
             let tokens =
                 account.adapter.build_token_request(Duration::ZERO).map(|_| TokenCache::default());
             let lane = Lane {
-                http: http.clone(),
+                link,
                 mask: Mutex::new(mask(provider, &account.secrets, tokens.is_some())),
                 tokens,
                 health: CallHealth::default(),
@@ -147,9 +171,9 @@ impl ProviderLanes {
                 account: Arc::clone(account),
                 provider: Arc::clone(provider),
             };
-            (name.clone(), lane)
+            Ok((name.clone(), lane))
         };
-        let by_account = provider.accounts.iter().map(lane).collect();
+        let by_account = provider.accounts.iter().map(lane).collect::<Result<_, _>>()?;
         Ok(Self { provider: Arc::clone(provider), prefetch, by_account })
     }
 

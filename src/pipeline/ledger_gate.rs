@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use super::incoming_message::IncomingMessage;
 use ferryd_broker::error::BrokerError;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::http_call::HttpRequest;
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::next_action::{
     HeldMessage, HolderIntent, NextAction, RulingRole, next_action,
@@ -21,6 +20,7 @@ use ferryd_domain::ledger::record::{
     ReplyTarget, SettledRecord, StartedRecord, WaitReason,
 };
 use ferryd_domain::money::MoneyAmount;
+use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_ledger::{Ledger, LedgerHealth, RuledRecord};
 use ferryd_provider::Operation;
 
@@ -189,10 +189,10 @@ impl LedgerGate {
         &self,
         message: &mut IncomingMessage,
         operation: &Operation,
-        request: &HttpRequest,
+        request: &OutboundRequest,
         money: Option<MoneyAmount>,
     ) -> Result<ClaimResult, BrokerError> {
-        let guard = call_guard(operation, request.timeout + self.slack);
+        let guard = call_guard(operation, request.timeout() + self.slack);
         let progress = &message.state.progress;
         let started = StartedRecord {
             step: message.step(),

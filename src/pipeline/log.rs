@@ -7,7 +7,7 @@ use super::Pipeline;
 use super::command_message::CommandMessage;
 use super::incoming_message::IncomingMessage;
 use super::lane::{Lane, ProviderLanes};
-use super::send::{CallAttempt, SentCalls};
+use super::send::{CallAttempt, CallExchange, SentCalls};
 use crate::telemetry;
 use ferryd_broker::webhook_message::WebhookMessage;
 use ferryd_domain::lifecycle::{Decision, FailureKind, LifecycleState};
@@ -31,7 +31,7 @@ impl Pipeline {
         mask: &Mask,
     ) {
         let CommandMessage { command, message, .. } = command_message;
-        let CallAttempt { request, answer, at, elapsed } = made;
+        let CallAttempt { exchange, at, elapsed } = made;
         let step = StepLabel {
             at: *at,
             command: &command.id,
@@ -42,8 +42,17 @@ impl Pipeline {
         };
         let writing = {
             let mask = mask.clone().capped_at(self.max_logged_body_size);
-            let call =
-                HttpCall::new(&step, request, answer, *elapsed, &mask, lane.provider.log.bodies);
+            let bodies = lane.provider.log.bodies;
+            let shown;
+            let call = match exchange {
+                CallExchange::Http(request, answer) => {
+                    HttpCall::new(&step, request, answer, *elapsed, &mask, bodies)
+                }
+                CallExchange::Message(message, result) => {
+                    shown = message.shown_headers();
+                    HttpCall::of_message(&step, (message, &shown), result, *elapsed, &mask, bodies)
+                }
+            };
             let encoded = EncodedCall::new(&call);
             if call_log::is_heard() {
                 let fields = |line: &mut String| {
@@ -81,7 +90,10 @@ pub(super) fn mask_of_call(lane: &Lane, command: &CommandMessage, sent: &SentCal
     if lane.tokens().is_none() {
         return mask;
     }
-    let tokens = sent.calls().filter_map(|made| bearer_token(&made.request.headers));
+    let tokens = sent.calls().filter_map(|made| match &made.exchange {
+        CallExchange::Http(request, _) => bearer_token(&request.headers),
+        CallExchange::Message(..) => None,
+    });
     mask.with_tokens(&tokens.collect::<Vec<_>>())
 }
 

@@ -26,6 +26,7 @@ use ferryd_domain::http_call::{CallResult, HttpRequest};
 use ferryd_domain::ledger::command_state::CommandState;
 use ferryd_domain::ledger::record::{CommandPrompt, PromptRecord, Record, RecordBody};
 use ferryd_domain::lifecycle::LifecycleState;
+use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::outcome::{Failure, LookupOutcome, PollOutcome};
 use ferryd_domain::progress::GenerationProgress;
 use ferryd_domain::query::{self, ProviderQuery, QueryAction, QueryPurpose};
@@ -235,7 +236,7 @@ impl Pipeline {
                 return PollOutcome::Still(Some(failure.masked(&mask_of(lane, command))));
             }
         };
-        let (answer, mask) = self.send_query(lane, command, &request).await;
+        let (answer, mask) = self.send_query(lane, command, request).await;
         let read = || adapter.interpret_poll(&call_of(command), &answer).masked(&mask);
         std::panic::catch_unwind(AssertUnwindSafe(read))
             .unwrap_or_else(|_| PollOutcome::Still(Some(panicked())))
@@ -247,7 +248,7 @@ impl Pipeline {
             Ok(request) => request,
             Err(failure) => return LookupOutcome::Unclear(failure.masked(&mask_of(lane, command))),
         };
-        let (answer, mask) = self.send_query(lane, command, &request).await;
+        let (answer, mask) = self.send_query(lane, command, request).await;
         let read = || adapter.interpret_lookup(&call_of(command), &answer).masked(&mask);
         std::panic::catch_unwind(AssertUnwindSafe(read))
             .unwrap_or_else(|_| LookupOutcome::Unclear(panicked()))
@@ -269,10 +270,11 @@ impl Pipeline {
         &self,
         lane: &Lane,
         command: &CommandMessage,
-        request: &HttpRequest,
+        request: HttpRequest,
     ) -> (CallResult, Mask) {
+        let request = OutboundRequest::Http(request);
         // A query only reads.
-        let sent = lane.send(request, |_| true).await;
+        let sent = lane.send(&request, |_| true).await;
         let mask = mask_of_call(lane, command, &sent);
         for made in sent.calls() {
             self.log_call(lane, command, made, &mask).await;

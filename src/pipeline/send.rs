@@ -1,4 +1,4 @@
-//! Sends a request, with an access token where the provider wants one.
+//! Sends a request, with an access token where the provider wants one, or publishes a message.
 //!
 //! The adapter describes the token request, this module sends it, and the lane keeps the token. All
 //! of it happens within the request's timeout. A provider that answers 401 has not acted, unless
@@ -13,26 +13,35 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::lane::Lane;
+use super::lane::{Lane, LaneLink};
 use ferryd_domain::http_call::{CallResult, HttpRequest};
-use ferryd_domain::outcome::RetryAfter;
+use ferryd_domain::message_call::{MessageRequest, MessageResult};
+use ferryd_domain::outbound_request::OutboundRequest;
+use ferryd_domain::outcome::{Failure, RetryAfter};
 use ferryd_domain::token::{AccessToken, TokenUnavailable};
 use ferryd_transport::tokens::{GrantedToken, TokenCache};
 
-/// One HTTP request and its answer.
+/// One HTTP request or message, and its answer.
 #[derive(Debug)]
 pub struct CallAttempt<'r> {
-    /// The request.
-    pub request: Cow<'r, HttpRequest>,
-    /// The answer, or the reason why there is none.
-    pub answer: CallResult,
+    /// What was sent, and its answer.
+    pub exchange: CallExchange<'r>,
     /// The time at which the request began.
     pub at: Timestamp,
     /// The duration from the request's beginning to the answer's end.
     pub elapsed: Duration,
 }
 
-/// The HTTP calls that one call of a provider took.
+/// What was sent to a provider, with its answer or the reason why there is none.
+#[derive(Debug)]
+pub enum CallExchange<'r> {
+    /// An HTTP request.
+    Http(Cow<'r, HttpRequest>, CallResult),
+    /// A message to the provider's broker.
+    Message(&'r MessageRequest, MessageResult),
+}
+
+/// The HTTP calls or the message that one call of a provider took.
 #[derive(Debug)]
 pub struct SentCalls<'r> {
     /// The additional HTTP calls: requests for a token, and a call that was refused for an expired
@@ -48,10 +57,14 @@ impl SentCalls<'_> {
         self.additional.iter().chain(self.last.as_ref().ok())
     }
 
-    /// Returns the answer that decides. A call without a token was certainly not sent.
+    /// Returns the HTTP answer that decides; a message has none. A call without a token was
+    /// certainly not sent.
     pub fn into_answer(self) -> CallResult {
-        match self.last {
-            Ok(made) => made.answer,
+        match self.last.map(|made| made.exchange) {
+            Ok(CallExchange::Http(_, answer)) => answer,
+            Ok(CallExchange::Message(..)) => {
+                CallResult::NotSent(Failure::new("no_answer", "a message has no answer"))
+            }
             Err(TokenUnavailable { failure, .. }) => CallResult::NotSent(failure),
         }
     }
@@ -87,19 +100,25 @@ impl CallTime {
 }
 
 impl Lane {
-    /// Sends a request and reads its answer, all within the request's timeout. `is_refused` returns
+    /// Sends a request or message and reads its answer, all within the request's timeout. `is_refused` returns
     /// true for a 401 that refuses, as the provider file reads it: such a call has not acted.
     pub async fn send<'r>(
         &self,
-        request: &'r HttpRequest,
+        request: &'r OutboundRequest,
         is_refused: impl Fn(&CallResult) -> bool,
     ) -> SentCalls<'r> {
         let mut additional = Vec::new();
-        let last = match self.tokens() {
-            None => Ok(self.perform_call(Cow::Borrowed(request)).await),
-            Some(tokens) => {
+        let last = match (request, self.tokens(), &self.link) {
+            (OutboundRequest::Message(message), _, link) => {
+                // Boxed: the future of every HTTP call would hold its place.
+                Ok(Box::pin(publish(link, message)).await)
+            }
+            (OutboundRequest::Http(request), Some(tokens), _) => {
                 let sending = self.send_authorised(tokens, request, is_refused, &mut additional);
                 Box::pin(sending).await
+            }
+            (OutboundRequest::Http(request), None, _) => {
+                Ok(self.perform_call(Cow::Borrowed(request)).await)
             }
         };
         SentCalls { additional, last }
@@ -115,16 +134,17 @@ impl Lane {
         let time = CallTime::of(request, self.provider.http.connect_timeout);
         let token = self.access_token(tokens, time, additional).await?;
         let first = self.call_with(&token, request, time).await?;
-        let status = match &first.answer {
+        let CallExchange::Http(_, answer) = &first.exchange else { return Ok(first) };
+        let status = match answer {
             CallResult::Reply(reply) => Some(reply.status),
             CallResult::Incomplete(failure) => failure.http_status,
             CallResult::NotSent(_) => None,
         };
-        if status != Some(401) || token.is_since(time.begun) || !is_refused(&first.answer) {
+        if status != Some(401) || token.is_since(time.begun) || !is_refused(answer) {
             return Ok(first);
         }
         tokens.drop_token(&token);
-        if let CallResult::Incomplete(_) = first.answer {
+        if let CallResult::Incomplete(_) = answer {
             return Ok(first);
         }
         additional.push(first);
@@ -161,10 +181,9 @@ impl Lane {
                 )),
             );
         };
-        let made = self.perform_call(Cow::Owned(request)).await;
-        let granted = adapter
-            .read_token(&made.answer)
-            .map_err(|none| with_deadline(none.masked(&self.mask())));
+        let (answer, at, elapsed) = self.exchange(&request).await;
+        let granted =
+            adapter.read_token(&answer).map_err(|none| with_deadline(none.masked(&self.mask())));
         if let Err(TokenUnavailable { failure, .. }) = &granted {
             let (provider, code) =
                 (self.provider.name.as_str(), failure.code.as_deref().unwrap_or_default());
@@ -174,7 +193,8 @@ impl Lane {
                 code, reason, "failed to get an access token; calls wait for their next attempt"
             );
         }
-        (Some(made), granted)
+        let exchange = CallExchange::Http(Cow::Owned(request), answer);
+        (Some(CallAttempt { exchange, at, elapsed }), granted)
     }
 
     async fn call_with<'r>(
@@ -188,10 +208,33 @@ impl Lane {
     }
 
     async fn perform_call<'r>(&self, request: Cow<'r, HttpRequest>) -> CallAttempt<'r> {
-        let (at, clock) = (Timestamp::now(), Instant::now());
-        let answer = self.http.send(&request).await;
-        CallAttempt { request, answer, at, elapsed: clock.elapsed() }
+        let (answer, at, elapsed) = self.exchange(&request).await;
+        CallAttempt { exchange: CallExchange::Http(request, answer), at, elapsed }
     }
+
+    async fn exchange(&self, request: &HttpRequest) -> (CallResult, Timestamp, Duration) {
+        let (at, clock) = (Timestamp::now(), Instant::now());
+        let answer = match &self.link {
+            LaneLink::Https(client) => client.send(request).await,
+            LaneLink::Amqp(_) => CallResult::NotSent(wrong_link()),
+        };
+        (answer, at, clock.elapsed())
+    }
+}
+
+async fn publish<'r>(link: &LaneLink, message: &'r MessageRequest) -> CallAttempt<'r> {
+    let (at, clock) = (Timestamp::now(), Instant::now());
+    let result = match link {
+        LaneLink::Amqp(publisher) => publisher.publish(message).await,
+        LaneLink::Https(_) => MessageResult::NotSent(wrong_link()),
+    };
+    CallAttempt { exchange: CallExchange::Message(message, result), at, elapsed: clock.elapsed() }
+}
+
+/// Describes a request that its provider's link can't carry. The file is compiled for one protocol,
+/// so there is none.
+fn wrong_link() -> Failure {
+    Failure::new("wrong_link", "the provider is not reached in this way")
 }
 
 /// Replaces the seconds of a `Retry-After` by a time of day, because other calls share this result

@@ -14,13 +14,13 @@ use crate::harness::node::BrokerNode;
 use crate::rig::{SOON, word};
 
 /// An authority with its files.
-struct BrokerAuthority {
+pub(crate) struct BrokerAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: TempDir,
 }
 
 impl BrokerAuthority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -31,7 +31,7 @@ impl BrokerAuthority {
     }
 
     /// Writes a certificate and its key for a host, or a user by common name.
-    fn issue(&self, name: &str) {
+    pub(crate) fn issue(&self, name: &str) {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
@@ -40,11 +40,11 @@ impl BrokerAuthority {
         fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.dir.path().join(file)
     }
 
-    fn text(&self, file: &str) -> String {
+    pub(crate) fn text(&self, file: &str) -> String {
         self.path(file).to_str().unwrap().to_owned()
     }
 }

@@ -50,6 +50,7 @@ mod link;
 mod load;
 mod lookup;
 mod masking;
+mod messaging;
 mod nodes;
 mod notices;
 mod oauth;

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ferryd::pipeline::lane::{Lane, ProviderLanes};
-use ferryd::pipeline::send::SentCalls;
+use ferryd::pipeline::send::{CallExchange, SentCalls};
 use ferryd_domain::command::{Command, CommandEnvelope};
-use ferryd_domain::http_call::{CallResult, HttpReply, HttpRequest};
+use ferryd_domain::http_call::{CallResult, HttpReply};
 use ferryd_domain::name::Name;
+use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::retry::RetryPolicy;
 use ferryd_provider::registry::ProviderDefaults;
 use ferryd_provider::{CallContext, Provider};
@@ -69,7 +70,7 @@ impl OauthScene {
         self.lanes.of(&Name::default_account()).unwrap()
     }
 
-    fn request(&self) -> HttpRequest {
+    fn request(&self) -> OutboundRequest {
         let body =
             json!({"id": "c1", "type": "payment", "operation": "pay", "payload": {}}).to_string();
         let command = Command::decode(body.as_bytes(), CommandEnvelope::default()).unwrap();
@@ -100,11 +101,11 @@ impl OauthScene {
 }
 
 fn statuses(sent: &SentCalls<'_>) -> Vec<u16> {
-    let status = |answer: &CallResult| match answer {
-        CallResult::Reply(HttpReply { status, .. }) => *status,
-        CallResult::NotSent(_) | CallResult::Incomplete(_) => 0,
+    let status = |exchange: &CallExchange<'_>| match exchange {
+        CallExchange::Http(_, CallResult::Reply(HttpReply { status, .. })) => *status,
+        _ => 0,
     };
-    sent.calls().map(|made| status(&made.answer)).collect()
+    sent.calls().map(|made| status(&made.exchange)).collect()
 }
 
 fn file(port: u16, authority: &CertificateAuthority) -> String {

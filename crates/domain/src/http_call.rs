@@ -142,7 +142,7 @@ impl HttpReply {
     }
 }
 
-/// The result of sending a request or publishing a message.
+/// The result of sending a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallResult {
     /// Nothing of the request reached the provider: DNS, connect or TLS failed.
@@ -151,6 +151,4 @@ pub enum CallResult {
     Incomplete(Failure),
     /// A complete answer.
     Reply(HttpReply),
-    /// The provider's broker has taken the message and routed it.
-    Acknowledged,
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use url::Url;
 
 use super::digest::PartialDigest;
+use super::outcome::Failure;
 
 /// A message, described but not published.
 ///
@@ -42,6 +43,18 @@ pub enum MessageAddress {
     },
 }
 
+/// The result of publishing a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MessageResult {
+    /// The broker has certainly not taken the message: it was unreachable, it refused the message,
+    /// or no queue is bound.
+    NotSent(Failure),
+    /// The message, or a part of it, was sent, and it is unknown whether the broker has taken it.
+    Incomplete(Failure),
+    /// The broker has taken the message and routed it to a queue.
+    Acknowledged,
+}
+
 impl MessageRequest {
     /// Returns the address as a URL, for people: broker, exchange and routing key.
     #[must_use]
@@ -52,6 +65,15 @@ impl MessageRequest {
             .append_pair("exchange", exchange)
             .append_pair("routing_key", routing_key);
         url
+    }
+
+    /// Lists the headers with the properties that are shown like them: the id and the content type.
+    #[must_use]
+    pub fn shown_headers(&self) -> Vec<(String, String)> {
+        let content_type =
+            self.content_type.map(|kind| ("content-type".to_owned(), kind.to_owned()));
+        let id = ("message-id".to_owned(), self.message_id.clone());
+        content_type.into_iter().chain([id]).chain(self.headers.iter().cloned()).collect()
     }
 
     /// Returns a digest of the operation's input: address, headers and body.

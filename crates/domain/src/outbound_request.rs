@@ -51,13 +51,4 @@ impl OutboundRequest {
             Self::Message(message) => message.timeout,
         }
     }
-
-    /// Returns the headers, with their values.
-    #[must_use]
-    pub fn headers(&self) -> &[(String, String)] {
-        match self {
-            Self::Http(request) => &request.headers,
-            Self::Message(message) => &message.headers,
-        }
-    }
 }

@@ -10,6 +10,7 @@ use ferryd_domain::command::Command;
 use ferryd_domain::credentials::CredentialCheck;
 use ferryd_domain::http_call::{CallResult, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::message_call::MessageResult;
 use ferryd_domain::money::MoneyAmount;
 use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::outcome::{Failure, LookupOutcome, Outcome, PollOutcome};
@@ -22,7 +23,7 @@ use ferryd_redact::UnmaskedValue;
 ///
 /// No method has a default: an adapter that forgets one does not compile.
 pub trait Adapter: Send + Sync {
-    /// Describes the request of a call.
+    /// Describes the request of a call, or its message.
     ///
     /// # Errors
     /// The failure, of kind `invalid`, if the command lacks a value that the request needs. Nothing
@@ -35,11 +36,18 @@ pub trait Adapter: Send + Sync {
     /// The amount of money that a command asks for; `None` where the file does not state it.
     fn requested_amount(&self, call: &CallContext<'_>) -> Option<MoneyAmount>;
 
-    /// Interprets the answer to a call.
+    /// Interprets the answer to a call that is an HTTP request.
     fn interpret_reply(
         &self,
         call: &CallContext<'_>,
         answer: &CallResult,
+    ) -> UnmaskedValue<Outcome>;
+
+    /// Interprets the result of a call that is a message.
+    fn interpret_receipt(
+        &self,
+        call: &CallContext<'_>,
+        result: &MessageResult,
     ) -> UnmaskedValue<Outcome>;
 
     /// Describes the request of a query about a call.

@@ -11,6 +11,7 @@ use super::{Adapter, CallContext, Provider};
 use ferryd_domain::command::{Command, CommandEnvelope};
 use ferryd_domain::http_call::{CallResult, HttpReply, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::message_call::MessageResult;
 use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::outcome::{Failure, Outcome};
 use ferryd_domain::retry::RetryPolicy;
@@ -133,15 +134,26 @@ pub(super) fn interpret(
     payload: &Value,
     reply: HttpReply,
 ) -> Outcome {
-    interpret_result(provider, operation, payload, &CallResult::Reply(reply))
+    let command = command(operation, payload);
+    let call = CallContext {
+        command: &command,
+        key: None,
+        generation: 0,
+        attempt: 1,
+        provider_reference: None,
+        webhook_url: None,
+        command_token: "",
+        in_doubt: false,
+    };
+    opened(provider, |adapter| adapter.interpret_reply(&call, &CallResult::Reply(reply)))
 }
 
-/// The meaning of the result of a first attempt.
-pub(super) fn interpret_result(
+/// The meaning of the result of a message.
+pub(super) fn interpret_receipt(
     provider: &Provider,
     operation: &str,
     payload: &Value,
-    result: &CallResult,
+    result: &MessageResult,
 ) -> Outcome {
     let command = command(operation, payload);
     let call = CallContext {
@@ -154,7 +166,7 @@ pub(super) fn interpret_result(
         command_token: "",
         in_doubt: false,
     };
-    opened(provider, |adapter| adapter.interpret_reply(&call, result))
+    opened(provider, |adapter| adapter.interpret_receipt(&call, result))
 }
 
 /// An answer in JSON.

@@ -1,4 +1,4 @@
-//! One record of every HTTP call to a provider: request, response and duration; masked.
+//! One record of every call to a provider: request or message, response and duration; masked.
 //!
 //! A call is masked once, into an [`HttpCall`], which borrows the parts without secrets. The lines of
 //! the log and of the stream are both written from that, see
@@ -14,8 +14,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 
+use super::call_method::CallMethod;
 use ferryd_domain::command_id::CommandId;
-use ferryd_domain::http_call::{CallRecord, CallResult, HttpMethod, HttpReply, HttpRequest};
+use ferryd_domain::http_call::{CallRecord, CallResult, HttpReply, HttpRequest};
+use ferryd_domain::message_call::{MessageRequest, MessageResult};
 use ferryd_domain::name::Name;
 use ferryd_domain::outcome::Failure;
 use ferryd_redact::{Mask, MaskedHeaders, with_cut_note};
@@ -80,8 +82,9 @@ pub struct HttpCall<'a> {
 #[schemars(rename = "CallRequest")]
 pub struct MaskedRequest<'a> {
     /// The method.
-    pub method: HttpMethod,
-    /// The URL, its query decoded.
+    pub method: CallMethod,
+    /// The URL, its query decoded; of a message the broker's, with exchange and routing key as the
+    /// query.
     pub url: Cow<'a, str>,
     /// The headers.
     #[schemars(with = "BTreeMap<String, String>")]
@@ -193,6 +196,57 @@ impl<'a> HttpCall<'a> {
             }
         };
         let broken = |status| MaskedReply { status, headers: None, body: None, body_cut: 0 };
+        let request = MaskedRequest {
+            method: request.method.into(),
+            url: mask.url(&request.url).into(),
+            headers: mask.headers(&request.headers),
+            body: request_body,
+            body_cut: request_cut,
+        };
+        let response = reply
+            .map(whole)
+            .or_else(|| failure.and_then(|failure| failure.http_status).map(broken));
+        Self::of_parts(step, (request, sent, response, failure), elapsed, mask)
+    }
+
+    /// Masks a call that is a message, with its [shown headers](MessageRequest::shown_headers).
+    #[must_use]
+    pub fn of_message(
+        step: &StepLabel<'a>,
+        (message, headers): (&'a MessageRequest, &'a [(String, String)]),
+        result: &'a MessageResult,
+        elapsed: Duration,
+        mask: &Mask,
+        bodies: bool,
+    ) -> Self {
+        let (body, body_cut) =
+            if bodies { masked_body(mask, headers, &message.body) } else { (None, 0) };
+        let (sent, failure) = match result {
+            MessageResult::NotSent(failure) => (RequestSent::No, Some(failure)),
+            MessageResult::Incomplete(failure) => (RequestSent::Maybe, Some(failure)),
+            MessageResult::Acknowledged => (RequestSent::Yes, None),
+        };
+        let request = MaskedRequest {
+            method: CallMethod::Publish,
+            url: mask.url(&message.url()).into(),
+            headers: mask.headers(headers),
+            body,
+            body_cut,
+        };
+        Self::of_parts(step, (request, sent, None, failure), elapsed, mask)
+    }
+
+    fn of_parts(
+        step: &StepLabel<'a>,
+        (request, sent, response, failure): (
+            MaskedRequest<'a>,
+            RequestSent,
+            Option<MaskedReply<'a>>,
+            Option<&'a Failure>,
+        ),
+        elapsed: Duration,
+        mask: &Mask,
+    ) -> Self {
         Self {
             at: step.at,
             command: Cow::Borrowed(step.command),
@@ -201,17 +255,9 @@ impl<'a> HttpCall<'a> {
             generation: step.generation,
             attempt: step.attempt,
             host: Cow::Borrowed(HOST.as_str()),
-            request: MaskedRequest {
-                method: request.method,
-                url: mask.url(&request.url).into(),
-                headers: mask.headers(&request.headers),
-                body: request_body,
-                body_cut: request_cut,
-            },
+            request,
             sent,
-            response: reply
-                .map(whole)
-                .or_else(|| failure.and_then(|failure| failure.http_status).map(broken)),
+            response,
             duration_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             error: failure.map(|failure| ReplyFault {
                 code: failure.code.as_deref().map(Cow::Borrowed),

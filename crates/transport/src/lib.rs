@@ -1,10 +1,19 @@
-//! The only outbound I/O besides the broker: requests to providers, and the record of them.
+//! The only outbound I/O besides ferryd's own broker: requests and messages to providers, and the
+//! record of them.
 //!
-//! [`http`] sends a request and reports what certainly did and did not happen, [`tokens`] keeps the
+//! [`http`] sends a request and reports what certainly did and did not happen, [`amqp`] does the
+//! same for a message, [`tokens`] keeps the
 //! access token that a provider may require, [`call_log`] makes one record of each
 //! call, and [`encoded_call`] writes it for the log and the stream.
 
+pub mod amqp;
+mod amqp_failure;
+mod amqp_link;
+mod amqp_message;
+mod amqp_publish;
+mod amqp_setup;
 pub mod call_log;
+pub mod call_method;
 pub mod certificates;
 pub mod encoded_call;
 mod failure;

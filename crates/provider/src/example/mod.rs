@@ -29,6 +29,7 @@ use super::{CallContext, Operation, Provider, catalog};
 use ferryd_domain::command::{Command, CommandEnvelope};
 use ferryd_domain::http_call::{CallResult, HttpReply};
 use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::message_call::MessageResult;
 use ferryd_domain::name::Name;
 use ferryd_domain::outcome::{Outcome, OutcomeName};
 use ferryd_domain::retry::RetryPolicy;
@@ -170,10 +171,14 @@ fn differences(
             )),
         }
     }
-    let acknowledged = example.outcome.as_ref().map(|_| CallResult::Acknowledged);
-    let replied = example.reply.as_ref().map(|reply| CallResult::Reply(answer(reply)));
-    if let Some(answer) = replied.or(acknowledged) {
-        let outcome = account.adapter.interpret_reply(&call, &answer).masked(&mask);
+    let adapter = &account.adapter;
+    let outcome = match (&example.reply, &example.outcome) {
+        (Some(reply), _) => Some(adapter.interpret_reply(&call, &CallResult::Reply(answer(reply)))),
+        (None, Some(_)) => Some(adapter.interpret_receipt(&call, &MessageResult::Acknowledged)),
+        (None, None) => None,
+    };
+    if let Some(outcome) = outcome {
+        let outcome = outcome.masked(&mask);
         let outcome = if operation.repeatable { outcome.for_read_only() } else { outcome };
         match &example.outcome {
             Some(expected) => compare_outcome(expected, &outcome, &mut found),

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::encode;
 use super::expression::{ExpressionScope, KnownVariables};
 use super::file::{BodyEncoding, ListEncoding};
-use super::request::{invalid, tree, unfilled};
+use super::missing_value::{filled_tree, invalid, unfilled};
 use super::tree::{TreeKey, TreeTemplate};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::outcome::Failure;
@@ -89,7 +89,7 @@ impl BodyTemplate {
         if self.encoding == BodyEncoding::Json && self.key_field.is_none() {
             return self.write(scope);
         }
-        let Some(mut value) = tree(self.tree.as_ref(), "body", scope)? else {
+        let Some(mut value) = filled_tree(self.tree.as_ref(), "body", scope)? else {
             return Ok(Bytes::new());
         };
         if let (Some(field), Some(key)) = (&self.key_field, key) {

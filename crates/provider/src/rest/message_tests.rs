@@ -1,11 +1,13 @@
 //! Tests the messages of providers that are reached by AMQP.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::*;
-use crate::fixture::{interpret_result, lines, outbound, parse};
+use crate::fixture::{interpret_receipt, lines, outbound, parse};
 use crate::{Provider, ProviderLink};
-use ferryd_domain::http_call::CallResult;
+use ferryd_domain::message_call::MessageResult;
 use ferryd_domain::outbound_request::OutboundRequest;
 use ferryd_domain::outcome::{Outcome, WaitingFor};
 
@@ -84,10 +86,9 @@ fn the_digest_covers_what_is_sent_and_not_the_id() {
 #[test]
 fn a_routing_key_that_no_broker_takes_is_the_commands_fault() {
     let long = "x".repeat(250);
-    for (operation, payload) in [
-        ("dispatch", json!({"region": long, "items": []})),
-        ("dispatch", json!({"items": []})),
-    ] {
+    for (operation, payload) in
+        [("dispatch", json!({"region": long, "items": []})), ("dispatch", json!({"items": []}))]
+    {
         let failure = outbound(&warehouse(), operation, &payload, None).unwrap_err();
         assert_eq!(failure.code.as_deref(), Some("invalid_request"), "{payload}");
     }
@@ -95,11 +96,11 @@ fn a_routing_key_that_no_broker_takes_is_the_commands_fault() {
 
 #[test]
 fn an_acknowledgement_completes_a_command_or_makes_it_wait() {
-    let read = |operation, result: &CallResult| {
-        interpret_result(&warehouse(), operation, &json!({"text": "hello"}), result)
+    let read = |operation, result: &MessageResult| {
+        interpret_receipt(&warehouse(), operation, &json!({"text": "hello"}), result)
     };
-    assert!(matches!(read("dispatch", &CallResult::Acknowledged), Outcome::Completed(_)));
-    match read("announce", &CallResult::Acknowledged) {
+    assert!(matches!(read("dispatch", &MessageResult::Acknowledged), Outcome::Completed(_)));
+    match read("announce", &MessageResult::Acknowledged) {
         Outcome::Waiting(success, WaitingFor::Customer) => {
             assert_eq!(success.result, Some(json!({"order": "order-7"})));
             assert_eq!(success.http_status, None);
@@ -107,8 +108,8 @@ fn an_acknowledgement_completes_a_command_or_makes_it_wait() {
         other => panic!("{other:?}"),
     }
     let failure = || Failure::new("unroutable", "no queue is bound");
-    assert!(matches!(read("dispatch", &CallResult::NotSent(failure())), Outcome::Transient(..)));
-    assert!(matches!(read("dispatch", &CallResult::Incomplete(failure())), Outcome::Unknown(_)));
+    assert!(matches!(read("dispatch", &MessageResult::NotSent(failure())), Outcome::Transient(..)));
+    assert!(matches!(read("dispatch", &MessageResult::Incomplete(failure())), Outcome::Unknown(_)));
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn every_wrong_file_is_refused_with_line_key_and_remedy() {
     ];
     let mut text = String::new();
     for (good, bad) in table {
-        text.push_str(&format!("{good} -> {bad}\n{}\n", errors(good, bad)));
+        writeln!(text, "{good} -> {bad}\n{}", errors(good, bad)).unwrap();
     }
     insta::assert_snapshot!(text);
 }

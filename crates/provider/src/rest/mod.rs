@@ -23,6 +23,7 @@ mod foreign_keys;
 mod header;
 pub(super) mod inherited;
 mod message;
+mod missing_value;
 pub(super) mod operation;
 mod path;
 mod query;
@@ -53,6 +54,7 @@ use super::{Adapter, CallContext};
 use ferryd_domain::credentials::CredentialCheck;
 use ferryd_domain::http_call::{CallResult, HttpReply, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
+use ferryd_domain::message_call::MessageResult;
 use ferryd_domain::money::MoneyAmount;
 use ferryd_domain::name::Name;
 use ferryd_domain::outbound_request::OutboundRequest;
@@ -65,11 +67,6 @@ use ferryd_redact::UnmaskedValue;
 pub(super) fn form_pairs(map: &Json) -> [Vec<(String, String)>; 2] {
     [file::ListEncoding::Brackets, file::ListEncoding::Repeat]
         .map(|lists| encode::pairs(map, lists))
-}
-
-/// Describes an acknowledgement where an answer was expected.
-pub(super) fn only_acknowledged() -> Failure {
-    Failure::new("no_answer", "a message was acknowledged, which answers no question")
 }
 
 /// The adapter of an account of a provider that a file describes.
@@ -168,6 +165,14 @@ impl Adapter for RestAdapter {
     ) -> UnmaskedValue<Outcome> {
         UnmaskedValue::new(self.read_answer(call, answer))
     }
+
+    fn interpret_receipt(
+        &self,
+        call: &CallContext<'_>,
+        result: &MessageResult,
+    ) -> UnmaskedValue<Outcome> {
+        UnmaskedValue::new(self.read_receipt(call, result))
+    }
 }
 
 impl RestAdapter {
@@ -198,7 +203,6 @@ impl RestAdapter {
             CallResult::NotSent(failure) | CallResult::Incomplete(failure) => {
                 PollOutcome::Still(Some(failure.clone()))
             }
-            CallResult::Acknowledged => PollOutcome::Still(Some(only_acknowledged())),
             CallResult::Reply(reply) => {
                 self.hear(call, reply, |heard| poll.read_poll(reading, heard))
             }
@@ -214,7 +218,6 @@ impl RestAdapter {
             CallResult::NotSent(failure) | CallResult::Incomplete(failure) => {
                 return LookupOutcome::Unclear(failure.clone());
             }
-            CallResult::Acknowledged => return LookupOutcome::Unclear(only_acknowledged()),
             CallResult::Reply(reply) => reply,
         };
         self.hear(call, reply, |heard| match (operation, &operation.lookup) {
@@ -236,11 +239,21 @@ impl RestAdapter {
         match answer {
             CallResult::NotSent(failure) => Outcome::Transient(failure.clone(), None),
             CallResult::Incomplete(failure) => Outcome::Unknown(failure.clone()),
-            CallResult::Acknowledged => operation.reading.read_acknowledgement(&self.scope(call)),
             CallResult::Reply(reply) => {
                 self.hear(call, reply, |QueryReply { body, scope, .. }| {
                     operation.reading.read_outcome(reply, body, scope)
                 })
+            }
+        }
+    }
+
+    fn read_receipt(&self, call: &CallContext<'_>, result: &MessageResult) -> Outcome {
+        match (result, self.operation(call)) {
+            (MessageResult::NotSent(failure), _) => Outcome::Transient(failure.clone(), None),
+            (MessageResult::Incomplete(failure), _) => Outcome::Unknown(failure.clone()),
+            (MessageResult::Acknowledged, Err(failure)) => Outcome::Unknown(failure),
+            (MessageResult::Acknowledged, Ok(operation)) => {
+                operation.reading.read_acknowledgement(&self.scope(call))
             }
         }
     }

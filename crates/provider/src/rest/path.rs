@@ -75,7 +75,9 @@ pub(super) enum BaseUrlError {
     #[error("is not a broker's address; write one such as `amqps://broker.example.com/orders`")]
     NotABroker,
     /// The path of a broker's address has more than one segment.
-    #[error("names no virtual host; write its name behind the host, and `%2f` for a slash in it")]
+    #[error(
+        "names no virtual host; write its name behind the host, with `%2f` for a slash, or nothing for the host's `/`"
+    )]
     VirtualHost,
     /// The scheme is neither `https` nor `http`.
     #[error("`{0}` is not spoken; write `https://…`")]
@@ -138,7 +140,7 @@ impl BaseUrl {
         if url.query().is_some() || url.fragment().is_some() {
             return refuse("query", "leave it out: other keys of this file set what it would");
         }
-        if url.path().trim_start_matches('/').contains('/') {
+        if url.path() == "/" || url.path().trim_start_matches('/').contains('/') {
             return Err(BaseUrlError::VirtualHost);
         }
         Ok(Self(url))

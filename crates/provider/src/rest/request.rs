@@ -11,9 +11,10 @@ use super::encode;
 use super::expression::{ExpressionScope, KnownVariables};
 use super::file::{IdempotencyFile, RequestFile};
 use super::header::{self, RequestAuth};
+use super::missing_value::{filled_tree, invalid};
 use super::path::{BaseUrl, PathTemplate};
 use super::text::TextTemplate;
-use super::tree::{LeafErrorPolicy, TreeError, TreeKey, TreeTemplate};
+use super::tree::TreeTemplate;
 use ferryd_domain::http_call::{HttpMethod, HttpRequest};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::outcome::Failure;
@@ -161,7 +162,7 @@ impl RequestTemplate {
             .base_url
             .join(&path)
             .ok_or_else(|| invalid("request.path", &"leads out of `base_url`"))?;
-        if let Some(query) = tree(self.query.as_ref(), "query", scope)? {
+        if let Some(query) = filled_tree(self.query.as_ref(), "query", scope)? {
             let pairs = encode::pairs(&query, self.body.lists());
             if !pairs.is_empty() {
                 url.query_pairs_mut().extend_pairs(pairs);
@@ -214,27 +215,6 @@ impl RequestTemplate {
         }
         Ok(headers.into_iter().collect())
     }
-}
-
-/// The failure of a command that lacks a value for its request.
-pub(super) fn invalid(place: &str, problem: &dyn fmt::Display) -> Failure {
-    Failure::new("invalid_request", format!("{place}: {problem}"))
-}
-
-/// Renders a tree; `None` where there is none, or where it has no value.
-pub(super) fn tree(
-    tree: Option<&TreeTemplate>,
-    name: &str,
-    scope: &ExpressionScope<'_>,
-) -> Result<Option<Json>, Failure> {
-    let Some(tree) = tree else { return Ok(None) };
-    tree.json(scope, TreeKey::Root(name), &mut LeafErrorPolicy::Fail)
-        .map_err(|error| unfilled(&error))
-}
-
-/// The failure of a command that lacks a value of a tree.
-pub(super) fn unfilled(error: &TreeError) -> Failure {
-    Failure::new("invalid_request", error.to_string())
 }
 
 fn method(file: &RequestFile, at: &SettingsCursor<'_>) -> Option<HttpMethod> {

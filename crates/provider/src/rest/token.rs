@@ -147,7 +147,6 @@ impl TokenRequest {
             CallResult::NotSent(failure) | CallResult::Incomplete(failure) => {
                 Err(unavailable(&failure.message))
             }
-            CallResult::Acknowledged => Err(unavailable(&super::only_acknowledged().message)),
             CallResult::Reply(reply) => read(reply),
         }
     }

@@ -53,9 +53,6 @@ impl CredentialProbe {
             CallResult::NotSent(failure) | CallResult::Incomplete(failure) => {
                 return CredentialCheck::Unreachable(failure.clone());
             }
-            CallResult::Acknowledged => {
-                return CredentialCheck::Unclear(super::only_acknowledged());
-            }
             CallResult::Reply(reply) => reply,
         };
         let body = ReplyBody::read(reply);
