@@ -15,7 +15,7 @@ use super::publishers;
 use super::render_request::{self, RenderArguments};
 use super::test_provider::{self, TestFile};
 use ferryd_domain::retry::{RetryPolicy, Rung};
-use ferryd_provider::Operation;
+use ferryd_provider::{Operation, ProviderLink};
 use ferryd_settings::units::{format_duration, format_size};
 
 const LIST_EXAMPLES: &str = "\
@@ -121,6 +121,8 @@ fn show(
 pub(super) struct DescribedProvider {
     name: String,
     r#type: String,
+    /// The protocol by which the provider is reached.
+    protocol: &'static str,
     accounts: Vec<String>,
     /// The AMQP users that may publish for each account; an account that is absent accepts commands
     /// of all.
@@ -136,8 +138,8 @@ pub(super) struct DescribedProvider {
     ca_file: Option<String>,
     log_bodies: bool,
     log_mask: Vec<String>,
-    /// The request by which `ferryd check --connect` tries credentials; absent where they are not
-    /// tried.
+    /// The request or login by which `ferryd check --connect` tries credentials; absent where they
+    /// are not tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<String>,
     operations: Vec<DescribedOperation>,
@@ -190,9 +192,13 @@ impl DescribedProvider {
     pub(super) fn new(provider: &ferryd_provider::Provider) -> Self {
         let operation =
             |(name, operation): (&_, &Operation)| DescribedOperation::new(name, operation);
+        // All accounts of a provider are reached alike.
+        let link = provider.accounts.values().next().map(|account| &account.link);
+        let login = link.and_then(ProviderLink::verification).map(str::to_owned);
         Self {
             name: provider.name.to_string(),
             r#type: provider.kind.to_string(),
+            protocol: link.map_or("none", ProviderLink::protocol),
             accounts: provider.accounts.keys().map(ToString::to_string).collect(),
             publishers: publishers::of_accounts(provider),
             max_in_flight: provider.max_in_flight,
@@ -203,7 +209,7 @@ impl DescribedProvider {
             ca_file: provider.http.ca_file.as_ref().map(|path| path.display().to_string()),
             log_bodies: provider.log.bodies,
             log_mask: provider.log.mask.clone(),
-            verification: provider.verification.clone(),
+            verification: provider.verification.clone().or(login),
             operations: provider.operations.iter().map(operation).collect(),
         }
     }
@@ -218,6 +224,7 @@ impl DescribedProvider {
         out.heading(&self.name)?;
         for (key, value) in [
             ("type", self.r#type.as_str()),
+            ("reached by", self.protocol),
             ("accounts", &self.accounts.join(", ")),
             ("publishers", &publishers::summary(&self.accounts, &self.publishers)),
             (calls, &self.max_in_flight.to_string()),

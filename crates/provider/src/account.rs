@@ -74,6 +74,27 @@ pub enum ProviderLink {
     },
 }
 
+impl ProviderLink {
+    /// Returns the name of the protocol, for people.
+    #[must_use]
+    pub fn protocol(&self) -> &'static str {
+        match self {
+            Self::Https => "HTTPS",
+            Self::Amqp { .. } => "AMQP 0-9-1",
+        }
+    }
+
+    /// Describes how `ferryd check --connect` tries the credentials where the provider file need
+    /// not say; `None` where it must.
+    #[must_use]
+    pub fn verification(&self) -> Option<&'static str> {
+        match self {
+            Self::Https => None,
+            Self::Amqp { .. } => Some("a login at the broker"),
+        }
+    }
+}
+
 /// An account of a provider of ferryd: its values override those of the provider file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
