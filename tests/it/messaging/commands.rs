@@ -50,6 +50,12 @@ impl MessagingRig {
         messaging
     }
 
+    /// Changes the password in the provider file.
+    fn with_password(self, password: &str) -> Self {
+        let to = format!("password = \"{password}\"");
+        Self { rig: self.rig.changed("warehouse", "password = \"ferry\"", &to), ..self }
+    }
+
     async fn bind(&self) {
         let channel = self.receiver.channel().await;
         let (options, none) = (QueueBindOptions::default(), FieldTable::default());
@@ -240,4 +246,36 @@ async fn commands_wait_while_the_providers_broker_is_away_and_are_then_carried_o
     ids.sort_unstable();
     assert_eq!(ids, ["a1", "s1"]);
     messaging.rig.finish(&daemon).await;
+}
+
+/// Runs `ferryd check --connect`, and returns its exit code and what it printed.
+async fn check_connect(messaging: &MessagingRig) -> (i32, Value) {
+    let mut check = messaging.rig.setup.command(&["check", "--connect", "--json"]);
+    let output = tokio::task::spawn_blocking(move || check.output()).await.unwrap().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let report = serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{printed}"));
+    (output.status.code().unwrap(), report)
+}
+
+#[tokio::test]
+async fn the_login_at_the_providers_broker_is_tried_by_check() {
+    let messaging = MessagingRig::new().await;
+    let of_warehouse = |report: &Value| {
+        let tried = report["credentials"].as_array().unwrap().clone();
+        tried.into_iter().find(|tried| tried["provider"] == "warehouse").unwrap()
+    };
+    let (code, report) = check_connect(&messaging).await;
+    assert_eq!((code, of_warehouse(&report)["result"].as_str()), (0, Some("accepted")));
+
+    messaging.way.refuse().await;
+    let (code, report) = check_connect(&messaging).await;
+    assert_eq!(of_warehouse(&report)["result"], "unreachable", "{report:#}");
+    assert_ne!(code, 0);
+    messaging.way.resume();
+
+    let messaging = messaging.with_password("of another");
+    let (code, report) = check_connect(&messaging).await;
+    assert_eq!(of_warehouse(&report)["code"], "login_refused", "{report:#}");
+    assert_ne!(code, 0);
+    assert!(!report.to_string().contains("of another"), "{report:#}");
 }
