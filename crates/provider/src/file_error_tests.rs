@@ -59,6 +59,7 @@ fn every_wrong_file_is_refused_with_line_key_and_remedy() {
         ("\"/v1/charges\"", "\"v1/charges\""),
         ("\"/v1/charges\"", "\"/v1/{{ payload.id\""),
         ("\"/v1/charges\"", "7"),
+        ("encoding = \"json\"", "encoding = \"raw\""),
         ("encoding = \"json\"", "encoding = \"multipart\""),
         (
             "encoding = \"json\"",

@@ -7,6 +7,7 @@ use super::encode;
 use super::expression::{ExpressionScope, KnownVariables};
 use super::file::{BodyEncoding, ListEncoding};
 use super::missing_value::{filled_tree, invalid, unfilled};
+use super::text::scalar;
 use super::tree::{TreeKey, TreeTemplate};
 use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::outcome::Failure;
@@ -50,6 +51,10 @@ impl BodyTemplate {
         let form = encoding == Some(BodyEncoding::Form);
         if form && !matches!(body, None | Some(Json::Object(_) | Json::String(_))) {
             place.key("body").refuse("a form is a map; write a table of fields");
+        }
+        let raw = encoding == Some(BodyEncoding::Raw);
+        if raw && !matches!(body, None | Some(Json::String(_))) {
+            place.key("body").refuse("a raw body is a text; write one, or another `encoding`");
         }
         if key_field.is_some() && !matches!(body, Some(Json::Object(_))) {
             place
@@ -100,6 +105,9 @@ impl BodyTemplate {
         }
         if self.encoding == BodyEncoding::Form && !value.is_object() {
             return Err(invalid("body", &"is no map, as a form has to be"));
+        }
+        if self.encoding == BodyEncoding::Raw && !(value.is_null() || scalar(&value).is_some()) {
+            return Err(invalid("body", &"is no text, as a raw body has to be"));
         }
         Ok(encode::body(&value, self.encoding, self.lists))
     }

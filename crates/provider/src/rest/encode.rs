@@ -15,6 +15,7 @@ pub(super) fn body(value: &Json, encoding: BodyEncoding, lists: ListEncoding) ->
         BodyEncoding::Form => {
             Serializer::new(String::new()).extend_pairs(pairs(value, lists)).finish().into()
         }
+        BodyEncoding::Raw => scalar(value).unwrap_or_default().into(),
     }
 }
 
@@ -23,6 +24,7 @@ pub(super) fn content_type(encoding: BodyEncoding) -> &'static str {
     match encoding {
         BodyEncoding::Json => "application/json",
         BodyEncoding::Form => "application/x-www-form-urlencoded",
+        BodyEncoding::Raw => "text/plain; charset=utf-8",
     }
 }
 

@@ -105,6 +105,23 @@ fn a_whole_payload_can_be_the_body() {
 }
 
 #[test]
+fn a_raw_body_is_a_text_as_it_is() {
+    let acting = |more: &str| {
+        acting(&format!(
+            "[operations.act]\nrequest = {{ method = \"POST\", path = \"/x\", encoding = \"raw\"{more} }}\n\
+             body = \"ORD+{{{{ payload.order }}}}'\""
+        ))
+    };
+    let payload = json!({"order": "a \"b\" ü"});
+    let sent = request(&acting(""), "act", &payload).unwrap();
+    assert_eq!(&sent.body[..], "ORD+a \"b\" ü'".as_bytes());
+    assert_eq!(header(&sent, "content-type"), Some("text/plain; charset=utf-8"));
+    let typed = acting(", headers = { Content-Type = \"application/edifact\" }");
+    let sent = request(&typed, "act", &payload).unwrap();
+    assert_eq!(header(&sent, "content-type"), Some("application/edifact"));
+}
+
+#[test]
 fn auth_is_a_header_of_its_scheme() {
     let table = [
         (
@@ -161,6 +178,7 @@ fn a_command_from_which_no_request_can_be_made_is_refused_with_the_place_and_wit
             "body.a: `secrets.token | int` cannot",
         ),
         (r#"path = "/", encoding = "form""#, r#"body = "{{ payload.line }}""#, "body: is no map"),
+        (r#"path = "/", encoding = "raw""#, r#"body = "{{ payload }}""#, "body: is no text"),
     ];
     for (request_keys, body, expected) in table {
         let provider = acting(&format!(

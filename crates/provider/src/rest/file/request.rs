@@ -37,6 +37,9 @@ pub(in crate::rest) enum BodyEncoding {
     Json,
     /// `application/x-www-form-urlencoded`.
     Form,
+    /// The body is a text and is sent as it is; `text/plain; charset=utf-8` where no header says
+    /// otherwise.
+    Raw,
 }
 
 /// The encoding of lists in a query or form.
