@@ -127,6 +127,23 @@ pub(super) fn publish_failure(error: &Error, is_connected: bool) -> MessageResul
     }
 }
 
+/// Classifies an error of consuming a queue, or the end of it where there is no error.
+pub(super) fn consume_failure(queue: &str, error: Option<&Error>) -> Failure {
+    let Some(error) = error else {
+        let ended = "the broker ended the consumer: was the queue deleted?";
+        return Failure::new("consumer_cancelled", format!("queue `{queue}`: {ended}"));
+    };
+    let code = match error.kind() {
+        ErrorKind::ProtocolError(cause) => match cause.get_id() {
+            NOT_FOUND => "no_queue",
+            ACCESS_REFUSED => "access_refused",
+            _ => "channel_closed",
+        },
+        _ => "connection_lost",
+    };
+    Failure::new(code, format!("queue `{queue}`: {}", describe(error)))
+}
+
 fn is_of_tls(error: &io::Error) -> bool {
     matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>())
 }

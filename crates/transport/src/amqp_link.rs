@@ -1,4 +1,5 @@
-//! One connection to a provider's broker, and its channels, each with one message at a time.
+//! One connection to a provider's broker, and its channels, each with one published message at a
+//! time.
 //!
 //! A returned message can be told from others only where its channel carries no other, and a closed
 //! channel says something about a message only where it carries no other. A channel becomes free
@@ -12,10 +13,11 @@ use std::time::Duration;
 use std::{io, net};
 
 use async_rs::TokioRuntime;
-use lapin::options::ConfirmSelectOptions;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::tcp::{AMQPUriTcpExt as _, AsyncTcpStream};
+use lapin::types::FieldTable;
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use lapin::{Channel, Connection, ConnectionProperties, Consumer, ErrorKind};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -26,7 +28,7 @@ use ferryd_domain::outcome::Failure;
 /// The longest time for the broker to answer the closing of a connection.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// A connection on which messages are published.
+/// A connection to a broker.
 pub(super) struct AmqpLink {
     connection: Arc<Connection>,
     /// Channels in confirm mode on which no message awaits its confirm.
@@ -123,6 +125,15 @@ impl AmqpLink {
         if channel.status().connected() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
         }
+    }
+
+    /// Begins to consume a queue on a channel of its own. The broker delivers at most `prefetch`
+    /// messages ahead of their acks.
+    pub(super) async fn consume(&self, queue: &str, prefetch: u16) -> lapin::Result<Consumer> {
+        let channel = self.connection.create_channel().await?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        channel.basic_consume(queue.into(), "".into(), options, arguments).await
     }
 
     /// Closes the connection in good order.

@@ -2,12 +2,14 @@
 //! record of them.
 //!
 //! [`http`] sends a request and reports what certainly did and did not happen, [`amqp`] does the
-//! same for a message, [`tokens`] keeps the
-//! access token that a provider may require, [`call_log`] makes one record of each
-//! call, and [`encoded_call`] writes it for the log and the stream.
+//! same for a message, [`amqp_consume`] takes the messages by which providers answer, [`tokens`]
+//! keeps the access token that a provider may require, [`call_log`] makes one record of each call,
+//! and [`encoded_call`] writes it for the log and the stream.
 
 pub mod amqp;
+pub mod amqp_consume;
 mod amqp_failure;
+mod amqp_headers;
 mod amqp_link;
 mod amqp_message;
 mod amqp_publish;
