@@ -150,6 +150,7 @@ fn provider<const N: usize>(
         name: Name::default_account(),
         adapter: Arc::new(NeverCalled),
         webhook: None,
+        inbound: None,
         publishers: None,
         base_url: "https://api.example.com".parse().unwrap(),
         link: ProviderLink::Https,

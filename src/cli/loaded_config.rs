@@ -127,7 +127,7 @@ pub(super) fn warn_unheard_webhooks(config: &Config, provider: &Provider) -> Opt
             provider.name
         )
     };
-    (provider.is_called_back() && !config.webhooks.is_enabled()).then(text)
+    (provider.has_endpoint() && !config.webhooks.is_enabled()).then(text)
 }
 
 /// Lists warnings about valid settings that are worth a look, such as webhooks that prove

@@ -108,6 +108,7 @@ mod tests {
                 name: name.parse().unwrap(),
                 adapter: Arc::clone(&template.adapter),
                 webhook: None,
+                inbound: None,
                 publishers: user.map(|user| PublisherList::new(vec![allowed(user)])),
                 base_url: template.base_url.clone(),
                 link: template.link.clone(),

@@ -23,6 +23,15 @@ impl IdempotencyKey {
         Self(if generation == 0 { id.to_string() } else { format!("{id}~{generation}") })
     }
 
+    /// Reads the id and the generation of a key that was not shortened; `None` for a text that is
+    /// no such key.
+    #[must_use]
+    pub fn read_generation(text: &str) -> Option<(&str, u32)> {
+        let Some((id, number)) = text.split_once('~') else { return Some((text, 0)) };
+        let generation: u32 = number.parse().ok()?;
+        (generation > 0 && generation.to_string() == number).then_some((id, generation))
+    }
+
     /// Replaces a key that is too long for the provider by a UUID of it.
     #[must_use]
     pub fn shortened_to(self, max_length: Option<usize>) -> Self {

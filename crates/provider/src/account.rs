@@ -23,6 +23,7 @@ use super::publishers::{PublisherFile, compile_publishers};
 use super::registry::files;
 use super::rest::expression::NAME;
 use super::rest::file::ProviderFile;
+use super::webhook::InboundQueue;
 use super::{Adapter, WebhookReceiver};
 use ferryd_domain::name::Name;
 use ferryd_domain::publisher::PublisherList;
@@ -49,6 +50,8 @@ pub struct Account {
     pub adapter: Arc<dyn Adapter>,
     /// Verifies the account's webhooks; `None` where the provider has no endpoint.
     pub webhook: Option<Arc<dyn WebhookReceiver>>,
+    /// The queue of the account's answers at the provider's broker; `None` where there is none.
+    pub inbound: Option<Arc<InboundQueue>>,
     /// The AMQP users that may publish commands for the account; `None` where every user may.
     pub publishers: Option<PublisherList>,
     /// The base URL of the provider for this account.

@@ -342,3 +342,33 @@ fn what_is_wrong_with_the_provider_file_is_said_once_for_all_accounts() {
     );
     assert!(found[1].contains("`secrets.tokem` is not there; did you mean `token`"), "{found:#?}");
 }
+
+/// Each account would get some of the other's answers, and match none of them.
+#[test]
+fn two_accounts_do_not_consume_one_queue() {
+    let file = |queue: &str| {
+        format!(
+            r#"
+name = "shop"
+type = "shipping"
+protocol = "amqp"
+base_url = "amqps://broker.example.com/orders"
+auth = {{ scheme = "basic", username = "shop", password = "{{{{ secrets.token }}}}" }}
+accounts_dir = "accounts"
+[operations.act]
+message = {{ routing_key = "orders" }}
+[inbound]
+queue = "{queue}"
+trusted = true
+"#
+        )
+    };
+    let secrets = "[secrets]\ntoken = \"t-0123456789\"\n";
+    let accounts = [("default.toml", secrets), ("us.toml", secrets)];
+    let (_folder, refused) = read(&file("answers"), &accounts);
+    let refused = lines(&refused.map(|_| ()).unwrap_err());
+    assert!(refused.contains(":11: inbound.queue: is the queue of several accounts"), "{refused}");
+    let (_folder, taken) = read(&file("answers.{{ account.name }}"), &accounts);
+    let taken = taken.unwrap_or_else(|errors| panic!("{}", lines(&errors)));
+    assert_eq!(taken.inbound(&"us".parse().unwrap()).unwrap().queue, "answers.us");
+}

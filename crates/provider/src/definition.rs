@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::account::Account;
 use super::adapter::WebhookReceiver;
 use super::payload::PayloadSchema;
-use super::webhook::CalledWebhook;
+use super::webhook::{CalledWebhook, InboundQueue};
 use super::webhook_links::{EchoTokens, WebhookLinks};
 use ferryd_domain::name::Name;
 use ferryd_domain::progress::GenerationProgress;
@@ -99,10 +99,23 @@ impl Provider {
         Mask::new(&secrets, &self.log.mask)
     }
 
+    /// Finds the queue of an account's answers at the provider's broker.
+    #[must_use]
+    pub fn inbound(&self, account: &Name) -> Option<&Arc<InboundQueue>> {
+        self.accounts.get(account)?.inbound.as_ref()
+    }
+
     /// Returns true if the provider has an endpoint for webhooks.
     #[must_use]
-    pub fn is_called_back(&self) -> bool {
+    pub fn has_endpoint(&self) -> bool {
         self.accounts.values().any(|account| account.webhook.is_some())
+    }
+
+    /// Returns true if the provider calls back, by webhooks or by messages: both are kept in its
+    /// queue of webhooks.
+    #[must_use]
+    pub fn is_called_back(&self) -> bool {
+        self.has_endpoint() || self.accounts.values().any(|account| account.inbound.is_some())
     }
 }
 

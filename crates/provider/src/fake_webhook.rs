@@ -32,10 +32,11 @@ pub(crate) fn apply(provider: Provider) -> Provider {
 #[must_use]
 pub fn given(provider: Provider) -> Provider {
     let given = |(name, account): (Name, Arc<Account>)| {
-        let Account { name: own, adapter, publishers, base_url, link, secrets, .. } =
+        let Account { name: own, adapter, inbound, publishers, base_url, link, secrets, .. } =
             Account::clone(&account);
         let webhook = Some(Arc::new(FakeWebhook) as Arc<dyn WebhookReceiver>);
-        let account = Account { name: own, adapter, webhook, publishers, base_url, link, secrets };
+        let account =
+            Account { name: own, adapter, webhook, inbound, publishers, base_url, link, secrets };
         (name, Arc::new(account))
     };
     let accounts = provider.accounts.into_iter().map(given).collect();

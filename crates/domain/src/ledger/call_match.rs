@@ -45,6 +45,17 @@ impl CallMatch {
         }
     }
 
+    /// Finds the call by an answer from a queue. Such an answer may name the command by its id or
+    /// by a reference that all its messages have in common: a decline may then be about a message
+    /// before the replay.
+    #[must_use]
+    pub fn of_answer(notice: &WebhookNotice, state: &CommandState) -> Self {
+        if says_no(notice) && state.key_since > 0 && notice.generation.is_none() {
+            return Self::Unclear;
+        }
+        Self::of(notice, state)
+    }
+
     fn call_of(notice: &WebhookNotice, state: &CommandState) -> Self {
         match notice.generation {
             Some(generation) if generation != state.key_since => return Self::Earlier,
@@ -52,8 +63,7 @@ impl CallMatch {
             _ => {}
         }
         let Some(reference) = notice.reference.as_deref() else { return Self::Latest };
-        let says_no =
-            matches!(notice.meaning, NoticeMeaning::Declined(_) | NoticeMeaning::Failed(_));
+        let says_no = says_no(notice);
         let is_replayed = state.key_since > 0;
         match state.provider_reference.as_deref() {
             // A notice without a command was found by an id that the command had: if the command
@@ -66,6 +76,10 @@ impl CallMatch {
             _ => Self::Latest,
         }
     }
+}
+
+fn says_no(notice: &WebhookNotice) -> bool {
+    matches!(notice.meaning, NoticeMeaning::Declined(_) | NoticeMeaning::Failed(_))
 }
 
 /// Returns true if an id is one of those that the provider has given to the command's calls, in

@@ -64,6 +64,27 @@ fn notices_about_a_call_that_was_given_up_are_distinguished_from_those_about_its
     }
 }
 
+/// All messages of a command have its reference in common, so only their ids tell them apart.
+#[test]
+fn a_decline_from_a_queue_that_may_be_about_an_earlier_message_is_unclear() {
+    let no = || NoticeMeaning::Declined(Failure::default());
+    let yes = || NoticeMeaning::Completed(Success::default());
+    for (generation, reference, meaning, expected) in [
+        (None, None, no(), CallMatch::Unclear),
+        (None, Some("b"), no(), CallMatch::Unclear),
+        (None, Some("b"), yes(), CallMatch::Latest),
+        (Some(1), Some("b"), no(), CallMatch::Latest),
+        (Some(0), Some("b"), no(), CallMatch::Earlier),
+        (Some(0), Some("b"), yes(), CallMatch::Earlier),
+    ] {
+        let notice = notice(generation, reference, meaning);
+        let found = CallMatch::of_answer(&notice, &replayed(None, Some("b")));
+        assert_eq!(found, expected, "{notice:?}");
+    }
+    let first = CommandState { key_since: 0, ..replayed(None, Some("b")) };
+    assert_eq!(CallMatch::of_answer(&notice(None, None, no()), &first), CallMatch::Latest);
+}
+
 #[test]
 fn an_id_that_the_only_call_had_before_is_as_good_as_the_one_it_has() {
     let state = CommandState { key_since: 0, ..replayed(None, Some("b")) };

@@ -1,6 +1,6 @@
 //! Compiles a provider file into a provider.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,9 @@ use super::verification::{self, CredentialProbe};
 use super::webhook_url::WebhookUrl;
 use crate::account::{AccountNames, AccountSpec, AccountValues, ProviderLink};
 use crate::registry::ProviderDefaults;
+use crate::webhook::InboundQueue;
 use crate::webhook::compile as webhook;
+use crate::webhook::compile_inbound::compile_inbound;
 use crate::webhook::file::WebhookFile;
 use crate::webhook::fixed_scheme::SecretsOfFile;
 use crate::webhook::token::WebhookUrlContext;
@@ -124,7 +126,9 @@ pub(crate) fn compile(
     let links = links.and_then(|(settings, provider)| WebhookLinks::new(provider, settings));
     for (opened, stated) in opened.iter_mut().zip(accounts) {
         opened.listen(file, &names, (links.as_ref(), webhook_url.is_named()), &stated.place(root));
+        opened.take_answers(file, (stated, &names), &stated.place(root));
     }
+    refuse_shared_queues(&opened, root);
     let retry_group =
         file.retry_group.as_ref().and_then(|group| root.key("retry_group").check(group.parse()));
     let (name, rest) = (name?, Arc::new(rest));
@@ -160,6 +164,7 @@ struct AccountDraft {
     account_variable: Value,
     shared: Option<SharedRequestParts>,
     webhook: Option<Arc<dyn WebhookReceiver>>,
+    inbound: Option<Arc<InboundQueue>>,
     publishers: Option<PublisherList>,
 }
 
@@ -186,6 +191,7 @@ impl AccountDraft {
             publishers: stated.publishers(&place),
             shared,
             webhook: None,
+            inbound: None,
             secrets,
         }
     }
@@ -205,13 +211,33 @@ impl AccountDraft {
         self.webhook = file.webhook.as_ref().and_then(compile);
     }
 
+    /// Adds the queue of the provider's answers.
+    fn take_answers(
+        &mut self,
+        file: &ProviderFile,
+        (stated, names): (&AccountSpec, &AccountNames),
+        place: &SettingsCursor<'_>,
+    ) {
+        let Some(table) = &file.inbound else { return };
+        let place = place.key("inbound");
+        if file.spoken() != ProviderProtocol::Amqp {
+            place.refuse(
+                r#"is a queue of a broker; write [webhook] for answers by HTTP, or protocol = "amqp""#,
+            );
+            return;
+        }
+        let of_file = SecretsOfFile { names: &names.secrets, secrets: &self.secrets };
+        let values = stated.values(names);
+        self.inbound = compile_inbound(table, of_file, &values, &place).map(Arc::new);
+    }
+
     fn account(
         self,
         (provider, protocol): (&Name, ProviderProtocol),
         operations: &Arc<BTreeMap<Name, RestOperation>>,
         probe: Option<&Arc<CredentialProbe>>,
     ) -> Option<Account> {
-        let Self { name, secrets, account_variable, shared, webhook, publishers } = self;
+        let Self { name, secrets, account_variable, shared, webhook, inbound, publishers } = self;
         let (shared, provider, operations) = (shared?, provider.clone(), Arc::clone(operations));
         let (base_url, secret_variable) = (shared.base_url.as_url().clone(), secrets.variable());
         let scope = ExpressionScope::new([
@@ -240,11 +266,27 @@ impl AccountDraft {
             name,
             adapter: Arc::new(adapter),
             webhook,
+            inbound,
             publishers,
             base_url,
             link,
             secrets: values,
         })
+    }
+}
+
+/// Refuses two accounts that consume one queue: each would get some of the other's answers.
+fn refuse_shared_queues(accounts: &[AccountDraft], root: &SettingsCursor<'_>) {
+    let queue = |account: &AccountDraft| {
+        let (shared, inbound) = (account.shared.as_ref()?, account.inbound.as_ref()?);
+        Some((shared.base_url.as_url().clone(), inbound.queue.clone()))
+    };
+    let mut queues = BTreeSet::new();
+    if !accounts.iter().filter_map(queue).all(|queue| queues.insert(queue)) {
+        root.key("inbound").key("queue").refuse(
+            "is the queue of several accounts, and each would get some of the others' answers; write one for each, such as \
+             `answers.{{ account.name }}`",
+        );
     }
 }
 

@@ -109,7 +109,7 @@ impl<'f> KnownVariables<'f> {
     }
 
     /// Only the values of the account.
-    pub(super) fn in_base_url(account: &'f BTreeSet<String>) -> Self {
+    pub(crate) fn in_base_url(account: &'f BTreeSet<String>) -> Self {
         Self { variables: vec!["account"], ..Self::in_request(&NOTHING) }.with_account(account)
     }
 

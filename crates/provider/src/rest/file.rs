@@ -28,6 +28,7 @@ use super::answer_meaning::AnswerMeaning;
 use crate::example::file::{ExampleFile, WebhookExampleFile};
 use crate::publishers::PublisherFile;
 use crate::webhook::file::WebhookFile;
+use crate::webhook::inbound_file::InboundFile;
 
 /// A provider of ferryd: its address, its credentials and its operations.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -111,6 +112,9 @@ pub(crate) struct ProviderFile {
     /// The provider's webhooks. Absent: the provider has no endpoint. In a file with `use` an
     /// empty table inherits the built-in one.
     pub(super) webhook: Option<WebhookFile>,
+    /// The queue at the provider's broker that holds its answers, for `protocol = "amqp"`. Absent:
+    /// the provider answers by no messages.
+    pub(super) inbound: Option<InboundFile>,
     /// The verification of credentials by `ferryd check --connect`. Absent: none.
     pub(super) verification: Option<VerificationFile>,
     /// The provider's operations, by name.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::file::{NoticeRuleFile, TrustFile, WebhookFile};
-use super::notice::{NoticeReader, NoticeRule};
+use super::notice::{CommandNaming, NoticeReader, NoticeRule};
 use super::notice_meaning::NoticeMeaningName;
 use super::token::WebhookUrlContext;
 use crate::rest::amount::{AmountSource, AmountTemplate};
@@ -20,9 +20,6 @@ pub(super) fn reading(
     place: &SettingsCursor<'_>,
 ) -> NoticeReader {
     let known = KnownVariables::in_webhook(secrets);
-    let text = |key: &str, source: Option<&String>| {
-        place.key(key).check(TextTemplate::compile(source?, &known))
-    };
     if !file.on.is_empty()
         && file.command.is_none()
         && file.reference.is_none()
@@ -37,21 +34,58 @@ pub(super) fn reading(
             .key("token")
             .refuse("proves the id beside it; write `command` as well, or leave it out");
     }
-    let each = text("each", file.each.as_ref());
+    let source = NoticeSource {
+        each: file.each.as_ref(),
+        event: file.event.as_ref(),
+        id: file.id.as_ref(),
+        command: file.command.as_ref(),
+        reference: file.reference.as_ref(),
+        trust: file.trust,
+        on: &file.on,
+    };
+    let token = file.token.as_ref();
+    let token =
+        token.and_then(|token| place.key("token").check(TextTemplate::compile(token, &known)));
+    NoticeReader { token, ..compile_reader(source, &known, place) }
+}
+
+/// The keys by which notices are read, as a table of a file states them.
+#[derive(Clone, Copy)]
+pub(super) struct NoticeSource<'f> {
+    pub(super) each: Option<&'f String>,
+    pub(super) event: Option<&'f String>,
+    pub(super) id: Option<&'f String>,
+    pub(super) command: Option<&'f String>,
+    pub(super) reference: Option<&'f String>,
+    pub(super) trust: TrustFile,
+    pub(super) on: &'f [NoticeRuleFile],
+}
+
+/// Compiles a reader without a token. Faulty parts are reported at `place` and left out.
+pub(super) fn compile_reader(
+    source: NoticeSource<'_>,
+    known: &KnownVariables<'_>,
+    place: &SettingsCursor<'_>,
+) -> NoticeReader {
+    let text = |key: &str, source: Option<&String>| {
+        place.key(key).check(TextTemplate::compile(source?, known))
+    };
+    let each = text("each", source.each);
     if each.as_ref().is_some_and(|each| !matches!(each, TextTemplate::Expression(_))) {
         place.key("each").refuse(
             "yields a text; write one expression that yields a list, such as `{{ body.items }}`",
         );
     }
-    let rule = |(number, on)| rule(on, file.trust, &known, &place.key("on").item(number));
+    let rule = |(number, on)| rule(on, source.trust, known, &place.key("on").item(number));
     NoticeReader {
         each,
-        event: text("event", file.event.as_ref()),
-        id: text("id", file.id.as_ref()),
-        command: text("command", file.command.as_ref()),
-        token: text("token", file.token.as_ref()),
-        reference: text("reference", file.reference.as_ref()),
-        rules: file.on.iter().enumerate().filter_map(rule).collect(),
+        event: text("event", source.event),
+        id: text("id", source.id),
+        command: text("command", source.command),
+        naming: CommandNaming::default(),
+        token: None,
+        reference: text("reference", source.reference),
+        rules: source.on.iter().enumerate().filter_map(rule).collect(),
     }
 }
 

@@ -5,7 +5,8 @@
 //! `signed` puts together the signed content, `key` compares. `adyen` and `paypal` are schemes that
 //! no file can describe, `token` reads only the URL. `verification_trace` records the steps of a
 //! verification for people, and `sign` signs a call as the provider would. `challenge` answers
-//! calls by which providers check who owns an endpoint.
+//! calls by which providers check who owns an endpoint. `inbound` reads messages of a queue like
+//! webhooks, without any of that.
 //!
 //! No part of this module does I/O or reads a clock.
 
@@ -14,6 +15,7 @@ mod called_webhook;
 mod challenge;
 pub(super) mod compile;
 mod compile_challenge;
+pub(super) mod compile_inbound;
 mod compile_notices;
 mod described_scheme;
 pub(super) mod file;
@@ -21,6 +23,8 @@ pub(super) mod fixed_scheme;
 #[cfg(test)]
 mod fixture;
 mod form;
+mod inbound;
+pub(super) mod inbound_file;
 mod key;
 mod missing_issuer;
 mod notice;
@@ -40,6 +44,7 @@ use self::adyen::AdyenPayments;
 pub use self::called_webhook::{CalledWebhook, ReceiveError, WebhookReception, receive_webhook};
 use self::challenge::WebhookChallenge;
 use self::described_scheme::DescribedScheme;
+pub use self::inbound::InboundQueue;
 use self::notice::NoticeReader;
 use self::paypal::PaypalScheme;
 pub use self::private_key::{InvalidPrivateKey, PrivateKey};

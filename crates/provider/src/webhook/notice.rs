@@ -13,6 +13,7 @@ use crate::rest::expression::{Condition, ExpressionScope};
 use crate::rest::text::TextTemplate;
 use crate::rest::tree::{LeafErrorPolicy, TreeKey, TreeTemplate};
 use ferryd_domain::command_id::{CommandId, PublishedCommandId};
+use ferryd_domain::key::IdempotencyKey;
 use ferryd_domain::outcome::{Failure, Success};
 use ferryd_domain::webhook::{NoticeMeaning, RawWebhook, WebhookNotice};
 
@@ -31,14 +32,42 @@ pub(super) struct NoticeReader {
     pub(super) event: Option<TextTemplate>,
     /// The provider's id for the notice.
     pub(super) id: Option<TextTemplate>,
-    /// The command's id.
+    /// The text that names the command.
     pub(super) command: Option<TextTemplate>,
+    /// The form of that text.
+    pub(super) naming: CommandNaming,
     /// The token beside the command's id.
     pub(super) token: Option<TextTemplate>,
     /// The provider's own id for the object of the notice.
     pub(super) reference: Option<TextTemplate>,
     /// The rules for the meaning of notices; the first that matches decides.
     pub(super) rules: Vec<NoticeRule>,
+}
+
+/// The form of the text by which a notice names its command.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum CommandNaming {
+    /// The command's id.
+    #[default]
+    Id,
+    /// The command's id, or the id of its message where the command was replayed.
+    IdOrMessageId,
+    /// The id of the command's message.
+    MessageId,
+}
+
+impl CommandNaming {
+    /// Reads the command, and the generation of its calls where the text names one.
+    fn read(self, text: &str) -> Option<(CommandId, Option<u32>)> {
+        let (id, generation) = match self {
+            Self::Id => (text, None),
+            Self::IdOrMessageId | Self::MessageId => IdempotencyKey::read_generation(text)
+                .map(|(id, generation)| (id, Some(generation)))?,
+        };
+        // An id alone is that of the first message, or of a command whichever its message.
+        let generation = generation.filter(|number| *number > 0 || self == Self::MessageId);
+        Some((id.parse::<PublishedCommandId>().ok()?.into(), generation))
+    }
 }
 
 /// A rule for the meaning of notices.
@@ -99,13 +128,14 @@ impl NoticeReader {
     fn notice(&self, scope: &ExpressionScope<'_>, body: Json) -> WebhookNotice {
         let rule = self.rules.iter().find(|rule| rule.when.holds(scope));
         let reference = short(self.reference.as_ref(), scope);
+        let named = short(self.command.as_ref(), scope).and_then(|text| self.naming.read(&text));
+        let (command, generation) = named.map_or((None, None), |(id, of)| (Some(id), of));
         WebhookNotice {
             event: short(self.event.as_ref(), scope),
             id: short(self.id.as_ref(), scope),
-            command: short(self.command.as_ref(), scope)
-                .and_then(|id| id.parse::<PublishedCommandId>().ok().map(CommandId::from)),
+            command,
             token: short(self.token.as_ref(), scope),
-            generation: None,
+            generation,
             meaning: rule
                 .map_or(NoticeMeaning::Nothing, |rule| rule.meaning(scope, reference.as_deref())),
             reference,
