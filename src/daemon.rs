@@ -4,6 +4,7 @@
 //! those in flight finish within the grace period, flushes every confirm and closes the
 //! connections.
 
+mod answer_keeper;
 mod consumed_queues;
 mod setup_error;
 
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use self::answer_keeper::{AnswerKeeper, find_answer_queues};
 use self::consumed_queues::{ConsumedQueue, find_consumed_queues};
 pub use self::setup_error::SetupError;
 use crate::config::WebhooksConfig;
@@ -52,8 +54,8 @@ use ferryd_serve::network::IpNetwork;
 use ferryd_serve::server::{BoundListener, ConnectionLimits};
 use ferryd_transport::certificates::CertificateCache;
 
-/// The largest body in bytes of a webhook that another instance may have accepted, for an
-/// instance that accepts none.
+/// The largest body in bytes of a webhook that another instance may have accepted, and of an answer
+/// by a message, for an instance without an endpoint.
 const LARGEST_CALL: usize = 8 << 20;
 
 /// Everything the daemon runs on, checked.
@@ -160,6 +162,7 @@ pub async fn run(setup: DaemonSetup, stop: CancellationToken) -> Result<DaemonEn
     let retry_groups = grouped.collect();
     let lanes = lanes(&registry)?;
     let key = names.ledger_key(&amqp.first_address());
+    let answers = find_answer_queues(&registry)?;
     let index = LedgerIndex::open(&ledger.dir, &key)?;
     let hang_up = CancellationToken::new();
     let (broker, link) = BrokerHandle::start(amqp.clone(), topology, hang_up.clone());
@@ -193,6 +196,10 @@ pub async fn run(setup: DaemonSetup, stop: CancellationToken) -> Result<DaemonEn
     });
     let largest_call =
         webhooks.as_ref().map_or(LARGEST_CALL, |webhooks| webhooks.settings.max_body_size);
+    for queue in answers {
+        let keeper = AnswerKeeper::new(&pipeline, queue, largest_call);
+        work.spawn(keeper.run(stop.clone()));
+    }
     let webhooks = webhooks.map(|webhooks| {
         tokio::spawn(take_in(webhooks, Arc::clone(&pipeline), Arc::clone(&registry)))
     });

@@ -30,6 +30,8 @@ pub enum Failpoint {
     Published,
     /// The delivery is acked.
     Acked,
+    /// The answer of a provider's queue is kept; its message is not acked.
+    Kept,
     /// A person's ruling on a dead letter is recorded; nothing is published.
     Stated,
 }
@@ -65,6 +67,7 @@ impl Failpoint {
             Self::PartlyPublished => "partly_published",
             Self::Published => "published",
             Self::Acked => "acked",
+            Self::Kept => "kept",
             Self::Stated => "stated",
         }
     }

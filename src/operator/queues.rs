@@ -164,7 +164,7 @@ fn read_outline(text: &str) -> Result<ProviderOutline, String> {
         .parse()
         .map_err(|error| format!("`name`: {error}"))?;
     // The catalog's is only taken up by a file that asks for it by a table of its own.
-    let webhook = table.contains_key("webhook");
+    let webhook = table.contains_key("webhook") || table.contains_key("inbound");
     // The catalog's files name no group: which providers share queues is the operator's to say.
     let group =
         table.get("retry_group").map(|group| group.as_str().ok_or("`retry_group` is no text"));

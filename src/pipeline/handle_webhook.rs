@@ -31,7 +31,7 @@ use super::webhook_progress::{ITEMS, PUBLISHED, TRIED, WebhookProgress, read_pro
 use ferryd_broker::delivery_acks::HeldDelivery;
 use ferryd_broker::error::BrokerError;
 use ferryd_broker::message::{OutgoingMessage, put_text, short_string};
-use ferryd_broker::webhook_message::{self, WebhookMessage};
+use ferryd_broker::webhook_message::{self, WebhookMessage, WebhookOrigin};
 use ferryd_domain::command::EncodedIdentity;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::event::EventKind;
@@ -45,6 +45,7 @@ use ferryd_domain::webhook::{NoticeMeaning, WebhookNotice};
 use ferryd_domain::webhook_event::{ReceivedData, ReceivedEvent};
 use ferryd_domain::webhook_token::TokenClaims;
 use ferryd_redact::Mask;
+use ferryd_transport::amqp_consume::MESSAGE_ID;
 /// The most indices in one message, so that its headers stay small.
 const MOST_ITEMS: usize = 1000;
 /// The number of waits, about eight seconds, after which a notice is published without its command.
@@ -176,8 +177,8 @@ impl WebhookHandler {
         following: &mut WebhookEffects,
     ) -> Result<(), BrokerError> {
         let tried = state.tried;
-        if let Some(identity) = self.find_command(&webhook.account, &notice).await {
-            let sharing = self.find_sharing_commands(&webhook.account, &notice, &identity).await;
+        if let Some(identity) = self.find_command(webhook, &notice).await {
+            let sharing = self.find_sharing_commands(webhook, &notice, &identity).await;
             let concerned: Vec<_> = std::iter::once(identity.clone()).chain(sharing).collect();
             let mask = self.mask_of_commands(webhook, &concerned);
             let shown = mask_echoes(&notice, &mask);
@@ -242,12 +243,12 @@ impl WebhookHandler {
     ) -> Result<(), BrokerError> {
         let (id, ledger) = (identity.id.clone(), &self.pipeline.ledger_gate.ledger);
         let mut state = ledger.command_state(&id);
-        let mut about = about_of(notice, state.as_deref());
+        let mut about = about_of(webhook.origin, notice, state.as_deref());
         if about == CallMatch::Another {
             // Decided only once the index has read everything that is recorded about the command.
             ledger.wait_for_barrier().await?;
             state = ledger.command_state(&id);
-            about = about_of(notice, state.as_deref());
+            about = about_of(webhook.origin, notice, state.as_deref());
         }
         match notice_event_kind(&shown.meaning) {
             Some(_) if about == CallMatch::Unclear && tried < MOST_WAITS => {
@@ -328,6 +329,10 @@ impl WebhookHandler {
         mask: &Mask,
     ) -> Option<OutgoingMessage> {
         let WebhookMessage { id, account, received_at, is_verified, .. } = webhook;
+        let message_id = match webhook.origin {
+            WebhookOrigin::Queue => webhook.call.header(MESSAGE_ID).map(str::to_owned),
+            WebhookOrigin::Endpoint => None,
+        };
         let data = ReceivedData {
             command,
             r#type: self.provider.kind.clone(),
@@ -343,7 +348,10 @@ impl WebhookHandler {
             },
             body: mask.value(notice.body.clone()),
         };
-        let id = notice.id.clone().unwrap_or_else(|| format!("{id}-{item}"));
+        let id = notice.id.clone().unwrap_or_else(|| {
+            let id = message_id.unwrap_or_else(|| id.to_string());
+            format!("{id}-{item}")
+        });
         self.pipeline.messages.webhook_event(&ReceivedEvent::new(&id, *received_at, data))
     }
 
@@ -387,8 +395,15 @@ fn prompt_of(shown: &WebhookNotice, verified: bool) -> CommandPrompt {
     })
 }
 
-fn about_of(notice: &WebhookNotice, state: Option<&CommandState>) -> CallMatch {
-    state.map_or(CallMatch::Latest, |state| CallMatch::of(notice, state))
+fn about_of(
+    origin: WebhookOrigin,
+    notice: &WebhookNotice,
+    state: Option<&CommandState>,
+) -> CallMatch {
+    state.map_or(CallMatch::Latest, |state| match origin {
+        WebhookOrigin::Endpoint => CallMatch::of(notice, state),
+        WebhookOrigin::Queue => CallMatch::of_answer(notice, state),
+    })
 }
 
 /// Returns what the notice reports about the command; `None` where it decides nothing.

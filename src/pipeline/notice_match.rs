@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::webhook_handler::WebhookHandler;
-use ferryd_broker::webhook_message::WebhookMessage;
+use ferryd_broker::webhook_message::{WebhookMessage, WebhookOrigin};
 use ferryd_domain::command::EncodedIdentity;
 use ferryd_domain::command_id::CommandId;
 use ferryd_domain::conflict::ConflictEvent;
@@ -26,7 +26,11 @@ impl WebhookHandler {
         notice: &mut WebhookNotice,
         named: Option<&TokenClaims>,
     ) {
-        let WebhookMessage { id, provider, account, received_at, .. } = webhook;
+        let WebhookMessage { id, provider, account, received_at, origin, .. } = webhook;
+        // Only the provider may write to its queue.
+        if *origin == WebhookOrigin::Queue {
+            return;
+        }
         if let Some(named) =
             named.filter(|named| notice.command.as_ref().is_none_or(|id| *id == named.command))
         {
@@ -50,25 +54,30 @@ impl WebhookHandler {
 
     /// Finds the command that a notice is about, if it belongs to this account: the secret of one
     /// account proves nothing about another's. Any customer of the same provider can have an id
-    /// echoed, so an id counts only with its token.
+    /// echoed, so an id in a call to the endpoint counts only with its token.
     pub(super) async fn find_command(
         &self,
-        account: &Name,
+        WebhookMessage { account, origin, .. }: &WebhookMessage,
         notice: &WebhookNotice,
     ) -> Option<EncodedIdentity> {
         let ledger = &self.pipeline.ledger_gate.ledger;
+        let is_of_queue = *origin == WebhookOrigin::Queue;
         let named = notice
             .command
             .as_ref()
-            .filter(|_| notice.generation.is_some())
+            .filter(|_| is_of_queue || notice.generation.is_some())
             .and_then(|id| self.find_own_command(account, id));
         // Where calls are unsigned, a token proves its own command and nothing about the command of
         // another reference.
         let is_by_token_alone = || {
-            notice.generation.is_some()
+            !is_of_queue
+                && notice.generation.is_some()
                 && self.provider.webhook(account).is_some_and(|webhook| !webhook.is_verifying())
         };
-        if named.is_some() || is_by_token_alone() {
+        // The command that a message names may not be known yet, and others can have the reference
+        // in common with it.
+        let is_named_by_queue = is_of_queue && notice.command.is_some();
+        if named.is_some() || is_named_by_queue || is_by_token_alone() {
             return named;
         }
         match ledger
@@ -85,10 +94,11 @@ impl WebhookHandler {
 
     /// Finds the other commands that wait for what a notice is about. Repeatable calls of several
     /// commands can lead to the same object, such as the tracker of one parcel: the notice is for
-    /// each of these commands.
+    /// each of these commands. A message of the provider's queue that names a command is for that
+    /// one alone.
     pub(super) async fn find_sharing_commands(
         &self,
-        account: &Name,
+        WebhookMessage { account, origin, .. }: &WebhookMessage,
         notice: &WebhookNotice,
         found: &EncodedIdentity,
     ) -> Vec<EncodedIdentity> {
@@ -97,6 +107,9 @@ impl WebhookHandler {
                 identity.operation.as_ref().and_then(|name| self.provider.operations.get(name));
             operation.is_some_and(|operation| operation.repeatable)
         };
+        if *origin == WebhookOrigin::Queue && notice.command.is_some() {
+            return Vec::new();
+        }
         let Some(reference) = notice.reference.as_deref().filter(|_| is_repeatable(found)) else {
             return Vec::new();
         };

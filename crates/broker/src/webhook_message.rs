@@ -11,6 +11,7 @@
 //! | `ferry-received-at` | the time of the call, RFC 3339 |
 //! | `ferry-method`, `ferry-url` | the method, and the public address that was called |
 //! | `ferry-headers` | the call's headers in their order, a JSON list of `[name, value]` |
+//! | `ferry-origin` | `queue` where the call is a message of a queue at the provider's broker; no such header for a call to the endpoint. ferryd alone writes it: a call's own headers stand in `ferry-headers` |
 //! | `ferry-verified` | `no` where the call could not be verified: the body is then a JSON list of the commands that it names, and nothing else is kept |
 
 use bytes::Bytes;
@@ -33,6 +34,9 @@ const RECEIVED_AT: &str = "ferry-received-at";
 const METHOD: &str = "ferry-method";
 const URL: &str = "ferry-url";
 const HEADERS: &str = "ferry-headers";
+const ORIGIN: &str = "ferry-origin";
+/// The value of [`ORIGIN`] for a message of a queue.
+const FROM_QUEUE: &str = "queue";
 const VERIFIED: &str = "ferry-verified";
 /// The value of [`VERIFIED`] for an unverified call; other calls have no such header.
 const NOT_VERIFIED: &str = "no";
@@ -43,6 +47,15 @@ const KIND: &str = "ferry.webhook";
 /// Headers that are not kept: they can hold passwords, and the call has been verified by them
 /// already.
 const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
+/// The way on which a webhook came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookOrigin {
+    /// A call to the endpoint.
+    Endpoint,
+    /// A message of a queue at the provider's broker, to which only the provider may write.
+    Queue,
+}
 
 /// A webhook that ferryd has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +69,8 @@ pub struct WebhookMessage {
     pub account: Name,
     /// The time at which the call was received, to the nanosecond.
     pub received_at: Timestamp,
+    /// The way on which the call came.
+    pub origin: WebhookOrigin,
     /// False where the call could not be verified. The body is then a list of
     /// [`UnverifiedNotice`]s.
     ///
@@ -81,7 +96,7 @@ pub fn to_message(
     webhook: &WebhookMessage,
     names: &TopologyNames,
 ) -> Result<OutgoingMessage, TextTooLong> {
-    let WebhookMessage { id, provider, account, received_at, is_verified, call } = webhook;
+    let WebhookMessage { id, provider, account, received_at, origin, is_verified, call } = webhook;
     let kept: Vec<_> =
         call.headers.iter().filter(|(name, _)| !SECRET.contains(&name.as_str())).collect();
     let mut headers = FieldTable::default();
@@ -90,6 +105,9 @@ pub fn to_message(
     put_text(&mut headers, RECEIVED_AT, &received_at.to_string());
     put_text(&mut headers, METHOD, &call.method);
     put_text(&mut headers, URL, call.url.as_str());
+    if *origin == WebhookOrigin::Queue {
+        put_text(&mut headers, ORIGIN, FROM_QUEUE);
+    }
     if !is_verified {
         put_text(&mut headers, VERIFIED, NOT_VERIFIED);
     }
@@ -136,13 +154,22 @@ pub fn read_webhook(
 ) -> Result<WebhookMessage, UnreadableWebhook> {
     let headers = properties.headers().as_ref();
     let get = |name| get_text(headers, name).ok_or(UnreadableWebhook(name));
+    let is_verified = get_text(headers, VERIFIED).is_none();
+    // A way that this version does not know must not be taken for another.
+    let has_origin = headers.is_some_and(|headers| headers.inner().contains_key(ORIGIN));
+    let origin = match get_text(headers, ORIGIN) {
+        Some(FROM_QUEUE) if is_verified => WebhookOrigin::Queue,
+        None if !has_origin => WebhookOrigin::Endpoint,
+        _ => return Err(UnreadableWebhook(ORIGIN)),
+    };
     let id = properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok());
     Ok(WebhookMessage {
         id: id.ok_or(UnreadableWebhook("message_id"))?,
         provider: get(PROVIDER)?.parse().map_err(|_| UnreadableWebhook(PROVIDER))?,
         account: get(ACCOUNT)?.parse().map_err(|_| UnreadableWebhook(ACCOUNT))?,
         received_at: get(RECEIVED_AT)?.parse().map_err(|_| UnreadableWebhook(RECEIVED_AT))?,
-        is_verified: get_text(headers, VERIFIED).is_none(),
+        origin,
+        is_verified,
         call: RawWebhook {
             method: get(METHOD)?.to_owned(),
             url: get(URL)?.parse().map_err(|_| UnreadableWebhook(URL))?,

@@ -1,3 +1,4 @@
+use lapin::types::AMQPValue;
 use proptest::prelude::*;
 
 use super::*;
@@ -13,6 +14,7 @@ fn webhook() -> WebhookMessage {
         provider: "stripe".parse().unwrap(),
         account: "default".parse().unwrap(),
         received_at: "2026-12-01T08:00:00.123456789Z".parse().unwrap(),
+        origin: WebhookOrigin::Endpoint,
         is_verified: true,
         call: RawWebhook {
             method: "POST".to_owned(),
@@ -77,6 +79,31 @@ fn what_is_no_webhook_says_which_part_is_missing() {
     }
 }
 
+/// The own headers of a call stand in one header of ferryd's, so no caller can claim another way.
+#[test]
+fn only_ferryd_states_the_way_on_which_a_webhook_came() {
+    let mut called = webhook();
+    called.call.headers.push((ORIGIN.to_owned(), FROM_QUEUE.to_owned()));
+    assert_eq!(read(to_message(&called, &names()).unwrap()).unwrap(), called);
+
+    let queued = WebhookMessage { origin: WebhookOrigin::Queue, ..webhook() };
+    assert_eq!(read(to_message(&queued, &names()).unwrap()).unwrap(), queued);
+
+    let unverified = WebhookMessage { is_verified: false, ..queued.clone() };
+    let read_with = |webhook: &WebhookMessage, origin: AMQPValue| {
+        let mut message = to_message(webhook, &names()).unwrap();
+        let mut headers = message.properties.headers().clone().unwrap();
+        headers.insert(ORIGIN.into(), origin);
+        message.properties = message.properties.with_headers(headers);
+        read(message)
+    };
+    let unreadable = Err(UnreadableWebhook(ORIGIN));
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    assert_eq!(read_with(&unverified, text(FROM_QUEUE)), unreadable);
+    assert_eq!(read_with(&called, text("stream")), unreadable);
+    assert_eq!(read_with(&called, AMQPValue::Boolean(true)), unreadable);
+}
+
 proptest! {
     #[test]
     fn a_webhook_survives_the_way_through_a_queue(
@@ -94,7 +121,8 @@ proptest! {
             provider: provider.parse().unwrap(),
             account: account.parse().unwrap(),
             received_at: Timestamp::from_nanosecond(nanoseconds.into()).unwrap(),
-            is_verified: nanoseconds % 2 == 0,
+            origin: if nanoseconds % 3 == 0 { WebhookOrigin::Queue } else { WebhookOrigin::Endpoint },
+            is_verified: nanoseconds % 2 == 0 || nanoseconds % 3 == 0,
             call: RawWebhook { method, url, headers, body: body.into(), certificate: None },
         };
         let message = to_message(&webhook, &names()).unwrap();

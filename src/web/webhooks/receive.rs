@@ -19,7 +19,7 @@ use super::refusal::{MAX_UNVERIFIED_BODY, RefusedCall, WebhookRefusal};
 use super::unverified::reduce_call;
 use crate::config::WebhooksConfig;
 use crate::web::body::{BodyError, is_encoded, read_whole_body};
-use ferryd_broker::webhook_message::WebhookMessage;
+use ferryd_broker::webhook_message::{WebhookMessage, WebhookOrigin};
 use ferryd_domain::name::Name;
 use ferryd_domain::webhook::{ChallengeReply, RawWebhook};
 use ferryd_provider::webhook::WebhookReception;
@@ -111,6 +111,7 @@ impl EndpointState {
             provider: name,
             account,
             received_at,
+            origin: WebhookOrigin::Endpoint,
             is_verified: true,
             call,
         };

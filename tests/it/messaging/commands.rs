@@ -22,8 +22,8 @@ pub(super) struct MessagingRig {
     pub(super) rig: TestRig,
     pub(super) receiver: TestBroker,
     pub(super) way: TcpProxy,
-    /// Deleted with the rig.
-    _vhost: TestVhost,
+    /// The virtual host of the provider, deleted with the rig.
+    pub(super) vhost: TestVhost,
 }
 
 impl MessagingRig {
@@ -45,7 +45,7 @@ impl MessagingRig {
         )
         .await
         .file("warehouse", &file(way.address(), vhost.name()));
-        let messaging = Self { rig, receiver, way, _vhost: vhost };
+        let messaging = Self { rig, receiver, way, vhost };
         messaging.bind().await;
         messaging
     }

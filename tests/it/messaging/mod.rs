@@ -6,4 +6,5 @@ mod amqp_link_tls;
 mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod inbound;
 mod provider_broker;
