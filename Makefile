@@ -6,7 +6,7 @@ export CARGO ?= cargo
 # The RabbitMQ of demo, test, chaos and bench: this machine's, or that of a release of Debian: RABBITMQ=trixie
 RABBITMQ ?= system
 export RABBITMQ
-SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/built-ferryd tests/interop/run tests/emulators/run tests/examples/run tests/release/run tests/tutorial/run tests/audit/run benches/tools benches/node/install fuzz/run .ci/run
+SCRIPTS := rabbitmq/node rabbitmq/release demo/stage tests/built-ferryd tests/nats-server tests/interop/run tests/emulators/run tests/examples/run tests/release/run tests/tutorial/run tests/audit/run benches/tools benches/node/install fuzz/run .ci/run
 FUZZ_SECONDS ?= 60
 
 help: ## Print this list
@@ -43,8 +43,9 @@ doc: ## Build the API documentation (target/doc)
 
 # They wait for brokers and daemons more than they compute.
 test: export RUST_TEST_THREADS ?= $(shell echo $$(( 2 * $$(nproc) )))
-test: ## All tests, on a RabbitMQ node of their own (installed when missing; RABBITMQ=trixie TESTS="carry:: outage::")
+test: ## All tests, on a RabbitMQ node and NATS servers of their own (installed when missing; RABBITMQ=trixie TESTS="carry:: outage::")
 	rabbitmq/node install
+	tests/nats-server install
 	$(CARGO) test --locked --features failpoints $(if $(TESTS),--test it -- $(TESTS))
 
 test-trixie: ## The tests that lean most on the broker, on Debian trixie's RabbitMQ (root installs it: 35 s, 430 MB)
@@ -91,6 +92,7 @@ fuzz: ## Fuzz what reads input from outside, each target for FUZZ_SECONDS=60 (in
 
 chaos: ## Kill daemons and brokers, many times at random moments (minutes; FERRYD_CHAOS_KILLS=300)
 	rabbitmq/node install
+	tests/nats-server install
 	$(CARGO) test --locked --features failpoints --test it -- --include-ignored chaos:: crash:: outage:: link:: shutdown:: cluster::
 
 bench: ## Throughput, latency and memory beside a minimal and a Node.js consumer (a quarter of an hour; BENCH=--quick: a minute)

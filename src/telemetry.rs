@@ -143,8 +143,9 @@ fn style(format: LogFormat, terminal: bool, no_color: bool) -> LogStyle {
 }
 
 fn filter(log: &LogConfig) -> Result<EnvFilter, ParseError> {
-    // lapin logs every lost connection as several errors. ferryd handles them and logs one line.
-    let filter = EnvFilter::try_new(format!("lapin=off,{}", log.filter.as_str()))?;
+    // lapin and async-nats log every lost connection as several errors. ferryd handles them and logs
+    // one line.
+    let filter = EnvFilter::try_new(format!("lapin=off,async_nats=off,{}", log.filter.as_str()))?;
     if log.calls {
         return Ok(filter);
     }

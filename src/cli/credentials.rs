@@ -16,7 +16,7 @@ use ferryd_domain::outcome::Failure;
 use ferryd_domain::token::AccessToken;
 use ferryd_provider::{Account, Provider};
 use ferryd_redact::{Mask, UnmaskedValue};
-use ferryd_transport::amqp::{AmqpLinkSettings, AmqpPublisher, LOGIN_REFUSED};
+use ferryd_transport::broker_link::{BrokerLink, BrokerSetupError, LOGIN_REFUSED};
 use ferryd_transport::http::HttpClient;
 
 /// The most accounts that are tried at the same time.
@@ -64,8 +64,8 @@ pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCrede
         provider.accounts.values().map(move |account| (*provider, account.as_ref(), http.as_ref()))
     });
     let tried = accounts.map(|(provider, account, http)| async move {
-        if let Some(settings) = AmqpLinkSettings::of(provider, account) {
-            let check = Some(try_login(settings, &provider.mask_of(account)).await);
+        if let Some(link) = BrokerLink::of(provider, account).transpose() {
+            let check = Some(try_login(link, &provider.mask_of(account)).await);
             return TriedCredentials::new(provider, account, check);
         }
         let check = match (provider.verification.is_some(), http) {
@@ -81,15 +81,15 @@ pub(super) async fn try_credentials(providers: Vec<&Provider>) -> Vec<TriedCrede
     stream::iter(tried).buffered(AT_ONCE).collect().await
 }
 
-/// Logs in at a provider's broker, and opens its virtual host.
-async fn try_login(settings: AmqpLinkSettings, mask: &Mask) -> CredentialCheck {
-    let publisher = match AmqpPublisher::new(&settings) {
-        Ok(publisher) => publisher,
+/// Logs in at a provider's broker, and opens its virtual host where it has one.
+async fn try_login(link: Result<BrokerLink, BrokerSetupError>, mask: &Mask) -> CredentialCheck {
+    let link = match link {
+        Ok(link) => link,
         Err(error) => {
             return CredentialCheck::Unreachable(Failure::new("tls", error.to_string()));
         }
     };
-    match publisher.probe().await.map_err(|failure| UnmaskedValue::new(failure).masked(mask)) {
+    match link.probe().await.map_err(|failure| UnmaskedValue::new(failure).masked(mask)) {
         Ok(()) => CredentialCheck::Accepted,
         Err(failure) if failure.code.as_deref() == Some(LOGIN_REFUSED) => {
             CredentialCheck::Refused(failure)

@@ -64,7 +64,7 @@ pub(super) fn find_answer_queues(
             };
             let source = QueueSource::new(&settings, &inbound.queue).map_err(|source| {
                 let provider = provider.name.to_string();
-                SetupError::Http { provider, source: LaneSetupError::Amqp(source) }
+                SetupError::Http { provider, source: LaneSetupError::Broker(source.into()) }
             })?;
             let (provider, account) = (provider.name.clone(), account.name.clone());
             queues.push(AnswerQueue { provider, account, source });

@@ -106,7 +106,7 @@ fn trying_does_nothing(provider: &Provider) {
 
 fn taken(provider: &Provider) {
     let scheme = provider.default_account().unwrap().base_url.scheme().to_owned();
-    assert!(["https", "amqps"].contains(&scheme.as_str()), "{scheme}");
+    assert!(["https", "amqps", "tls"].contains(&scheme.as_str()), "{scheme}");
     let key = IdempotencyKey::from_header("c-1");
     for operation in provider.operations.keys() {
         let command =

@@ -24,7 +24,7 @@ use ferryd_domain::name::Name;
 use ferryd_domain::token::AccessToken;
 use ferryd_provider::{Account, Provider};
 use ferryd_redact::Mask;
-use ferryd_transport::amqp::{AmqpLinkSettings, AmqpPublisher, AmqpSetupError};
+use ferryd_transport::broker_link::{BrokerLink, BrokerSetupError};
 use ferryd_transport::http::{HttpClient, HttpSetupError};
 use ferryd_transport::tokens::TokenCache;
 
@@ -91,8 +91,8 @@ pub struct Lane {
 pub enum LaneLink {
     /// HTTPS.
     Https(HttpClient),
-    /// AMQP to the provider's broker.
-    Amqp(Box<AmqpPublisher>),
+    /// Messages to the provider's broker.
+    Broker(Box<BrokerLink>),
 }
 
 /// The reason why the connections to a provider can't be set up.
@@ -101,9 +101,9 @@ pub enum LaneSetupError {
     /// The TLS settings of HTTPS can't be used.
     #[error(transparent)]
     Http(#[from] HttpSetupError),
-    /// The TLS settings of AMQP can't be used.
+    /// The settings of the link to a broker can't be used.
     #[error(transparent)]
-    Amqp(#[from] AmqpSetupError),
+    Broker(#[from] BrokerSetupError),
 }
 
 /// The right to be worked on.
@@ -152,8 +152,8 @@ impl ProviderLanes {
         let (http, bytes) =
             (HttpClient::new(&provider.http)?, Arc::new(Semaphore::new(bytes_total as usize)));
         let lane = |(name, account): (&Name, &Arc<Account>)| -> Result<_, LaneSetupError> {
-            let link = match AmqpLinkSettings::of(provider, account) {
-                Some(settings) => LaneLink::Amqp(Box::new(AmqpPublisher::new(&settings)?)),
+            let link = match BrokerLink::of(provider, account)? {
+                Some(link) => LaneLink::Broker(Box::new(link)),
                 None => LaneLink::Https(http.clone()),
             };
             let tokens =

@@ -216,7 +216,7 @@ impl Lane {
         let (at, clock) = (Timestamp::now(), Instant::now());
         let answer = match &self.link {
             LaneLink::Https(client) => client.send(request).await,
-            LaneLink::Amqp(_) => CallResult::NotSent(wrong_link()),
+            LaneLink::Broker(_) => CallResult::NotSent(wrong_link()),
         };
         (answer, at, clock.elapsed())
     }
@@ -225,7 +225,7 @@ impl Lane {
 async fn publish<'r>(link: &LaneLink, message: &'r MessageRequest) -> CallAttempt<'r> {
     let (at, clock) = (Timestamp::now(), Instant::now());
     let result = match link {
-        LaneLink::Amqp(publisher) => publisher.publish(message).await,
+        LaneLink::Broker(broker) => broker.publish(message).await,
         LaneLink::Https(_) => MessageResult::NotSent(wrong_link()),
     };
     CallAttempt { exchange: CallExchange::Message(message, result), at, elapsed: clock.elapsed() }

@@ -41,29 +41,60 @@ pub enum MessageAddress {
         /// The routing key.
         routing_key: String,
     },
+    /// NATS JetStream.
+    Nats {
+        /// The subject.
+        subject: String,
+    },
+}
+
+impl MessageAddress {
+    /// Lists the parts of the address with the names that people write.
+    fn parts(&self) -> Vec<(&'static str, &str)> {
+        match self {
+            Self::Amqp { exchange, routing_key } => {
+                vec![("exchange", exchange.as_str()), ("routing_key", routing_key.as_str())]
+            }
+            Self::Nats { subject } => vec![("subject", subject.as_str())],
+        }
+    }
+
+    /// The part that a command may choose.
+    fn chosen_part(&self) -> &str {
+        match self {
+            Self::Amqp { routing_key, .. } => routing_key,
+            Self::Nats { subject } => subject,
+        }
+    }
+
+    /// The name of the property that holds the message's id.
+    fn id_name(&self) -> &'static str {
+        match self {
+            Self::Amqp { .. } => "message-id",
+            Self::Nats { .. } => "Nats-Msg-Id",
+        }
+    }
 }
 
 /// The result of publishing a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MessageResult {
     /// The broker has certainly not taken the message: it was unreachable, it refused the message,
-    /// or no queue is bound.
+    /// or no queue is bound and no stream listens.
     NotSent(Failure),
     /// The message, or a part of it, was sent, and it is unknown whether the broker has taken it.
     Incomplete(Failure),
-    /// The broker has taken the message and routed it to a queue.
+    /// The broker has taken the message and routed it to a queue, or stored it in a stream.
     Acknowledged,
 }
 
 impl MessageRequest {
-    /// Returns the address as a URL, for people: broker, exchange and routing key.
+    /// Returns the address as a URL, for people: the broker, then exchange and routing key, or the
+    /// subject.
     #[must_use]
     pub fn url(&self) -> Url {
         let mut url = self.server.clone();
-        let MessageAddress::Amqp { exchange, routing_key } = &self.address;
-        url.query_pairs_mut()
-            .append_pair("exchange", exchange)
-            .append_pair("routing_key", routing_key);
+        url.query_pairs_mut().extend_pairs(self.address.parts());
         url
     }
 
@@ -72,7 +103,7 @@ impl MessageRequest {
     pub fn shown_headers(&self) -> Vec<(String, String)> {
         let content_type =
             self.content_type.map(|kind| ("content-type".to_owned(), kind.to_owned()));
-        let id = ("message-id".to_owned(), self.message_id.clone());
+        let id = (self.address.id_name().to_owned(), self.message_id.clone());
         content_type.into_iter().chain([id]).chain(self.headers.iter().cloned()).collect()
     }
 
@@ -80,8 +111,8 @@ impl MessageRequest {
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hash = PartialDigest::new();
-        let MessageAddress::Amqp { exchange, routing_key } = &self.address;
-        for part in ["publish", self.server.as_str(), exchange, routing_key] {
+        let parts = self.address.parts().into_iter().map(|(_, part)| part);
+        for part in ["publish", self.server.as_str()].into_iter().chain(parts) {
             hash.update(part);
             hash.update([0]);
         }
@@ -97,10 +128,9 @@ impl MessageRequest {
     /// encoding changes.
     #[must_use]
     pub fn holds(&self, text: &str) -> bool {
-        let MessageAddress::Amqp { routing_key, .. } = &self.address;
         let in_headers = || self.headers.iter().any(|(_, value)| value.contains(text));
         let in_body = || self.body.windows(text.len().max(1)).any(|part| part == text.as_bytes());
-        text.is_empty() || routing_key.contains(text) || in_headers() || in_body()
+        text.is_empty() || self.address.chosen_part().contains(text) || in_headers() || in_body()
     }
 }
 

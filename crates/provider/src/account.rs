@@ -75,6 +75,22 @@ pub enum ProviderLink {
         /// The user's password.
         password: SecretString,
     },
+    /// NATS JetStream at the provider's server.
+    Nats(NatsLogin),
+}
+
+/// The login at a NATS server.
+#[derive(Debug, Clone)]
+pub enum NatsLogin {
+    /// A user with a password.
+    User {
+        /// The user.
+        username: String,
+        /// The user's password.
+        password: SecretString,
+    },
+    /// A token.
+    Token(SecretString),
 }
 
 impl ProviderLink {
@@ -84,6 +100,7 @@ impl ProviderLink {
         match self {
             Self::Https => "HTTPS",
             Self::Amqp { .. } => "AMQP 0-9-1",
+            Self::Nats(_) => "NATS",
         }
     }
 
@@ -94,6 +111,7 @@ impl ProviderLink {
         match self {
             Self::Https => None,
             Self::Amqp { .. } => Some("a login at the broker"),
+            Self::Nats(_) => Some("a login at the server"),
         }
     }
 }

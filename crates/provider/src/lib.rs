@@ -29,7 +29,7 @@ mod rest;
 pub mod webhook;
 pub mod webhook_links;
 
-pub use self::account::{Account, ProviderLink, account_schema};
+pub use self::account::{Account, NatsLogin, ProviderLink, account_schema};
 pub use self::adapter::{Adapter, CallContext, WebhookReceiver};
 pub use self::definition::{
     HttpSettings, IdempotencyPolicy, LogSettings, Operation, Provider, RecoveryOptions,

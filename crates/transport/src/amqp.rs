@@ -20,7 +20,6 @@ use super::amqp_setup::BrokerTarget;
 use ferryd_domain::message_call::{MessageRequest, MessageResult};
 use ferryd_domain::outcome::Failure;
 
-pub use super::amqp_failure::LOGIN_REFUSED;
 pub use super::amqp_setup::{AmqpLinkSettings, AmqpSetupError};
 
 /// The number of connections that a message tries. One can be lost just before its channel opens.

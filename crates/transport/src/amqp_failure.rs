@@ -20,7 +20,7 @@ use ferryd_domain::outcome::Failure;
 /// The name under which lapin refuses to publish on a closed channel, before it takes the message.
 const PUBLISH: &str = "basic.publish";
 
-/// The code of a failure that says that the broker refuses user or password.
+/// The code of a failure that says that the broker refuses the login.
 pub const LOGIN_REFUSED: &str = "login_refused";
 
 /// Reply codes of AMQP 0-9-1.

@@ -39,7 +39,9 @@ impl AmqpMessage {
     /// # Errors
     /// A [`Failure`] with the code `too_large`, for a text that is longer than AMQP allows.
     pub(super) fn new(message: &MessageRequest) -> Result<Self, Failure> {
-        let MessageAddress::Amqp { exchange, routing_key } = &message.address;
+        let MessageAddress::Amqp { exchange, routing_key } = &message.address else {
+            return Err(Failure::new("wrong_link", "the provider is not reached in this way"));
+        };
         let content_type = message.content_type.unwrap_or_default();
         let message_id = short_text("message id", &message.message_id)?;
         let mut properties =

@@ -189,7 +189,7 @@ fn trusting(
     Ok(ClientConfig::builder().with_root_certificates(roots))
 }
 
-fn read_certificates(
+pub(super) fn read_certificates(
     key: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, AmqpSetupError> {

@@ -7,4 +7,8 @@ mod commands;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod inbound;
+mod nats;
+#[cfg(feature = "failpoints")]
+mod nats_crash;
+mod nats_link;
 mod provider_broker;

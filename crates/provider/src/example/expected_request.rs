@@ -44,15 +44,20 @@ fn compare_message(
     message: &MessageRequest,
     found: &mut Vec<ExampleDifference>,
 ) {
-    let MessageAddress::Amqp { exchange, routing_key } = &message.address;
+    let (exchange, routing_key, subject) = match &message.address {
+        MessageAddress::Amqp { exchange, routing_key } => {
+            (Some(exchange.as_str()), Some(routing_key.as_str()), None)
+        }
+        MessageAddress::Nats { subject } => (None, None, Some(subject.as_str())),
+    };
     for (key, expected, got) in [
         ("exchange", &expected.exchange, exchange),
         ("routing_key", &expected.routing_key, routing_key),
-        ("message_id", &expected.message_id, &message.message_id),
+        ("subject", &expected.subject, subject),
+        ("message_id", &expected.message_id, Some(message.message_id.as_str())),
     ] {
-        if let Some(expected) = expected.as_ref().filter(|expected| *expected != got) {
-            let at = format!("message.{key}");
-            found.push(ExampleDifference::new(at, expected.as_str(), got.as_str()));
+        if let Some(expected) = expected.as_deref().filter(|expected| Some(*expected) != got) {
+            found.push(ExampleDifference::new(format!("message.{key}"), expected, got));
         }
     }
     compare_headers("message", &expected.headers, &message.headers, found);

@@ -73,6 +73,8 @@ pub(crate) struct ExpectedMessageFile {
     pub(super) exchange: Option<String>,
     /// The routing key.
     pub(super) routing_key: Option<String>,
+    /// The subject, for NATS.
+    pub(super) subject: Option<String>,
     /// The message's id.
     pub(super) message_id: Option<String>,
     /// Some of the headers.

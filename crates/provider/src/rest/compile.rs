@@ -72,7 +72,7 @@ pub(crate) fn compile(
     }
     let kind = stated_name(file.r#type.as_deref(), "type", r#"type = "payment""#, root);
     if file.protocol.is_none() {
-        root.key("protocol").refuse(r#"is missing; write protocol = "rest" or protocol = "amqp""#);
+        root.key("protocol").refuse(r#"is missing; write protocol = "rest", "amqp" or "nats""#);
     }
     refuse_foreign_keys(file, root);
     let names = AccountNames::of(file, accounts);
@@ -252,6 +252,9 @@ impl AccountDraft {
                 let (username, password) = shared.auth.as_ref()?.login(&scope)?.ok()?;
                 ProviderLink::Amqp { username, password }
             }
+            ProviderProtocol::Nats => {
+                ProviderLink::Nats(shared.auth.as_ref()?.nats_login(&scope)?.ok()?)
+            }
         };
         let verification = probe.cloned();
         let adapter = RestAdapter {
@@ -363,7 +366,9 @@ fn shared(
         .and_then(|auth| RequestAuth::compile(auth, known, &context, &root.key("auth")));
     let headers = match file.spoken() {
         ProviderProtocol::Rest => header::compile(&file.headers, known, &root.key("headers")),
-        ProviderProtocol::Amqp => message::headers(&file.headers, known, &root.key("headers")),
+        protocol @ (ProviderProtocol::Amqp | ProviderProtocol::Nats) => {
+            message::headers(&file.headers, protocol, known, &root.key("headers"))
+        }
     };
     if let Some(name) =
         auth.as_ref().map(RequestAuth::header).filter(|name| headers.contains_key(*name))

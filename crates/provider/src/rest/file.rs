@@ -49,8 +49,9 @@ pub(crate) struct ProviderFile {
     pub(super) r#type: Option<String>,
     /// The provider's protocol.
     pub(super) protocol: Option<ProviderProtocol>,
-    /// The `https://` address before every path, or the `amqps://` address of the broker with its
-    /// virtual host; expressions that may use `account`. No query.
+    /// The `https://` address before every path, the `amqps://` address of the broker with its
+    /// virtual host, or the `tls://` address of the NATS server; expressions that may use
+    /// `account`. No query.
     pub(super) base_url: Option<String>,
     /// The authorisation of requests. Absent: none.
     pub(super) auth: Option<AuthFile>,
@@ -95,7 +96,7 @@ pub(crate) struct ProviderFile {
     pub(super) retry_group: Option<String>,
     /// PEM file of the authorities to trust instead of the system's; relative to this file.
     pub(super) ca_file: Option<String>,
-    /// True where `base_url` may be plain HTTP or AMQP to this machine (`127.0.0.0/8`, `::1`,
+    /// True where `base_url` may be plain HTTP, AMQP or NATS to this machine (`127.0.0.0/8`, `::1`,
     /// `localhost`).
     /// Default: false.
     #[serde(default)]
@@ -151,6 +152,8 @@ pub(super) enum ProviderProtocol {
     Rest,
     /// Messages to the provider's own RabbitMQ, or another broker that speaks AMQP 0-9-1.
     Amqp,
+    /// Messages to the provider's own NATS server, which stores them in a JetStream stream.
+    Nats,
 }
 
 /// The retries of commands; absent keys are inherited.
@@ -217,7 +220,7 @@ pub(super) struct RuleFile {
 pub(super) struct OperationFile {
     /// The request.
     pub(super) request: Option<RequestFile>,
-    /// The message, of a provider with `protocol = "amqp"`.
+    /// The message, of a provider with `protocol = "amqp"` or `"nats"`.
     pub(super) message: Option<MessageFile>,
     /// The body of the request or message: a map, list or text; expressions. Absent: no body.
     pub(super) body: Option<Json>,

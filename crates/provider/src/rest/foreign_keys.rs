@@ -1,6 +1,6 @@
 //! Refuses keys of a provider file that mean nothing for its protocol.
 
-use super::file::{AuthFile, OperationFile, ProviderFile, ProviderProtocol};
+use super::file::{AuthFile, MessageFile, OperationFile, ProviderFile, ProviderProtocol};
 use ferryd_settings::findings::SettingsCursor;
 
 /// Refuses every key that means nothing for the protocol of the file. Without that, a file could
@@ -10,32 +10,61 @@ pub(super) fn refuse_foreign_keys(file: &ProviderFile, root: &SettingsCursor<'_>
         ProviderProtocol::Rest => {
             for (name, operation) in &file.operations {
                 if operation.message.is_some() {
-                    root.key("operations")
-                        .key(name)
-                        .key("message")
-                        .refuse(r#"is for brokers; write `request`, or protocol = "amqp""#);
+                    root.key("operations").key(name).key("message").refuse(
+                        r#"is for brokers; write `request`, or protocol = "amqp" or "nats""#,
+                    );
                 }
             }
         }
-        ProviderProtocol::Amqp => {
+        protocol @ (ProviderProtocol::Amqp | ProviderProtocol::Nats) => {
+            refuse_auth(file.auth.as_ref(), protocol, &root.key("auth"));
             refuse_http(file, root);
             for (name, operation) in &file.operations {
-                refuse_http_of_operation(operation, &root.key("operations").key(name));
+                let place = root.key("operations").key(name);
+                refuse_http_of_operation(operation, &place);
+                if let Some(message) = &operation.message {
+                    refuse_foreign_address(message, protocol, &place.key("message"));
+                }
             }
         }
     }
 }
 
-fn refuse_http(file: &ProviderFile, root: &SettingsCursor<'_>) {
-    match &file.auth {
-        Some(AuthFile::Basic { .. }) => {}
-        Some(_) => root.key("auth").key("scheme").refuse(
+fn refuse_auth(auth: Option<&AuthFile>, protocol: ProviderProtocol, place: &SettingsCursor<'_>) {
+    match (auth, protocol) {
+        (Some(AuthFile::Basic { .. }), _)
+        | (Some(AuthFile::Bearer { .. }), ProviderProtocol::Nats) => {}
+        (Some(_), ProviderProtocol::Nats) => place.key("scheme").refuse(
+            "is not spoken by a NATS server; write `basic` with the `username` and `password` of \
+             its user, or `bearer` with its `token`",
+        ),
+        (Some(_), _) => place.key("scheme").refuse(
             "is not spoken by a broker; write `basic` with the `username` and `password` of its user",
         ),
-        None => root.key("auth").refuse(
+        (None, _) => place.refuse(
             r#"is missing; write auth = { scheme = "basic", username = "…", password = "{{ secrets.… }}" }"#,
         ),
     }
+}
+
+fn refuse_foreign_address(
+    message: &MessageFile,
+    protocol: ProviderProtocol,
+    place: &SettingsCursor<'_>,
+) {
+    let is_nats = protocol == ProviderProtocol::Nats;
+    for (key, stated, is_foreign, reason) in [
+        ("exchange", message.exchange.is_some(), is_nats, "is for AMQP; write `subject`"),
+        ("routing_key", message.routing_key.is_some(), is_nats, "is for AMQP; write `subject`"),
+        ("subject", message.subject.is_some(), !is_nats, "is for NATS; write `routing_key`"),
+    ] {
+        if stated && is_foreign {
+            place.key(key).refuse(reason);
+        }
+    }
+}
+
+fn refuse_http(file: &ProviderFile, root: &SettingsCursor<'_>) {
     let no_answer = "is about an answer, and a broker only acknowledges; leave it out";
     for (key, stated) in [
         ("max_response_size", file.max_response_size.is_some()),

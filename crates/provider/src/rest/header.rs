@@ -10,6 +10,7 @@ use super::expression::{EvalError, ExpressionScope, KnownVariables};
 use super::file::AuthFile;
 use super::text::TextTemplate;
 use super::token::{GrantContext, GrantSource, TokenRequest};
+use crate::account::NatsLogin;
 use ferryd_settings::findings::SettingsCursor;
 
 /// Headers that belong to the connection or are computed from the request.
@@ -184,6 +185,19 @@ impl RequestAuth {
         let Self::Basic(username, password) = self else { return None };
         let login = || Ok((filled(username, scope)?, filled(password, scope)?.into()));
         Some(login())
+    }
+
+    /// The login of the scheme `Basic` or the token of `Bearer`, for a NATS server; `None` for other
+    /// schemes.
+    pub(super) fn nats_login(
+        &self,
+        scope: &ExpressionScope<'_>,
+    ) -> Option<Result<NatsLogin, HeaderValueError>> {
+        if let Self::Bearer(token) = self {
+            return Some(filled(token, scope).map(|token| NatsLogin::Token(token.into())));
+        }
+        let login = self.login(scope)?;
+        Some(login.map(|(username, password)| NatsLogin::User { username, password }))
     }
 
     /// The name of the header that is set.

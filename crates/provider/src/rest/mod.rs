@@ -29,6 +29,7 @@ mod path;
 mod query;
 mod request;
 pub(super) mod secret;
+mod subject;
 pub(super) mod text;
 mod token;
 pub(super) mod tree;

@@ -13,7 +13,7 @@ use super::file::{
     RetryFile, RuleFile,
 };
 use super::inherited::{InheritedSettings, duration};
-use super::message::MessageTemplate;
+use super::message::{MessageSource, MessageTemplate};
 use super::query;
 use super::request::{KeySlot, RequestSource, RequestTemplate, SharedRequestParts, key_slot};
 use super::text::TextTemplate;
@@ -57,7 +57,9 @@ pub(super) fn compile(
             }
             request.map(CallTemplate::Http)
         }
-        ProviderProtocol::Amqp => message(file, timeout, from, place).map(CallTemplate::Message),
+        ProviderProtocol::Amqp | ProviderProtocol::Nats => {
+            message(file, timeout, from, place).map(CallTemplate::Message)
+        }
     };
     let reading = reading(file, from, place);
     let deadline = file.deadline.as_ref().and_then(|text| duration(text, &place.key("deadline")));
@@ -100,13 +102,17 @@ fn message(
     place: &SettingsCursor<'_>,
 ) -> Option<MessageTemplate> {
     let Some(message) = &file.message else {
-        place
-            .key("message")
-            .refuse(r#"is missing; write message = { exchange = "…", routing_key = "…" }"#);
+        place.key("message").refuse(match from.protocol {
+            ProviderProtocol::Nats => r#"is missing; write message = { subject = "…" }"#,
+            ProviderProtocol::Amqp | ProviderProtocol::Rest => {
+                r#"is missing; write message = { exchange = "…", routing_key = "…" }"#
+            }
+        });
         return None;
     };
+    let source = MessageSource { message, body: file.body.as_ref(), protocol: from.protocol };
     let variables = (&from.in_request, &from.in_address);
-    MessageTemplate::compile(message, file.body.as_ref(), timeout, variables, place)
+    MessageTemplate::compile(&source, timeout, variables, place)
 }
 
 /// The receiver's guarantee to drop a message that it has seen.

@@ -33,6 +33,35 @@ const OF_FILE: &AsciiSet = &OF_VALUES
     .remove(b':')
     .remove(b'@');
 
+/// The schemes of a kind of broker.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BrokerScheme {
+    /// The name of the protocol.
+    name: &'static str,
+    /// The scheme with TLS.
+    secure: &'static str,
+    /// The scheme without TLS.
+    plain: &'static str,
+    /// An address.
+    example: &'static str,
+}
+
+/// AMQP 0-9-1.
+const AMQP: BrokerScheme = BrokerScheme {
+    name: "AMQP",
+    secure: "amqps",
+    plain: "amqp",
+    example: "amqps://broker.example.com/orders",
+};
+
+/// NATS.
+const NATS: BrokerScheme = BrokerScheme {
+    name: "NATS",
+    secure: "tls",
+    plain: "nats",
+    example: "tls://nats.example.com:4222",
+};
+
 /// The reason why an address is not a `base_url`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BaseUrlError {
@@ -63,17 +92,20 @@ pub(super) enum BaseUrlError {
         "plain HTTP to this machine has to be allowed; write `https://…` or `allow_insecure_loopback = true`"
     )]
     Loopback,
-    /// Plain AMQP to another machine.
-    #[error("`amqp` would send secrets and personal data in the clear; write `amqps://…`")]
-    InsecureBroker,
-    /// Plain AMQP to this machine.
+    /// A broker without TLS on another machine.
+    #[error("`{}` would send secrets and personal data in the clear; write `{}://…`", .0.plain, .0.secure)]
+    InsecureBroker(&'static BrokerScheme),
+    /// A broker without TLS on this machine.
     #[error(
-        "plain AMQP to this machine has to be allowed; write `amqps://…` or `allow_insecure_loopback = true`"
+        "plain {} to this machine has to be allowed; write `{}://…` or `allow_insecure_loopback = true`", .0.name, .0.secure
     )]
-    LoopbackBroker,
+    LoopbackBroker(&'static BrokerScheme),
     /// The text is not the address of a broker.
-    #[error("is not a broker's address; write one such as `amqps://broker.example.com/orders`")]
-    NotABroker,
+    #[error("is not a broker's address; write one such as `{}`", .0.example)]
+    NotABroker(&'static BrokerScheme),
+    /// The address of a NATS server has a path.
+    #[error("has a path, which means nothing for NATS; leave it out")]
+    PathOfNats,
     /// The path of a broker's address has more than one segment.
     #[error(
         "names no virtual host; write its name behind the host, with `%2f` for a slash, or nothing for the host's `/`"
@@ -115,23 +147,48 @@ impl BaseUrl {
         let text = template.string(&scope).map_err(no_value)?.unwrap_or_default();
         match protocol {
             ProviderProtocol::Rest => Self::parse(&text, allow_insecure_loopback),
-            ProviderProtocol::Amqp => Self::parse_broker(&text, allow_insecure_loopback),
+            ProviderProtocol::Amqp => Self::parse_amqp(&text, allow_insecure_loopback),
+            ProviderProtocol::Nats => Self::parse_nats(&text, allow_insecure_loopback),
         }
     }
 
-    /// Parses the address of a broker (RabbitMQ URI specification, without credentials and query).
-    pub(super) fn parse_broker(
+    /// Parses the address of an AMQP broker (RabbitMQ URI specification, without credentials and
+    /// query).
+    fn parse_amqp(text: &str, allow_insecure_loopback: bool) -> Result<Self, BaseUrlError> {
+        let Self(url) = Self::parse_broker(text, &AMQP, allow_insecure_loopback)?;
+        if url.path() == "/" || url.path().trim_start_matches('/').contains('/') {
+            return Err(BaseUrlError::VirtualHost);
+        }
+        Ok(Self(url))
+    }
+
+    /// Parses the address of a NATS server.
+    fn parse_nats(text: &str, allow_insecure_loopback: bool) -> Result<Self, BaseUrlError> {
+        let Self(url) = Self::parse_broker(text, &NATS, allow_insecure_loopback)?;
+        if !matches!(url.path(), "" | "/") {
+            return Err(BaseUrlError::PathOfNats);
+        }
+        Ok(Self(url))
+    }
+
+    /// Parses the address of a broker.
+    fn parse_broker(
         text: &str,
+        scheme: &'static BrokerScheme,
         allow_insecure_loopback: bool,
     ) -> Result<Self, BaseUrlError> {
-        let url = Url::parse(text).map_err(|_| BaseUrlError::NotABroker)?;
+        let url = Url::parse(text).map_err(|_| BaseUrlError::NotABroker(scheme))?;
         let host = url.host_str().filter(|host| !host.is_empty() && !host.contains('{'));
-        let Some(host) = host else { return Err(BaseUrlError::NotABroker) };
+        let Some(host) = host else { return Err(BaseUrlError::NotABroker(scheme)) };
         match url.scheme() {
-            "amqp" if !is_loopback_host(host) => return Err(BaseUrlError::InsecureBroker),
-            "amqp" if !allow_insecure_loopback => return Err(BaseUrlError::LoopbackBroker),
-            "amqps" | "amqp" => {}
-            _ => return Err(BaseUrlError::NotABroker),
+            plain if plain == scheme.plain && !is_loopback_host(host) => {
+                return Err(BaseUrlError::InsecureBroker(scheme));
+            }
+            plain if plain == scheme.plain && !allow_insecure_loopback => {
+                return Err(BaseUrlError::LoopbackBroker(scheme));
+            }
+            known if known == scheme.plain || known == scheme.secure => {}
+            _ => return Err(BaseUrlError::NotABroker(scheme)),
         }
         let refuse = |part, remedy| Err(BaseUrlError::Part { part, remedy });
         if !url.username().is_empty() || url.password().is_some() {
@@ -139,9 +196,6 @@ impl BaseUrl {
         }
         if url.query().is_some() || url.fragment().is_some() {
             return refuse("query", "leave it out: other keys of this file set what it would");
-        }
-        if url.path() == "/" || url.path().trim_start_matches('/').contains('/') {
-            return Err(BaseUrlError::VirtualHost);
         }
         Ok(Self(url))
     }

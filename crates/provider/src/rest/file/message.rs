@@ -11,11 +11,14 @@ use super::request::{BodyEncoding, ListEncoding};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::rest) struct MessageFile {
-    /// The exchange; expressions that may use `account`. Absent: the default exchange, which routes
+    /// The exchange, for AMQP; expressions that may use `account`. Absent: the default exchange, which routes
     /// to the queue that `routing_key` names.
     pub(in crate::rest) exchange: Option<String>,
-    /// The routing key, at most 255 bytes; expressions.
+    /// The routing key, for AMQP, at most 255 bytes; expressions.
     pub(in crate::rest) routing_key: Option<String>,
+    /// The subject, of a provider with `protocol = "nats"`; expressions, each of which stays within
+    /// one token. A JetStream stream has to listen on it.
+    pub(in crate::rest) subject: Option<String>,
     /// The encoding of the body. Default: `json`.
     pub(in crate::rest) encoding: Option<BodyEncoding>,
     /// The encoding of lists in a form. Default: `brackets`.
