@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 
 use super::catalog_merge::merge_files;
 use super::registry::ProviderDefaults;
-use super::rest::compile::{CompileContext, compile};
+use super::rest::compile::compile;
+use super::rest::compile_context::CompileContext;
 use super::rest::expression::COMMAND_TOKEN;
 use super::rest::file::{self, ProviderFile};
 use super::{Provider, account, catalog};

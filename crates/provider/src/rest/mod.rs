@@ -3,12 +3,14 @@
 //! [`file`] is the structure of a file, [`compile`] makes a provider of it, [`request`] renders a
 //! request and [`message`] a message, [`answer`] reads the answer.
 
+mod account_draft;
 pub(super) mod amount;
 mod answer;
 pub(super) mod answer_meaning;
 mod body;
 mod comparison;
 pub(super) mod compile;
+pub(super) mod compile_context;
 mod compiled_operation;
 mod credential;
 mod decimal;
