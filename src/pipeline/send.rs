@@ -24,7 +24,7 @@ use ferryd_transport::tokens::{GrantedToken, TokenCache};
 /// One HTTP request or message, and its answer.
 #[derive(Debug)]
 pub struct CallAttempt<'r> {
-    /// What was sent, and its answer.
+    /// The request or message, and its answer.
     pub exchange: CallExchange<'r>,
     /// The time at which the request began.
     pub at: Timestamp,
@@ -32,7 +32,7 @@ pub struct CallAttempt<'r> {
     pub elapsed: Duration,
 }
 
-/// What was sent to a provider, with its answer or the reason why there is none.
+/// A request or message to a provider, with its answer or the reason why there is none.
 #[derive(Debug)]
 pub enum CallExchange<'r> {
     /// An HTTP request.

@@ -11,7 +11,7 @@ use super::outcome::Failure;
 
 /// A message, described but not published.
 ///
-/// It may hold secrets, so it has no readable `Debug`; the log of calls masks it.
+/// A message may hold secrets, so it has no readable `Debug`; the log of calls masks it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MessageRequest {
     /// The address of the broker, without credentials.

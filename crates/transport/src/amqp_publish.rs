@@ -37,11 +37,11 @@ pub(super) struct ChannelLease {
     permit: OwnedSemaphorePermit,
 }
 
-type Confirming = BoxFuture<'static, lapin::Result<Confirmation>>;
+type ConfirmFuture = BoxFuture<'static, lapin::Result<Confirmation>>;
 
 /// A message that was handed to the client. Dropping abandons it, and closes its channel as soon as
 /// the message is no longer on its way.
-struct MessageInFlight(Option<(ChannelLease, Confirming)>);
+struct MessageInFlight(Option<(ChannelLease, ConfirmFuture)>);
 
 impl ChannelLease {
     pub(super) fn new(link: Arc<AmqpLink>, channel: Channel, permit: OwnedSemaphorePermit) -> Self {
@@ -119,7 +119,7 @@ impl ChannelLease {
 
     /// Waits until an abandoned message is no longer on its way, then closes its channel. If closed
     /// earlier, the closing would overtake the message, and the broker would end the connection.
-    async fn settle(self, mut confirming: Confirming) {
+    async fn settle(self, mut confirming: ConfirmFuture) {
         if self.link.is_usable() && timeout(SETTLE, &mut confirming).await.is_ok() {
             return self.closed().await;
         }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What an answer says: `stored`, or whether the message is in doubt, with the code.
+/// Returns the meaning of an answer: `stored`, or whether the message is in doubt, with the code.
 fn meaning(answer: &str) -> String {
     match read(answer.as_bytes()) {
         MessageResult::Acknowledged => "stored".to_owned(),
