@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::amqp_failure as failure;
@@ -16,6 +16,7 @@ use super::amqp_link::{AmqpLink, ChannelError};
 use super::amqp_message::AmqpMessage;
 use super::amqp_publish::ChannelLease;
 use super::amqp_setup::BrokerTarget;
+use super::shared_link::SharedLink;
 
 use ferryd_domain::message_call::{MessageRequest, MessageResult};
 use ferryd_domain::outcome::Failure;
@@ -30,14 +31,7 @@ pub struct AmqpPublisher {
     target: BrokerTarget,
     /// The messages that may await their confirm at the same time.
     in_flight: Arc<Semaphore>,
-    slot: Mutex<LinkSlot>,
-}
-
-/// The connection of an account, and the latest failure to open one.
-#[derive(Default)]
-struct LinkSlot {
-    link: Option<Arc<AmqpLink>>,
-    failed: Option<(Instant, Failure)>,
+    shared: SharedLink<AmqpLink>,
 }
 
 impl AmqpPublisher {
@@ -50,7 +44,7 @@ impl AmqpPublisher {
         Ok(Self {
             target: BrokerTarget::new(settings)?,
             in_flight: Arc::new(Semaphore::new(in_flight)),
-            slot: Mutex::default(),
+            shared: SharedLink::new(),
         })
     }
 
@@ -92,7 +86,7 @@ impl AmqpPublisher {
     async fn lease_with(&self, permit: OwnedSemaphorePermit) -> Result<ChannelLease, Failure> {
         let mut tries = 1;
         loop {
-            let link = self.link().await?;
+            let link = self.shared.link(AmqpLink::is_usable, AmqpLink::open(&self.target)).await?;
             if link.is_blocked() {
                 return Err(failure::blocked());
             }
@@ -106,26 +100,6 @@ impl AmqpPublisher {
                     }
                     tries += 1;
                 }
-            }
-        }
-    }
-
-    /// Returns the connection, or opens one. Calls that wait meanwhile share the result.
-    async fn link(&self) -> Result<Arc<AmqpLink>, Failure> {
-        let began = Instant::now();
-        let mut slot = self.slot.lock().await;
-        if let Some(link) = slot.link.as_ref().filter(|link| link.is_usable()) {
-            return Ok(Arc::clone(link));
-        }
-        if let Some((_, failure)) = slot.failed.as_ref().filter(|(at, _)| *at >= began) {
-            return Err(failure.clone());
-        }
-        slot.link = None;
-        match AmqpLink::open(&self.target).await {
-            Ok(link) => Ok(Arc::clone(slot.link.insert(Arc::new(link)))),
-            Err(failure) => {
-                slot.failed = Some((Instant::now(), failure.clone()));
-                Err(failure)
             }
         }
     }

@@ -28,5 +28,6 @@ mod nats_failure;
 mod nats_link;
 mod nats_message;
 mod nats_setup;
+mod shared_link;
 pub mod tls_error;
 pub mod tokens;

@@ -8,13 +8,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::nats_failure as failure;
 use super::nats_link::NatsLink;
 use super::nats_message::NatsMessage;
 use super::nats_setup::NatsTarget;
+use super::shared_link::SharedLink;
 
 use ferryd_domain::message_call::{MessageRequest, MessageResult};
 use ferryd_domain::outcome::Failure;
@@ -26,14 +27,7 @@ pub struct NatsPublisher {
     target: NatsTarget,
     /// The messages that may await their acknowledgement at the same time.
     in_flight: Arc<Semaphore>,
-    slot: Mutex<LinkSlot>,
-}
-
-/// The connection of an account, and the latest failure to open one.
-#[derive(Default)]
-struct LinkSlot {
-    link: Option<Arc<NatsLink>>,
-    failed: Option<(Instant, Failure)>,
+    shared: SharedLink<NatsLink>,
 }
 
 impl NatsPublisher {
@@ -46,7 +40,7 @@ impl NatsPublisher {
         Ok(Self {
             target: NatsTarget::new(settings)?,
             in_flight: Arc::new(Semaphore::new(in_flight)),
-            slot: Mutex::default(),
+            shared: SharedLink::new(),
         })
     }
 
@@ -80,27 +74,7 @@ impl NatsPublisher {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.in_flight).acquire_owned().await;
         let permit = permit.map_err(|_| Failure::new("timeout", "the link is closed"))?;
-        Ok((self.link().await?, permit))
-    }
-
-    /// Returns the connection, or opens one. Calls that wait meanwhile share the result.
-    async fn link(&self) -> Result<Arc<NatsLink>, Failure> {
-        let began = Instant::now();
-        let mut slot = self.slot.lock().await;
-        if let Some(link) = slot.link.as_ref().filter(|link| link.is_usable()) {
-            return Ok(Arc::clone(link));
-        }
-        if let Some((_, failure)) = slot.failed.as_ref().filter(|(at, _)| *at >= began) {
-            return Err(failure.clone());
-        }
-        slot.link = None;
-        match NatsLink::open(&self.target).await {
-            Ok(link) => Ok(Arc::clone(slot.link.insert(Arc::new(link)))),
-            Err(failure) => {
-                slot.failed = Some((Instant::now(), failure.clone()));
-                Err(failure)
-            }
-        }
+        Ok((self.shared.link(NatsLink::is_usable, NatsLink::open(&self.target)).await?, permit))
     }
 }
 
